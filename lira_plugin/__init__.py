@@ -1,0 +1,12 @@
+"""LIRA as a plugin for xtuner, MMEngine and mmdet (arXiv 2507.06272).
+
+Importing this package imports no framework: it only makes sure that ``mmcv.ops`` can be imported later on
+(:mod:`lira_plugin.compat`). Parts live in ``lira_plugin.models``, ``lira_plugin.datasets`` and ``lira_plugin.evaluation``.
+"""
+
+from lira_plugin.compat import install as _install_ops_stand_in
+from lira_plugin.version import __version__
+
+_install_ops_stand_in()
+
+__all__ = ["__version__"]

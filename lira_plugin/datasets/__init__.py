@@ -1,0 +1,1 @@
+"""Data sets, one file a format, and the transforms that turn records into samples."""

@@ -1,0 +1,71 @@
+"""The base of all data sets: records in, samples out."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from lira_plugin.registry import TRANSFORMS
+from lira_plugin.structures import GroundingSample, Record
+
+
+class Draw(NamedTuple):
+    """What a sampler hands to a data set: which record, and the how-many-eth draw of the training this is.
+
+    All randomness of a sample (expressions chosen, question, crop jitter) comes from ``(seed, number, index)``, so it does not
+    depend on workers and a resumed training goes on with the same samples.
+    """
+
+    index: int
+    number: int
+
+
+class GroundingDataset(Dataset):
+    """Base of the readers: a subclass reads one file format and builds a :class:`Record` from an index.
+
+    Args:
+        source: data set and split, such as ``refcoco/val``; metrics group by it.
+        pipeline: transforms, from a dict with ``record`` (:class:`Record`) and ``rng`` (NumPy generator) to a
+            :class:`GroundingSample`.
+        seed: seed of the random choices.
+    """
+
+    def __init__(self, source: str, pipeline: Sequence[dict | Any], seed: int = 0) -> None:
+        self.source = source
+        self.seed = seed
+        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def get_record(self, index: int, rng: np.random.Generator) -> Record:
+        """Build the record at ``index``; ``rng`` makes the choices that a format leaves open."""
+        raise NotImplementedError
+
+    @property
+    def modality_length(self) -> list[int]:
+        """Approximate text length of each record in words, negative without an image (xtuner's convention)."""
+        raise NotImplementedError
+
+    def __getitem__(self, draw: int | Draw) -> GroundingSample:
+        index, number = draw if isinstance(draw, Draw) else (int(draw), 0)
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.source} has {len(self)} records, asked for number {index}")
+        rng = np.random.default_rng((self.seed, number, index))
+        return self.pipeline({"record": self.get_record(index, rng), "rng": rng})
+
+
+def log_skipped(source: str, path: str, skipped: dict[str, list[str]]) -> None:
+    """Log what a reader left out, by reason: nothing is dropped in silence."""
+    for reason, records in skipped.items():
+        if records:
+            shown = ", ".join(records[:5]) + (", ..." if len(records) > 5 else "")
+            print_log(
+                f"{source}: left out {len(records)} records of {path}: {reason} ({shown})",
+                logger="current",
+                level=logging.WARNING,
+            )

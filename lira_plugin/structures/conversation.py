@@ -1,0 +1,150 @@
+"""Grounded conversations: what was asked and answered, and which phrases own a region."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PhraseSpan:
+    """The phrase ``answer[start:end]`` and the index of the region it names."""
+
+    start: int
+    end: int
+    region: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question with its answer; ``spans`` are ordered and do not overlap.
+
+    Raises:
+        ValueError: a span is empty, outside of the answer, or overlaps the one before it.
+    """
+
+    question: str
+    answer: str
+    spans: tuple[PhraseSpan, ...] = ()
+
+    def __post_init__(self) -> None:
+        end = 0
+        for span in self.spans:
+            if not 0 <= span.start < span.end <= len(self.answer):
+                raise ValueError(
+                    f"span [{span.start}, {span.end}) is empty or outside of the answer, which has {len(self.answer)} "
+                    f"characters: {self.answer!r}"
+                )
+            if span.start < end:
+                raise ValueError(
+                    f"span [{span.start}, {span.end}) overlaps the span before it, which ends at {end}, or is out of "
+                    f"order, in {self.answer!r}"
+                )
+            end = span.end
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order. Each region is named by at most one span."""
+
+    turns: tuple[Turn, ...]
+
+    def __post_init__(self) -> None:
+        if not self.turns:
+            raise ValueError("a conversation needs at least one turn")
+        named = [span.region for turn in self.turns for span in turn.spans]
+        if len(set(named)) != len(named):
+            raise ValueError(f"a region is named by more than one span: regions in order of mention {named}")
+
+    @property
+    def mentioned_regions(self) -> tuple[int, ...]:
+        """Region indices in order of mention."""
+        return tuple(span.region for turn in self.turns for span in turn.spans)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A grounded object: its phrase and annotation.
+
+    Args:
+        phrase: what the text calls it.
+        segmentations: annotations whose union is the mask, each in any COCO form (polygons, compressed or uncompressed
+            RLE, a list of RLEs, or empty); no entry at all means "no target".
+        category_id: COCO category, or -1.
+    """
+
+    phrase: str
+    segmentations: tuple[Any, ...]
+    category_id: int = -1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a dataset yields: one conversation about at most one image, with its regions.
+
+    Args:
+        source: name of the data set and split, such as ``refcoco/val``; metrics group by it.
+        record_id: identifies the record inside its source, for messages and dumps.
+        image_path: path of the image file, or None for text only.
+        size: (height, width) that the annotation states, or None.
+    """
+
+    source: str
+    record_id: str
+    image_path: str | None
+    conversation: Conversation
+    regions: tuple[Region, ...] = ()
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for index in self.conversation.mentioned_regions:
+            if not 0 <= index < len(self.regions):
+                raise ValueError(
+                    f"{self.source} record {self.record_id}: a span names region {index}, but there are {len(self.regions)}"
+                )
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """How turns become text.
+
+    Args:
+        system: put in front of the first turn.
+        instruction: holds ``{input}``, which is replaced by the question.
+        suffix: ends an answer; its last token is where generation stops.
+    """
+
+    system: str
+    instruction: str
+    suffix: str
+
+    def __post_init__(self) -> None:
+        if "{input}" not in self.instruction:
+            raise ValueError(f"the instruction of a chat template must hold '{{input}}', got {self.instruction!r}")
+
+    def question(self, text: str, first: bool) -> tuple[str, str]:
+        """The text before the question and the text from it on; an image goes between the two."""
+        before, after = self.instruction.split("{input}")
+        return (self.system if first else "") + before, text + after
+
+
+INTERNVL2_TEMPLATE = ChatTemplate(
+    system=(
+        "<|im_start|>system\n你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，"
+        "英文名叫InternVL, 是一个有用无害的人工智能助手。<|im_end|>"
+    ),
+    instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n",
+    suffix="<|im_end|>",
+)
+
+
+def refer_question(label: str) -> str:
+    """RefSeg's question (``omg_llava/dataset/process_functions/referring_seg_process.py``)."""
+    return f"Please segment {label}."
+
+
+def refer_turn(label: str, region: int | None) -> Turn:
+    """One RefSeg turn; ``region=None`` is the answer to an expression that names nothing in the image."""
+    label = label.strip().lower()
+    if region is None:
+        return Turn(refer_question(label), f"There is no {label}.")
+    return Turn(refer_question(label), f"{label}.", (PhraseSpan(0, len(label), region),))
+

@@ -1,0 +1,151 @@
+"""What flows between data, model and metrics.
+
+Shape letters: B samples, L rows of the LLM sequence, N images, T tiles, R regions with a view, M masks, K ``<seg>``
+tokens, S side of the letterboxed image, t side of a tile, H x W an original image.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from lira_plugin.structures.conversation import Region
+from lira_plugin.structures.letterbox import Letterbox
+
+IGNORE_INDEX = -100
+"""Label of a row without supervision."""
+
+
+class RowKind(IntEnum):
+    """What a row of the LLM sequence holds. Rows other than TEXT are replaced by features."""
+
+    TEXT = 0
+    SEMANTIC = 1
+    SEMANTIC_SEPARATOR = 2
+    PIXEL = 3
+    PIXEL_SEPARATOR = 4
+    OBJECT = 5
+    REGION = 6
+
+
+@dataclass
+class GroundingSample:
+    """One sample after the transforms, on the CPU.
+
+    Args:
+        source: data set and split; metrics group by it.
+        record_id: identifies the record inside its source.
+        input_ids: (L,) long; feature rows hold the padding id.
+        labels: (L,) long, ``IGNORE_INDEX`` where nothing is supervised.
+        kinds: (L,) long, :class:`RowKind` of each row.
+        pixel_images: (N, 3, S, S) letterboxed images for the pixel encoder.
+        tiles: (T, 3, t, t) tiles for the semantic encoder, image by image.
+        tile_counts: tiles of each image.
+        region_tiles: (R, 3, t, t) crops in the order of their ``<image_id>``.
+        masks: (M, S, S) bool, letterboxed ground truth of the regions that the sequence (or segmenter) learns.
+        mask_labels: (M,) long category index, -1 where there is none.
+        seg_masks: (K,) long; ``seg_masks[k]`` is the mask that the k-th ``<seg>`` of the sequence is to decode to.
+        dropped_regions: regions that did not fit into the maximum length.
+        letterbox: geometry of ``pixel_images[0]``.
+        image: (H, W, 3) uint8 original, kept where regions are cropped while generating.
+        regions: annotations at original size, kept for evaluation.
+        question: the last question, kept for evaluation.
+    """
+
+    source: str
+    record_id: str
+    input_ids: Tensor
+    labels: Tensor
+    kinds: Tensor
+    pixel_images: Tensor
+    tiles: Tensor
+    tile_counts: tuple[int, ...]
+    region_tiles: Tensor
+    masks: Tensor
+    mask_labels: Tensor
+    seg_masks: Tensor
+    dropped_regions: int = 0
+    letterbox: Letterbox | None = None
+    image: np.ndarray | None = None
+    regions: tuple[Region, ...] = ()
+    question: str = ""
+
+    @property
+    def name(self) -> str:
+        """Source and record id, for messages."""
+        return f"{self.source} record {self.record_id}"
+
+
+class GroundingBatch(NamedTuple):
+    """A batch of samples; everything that can vary in number is flat with an owner index."""
+
+    input_ids: Tensor
+    """(B, L) long, padded on the right."""
+    attention_mask: Tensor
+    """(B, L) bool; object rows are cleared later, when the segmenter has said which of them it uses."""
+    labels: Tensor
+    """(B, L) long."""
+    kinds: Tensor
+    """(B, L) long, :class:`RowKind`."""
+    pixel_images: Tensor
+    """(N, 3, S, S)."""
+    image_owner: Tensor
+    """(N,) long, sample of each image, ascending."""
+    tiles: Tensor
+    """(T, 3, t, t)."""
+    tile_owner: Tensor
+    """(T,) long, image of each tile, ascending."""
+    region_tiles: Tensor
+    """(R, 3, t, t)."""
+    region_owner: Tensor
+    """(R,) long, sample of each region view, ascending."""
+    masks: Tensor
+    """(M, S, S) bool."""
+    mask_owner: Tensor
+    """(M,) long, image of each mask, ascending."""
+    mask_labels: Tensor
+    """(M,) long."""
+    seg_masks: Tensor
+    """(K,) long, index into ``masks`` of each ``<seg>`` in row-major order of the batch."""
+    dropped_regions: Tensor
+    """(B,) long."""
+
+
+@dataclass(frozen=True)
+class GroundedSpan:
+    """The phrase ``text[start:end]`` with its masks at original resolution.
+
+    Args:
+        start: first character of the phrase in the text.
+        end: one past its last character.
+        phrase: the phrase.
+        mask: (H, W) bool, the refined mask; the coarse one where the text ended before the second ``<seg>``.
+        coarse_mask: (H, W) bool, decoded before the phrase; None without ILVC.
+        score: mean foreground probability inside ``mask``, 0 for an empty mask.
+    """
+
+    start: int
+    end: int
+    phrase: str
+    mask: np.ndarray
+    coarse_mask: np.ndarray | None = None
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class GroundedText:
+    """An answer with the regions of its phrases.
+
+    Args:
+        text: the answer without special tokens.
+        spans: grounded phrases in order.
+        raw_text: the answer as generated, with special tokens.
+        finished: whether the model ended the answer itself, not the token limit.
+    """
+
+    text: str
+    spans: tuple[GroundedSpan, ...] = ()
+    raw_text: str = ""
+    finished: bool = True

@@ -1,0 +1,56 @@
+"""Binary masks and COCO's ways to write them: polygons, compressed and uncompressed RLE."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Decode one COCO ``segmentation`` to the union of its parts.
+
+    Args:
+        segmentation: polygons ``[[x, y, ...], ...]``, an RLE dict (compressed or not), a list of RLE dicts, or empty.
+        height: rows of the image.
+        width: columns of the image.
+
+    Returns:
+        (height, width) bool.
+
+    Raises:
+        ValueError: an RLE has another size than the image, a polygon has fewer than three points, or the form is not
+            COCO's.
+    """
+    parts = segmentation if isinstance(segmentation, list | tuple) else [segmentation] if segmentation else []
+    if not parts:
+        return np.zeros((height, width), bool)
+    if isinstance(parts[0], int | float):
+        parts = [parts]
+    return coco_mask.decode(coco_mask.merge([_to_rle(part, height, width) for part in parts])).astype(bool)
+
+
+def decode_union(segmentations: Sequence[Any], height: int, width: int) -> np.ndarray:
+    """The union of several annotations, (height, width) bool; none at all gives an empty mask."""
+    union = np.zeros((height, width), bool)
+    for segmentation in segmentations:
+        union |= decode_segmentation(segmentation, height, width)
+    return union
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """(H, W) bool to compressed RLE whose ``counts`` is a string, ready for JSON."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
+    if isinstance(part, dict) and {"size", "counts"} <= part.keys():
+        if tuple(part["size"]) != (height, width):
+            raise ValueError(f"the mask is {part['size'][0]}x{part['size'][1]} but the image is {height}x{width}")
+        return coco_mask.frPyObjects(part, height, width) if isinstance(part["counts"], list) else part
+    if isinstance(part, list | tuple):
+        if len(part) < 6 or len(part) % 2:
+            raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} numbers")
+        return coco_mask.frPyObjects([list(part)], height, width)[0]
+    raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {type(part).__name__}")
