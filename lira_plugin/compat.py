@@ -32,7 +32,9 @@ def has_compiled_ops() -> bool:
 
 
 class _ExtensionFinder(MetaPathFinder):
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         return ModuleSpec(fullname, _StandInLoader()) if fullname == EXTENSION else None
 
 

@@ -18,9 +18,7 @@ SCOPE = "lira_plugin"
 
 MODELS = Registry("model", parent=MMENGINE_MODELS, scope=SCOPE, locations=["lira_plugin.models"])
 DATASETS = Registry("dataset", parent=MMENGINE_DATASETS, scope=SCOPE, locations=["lira_plugin.datasets"])
-DATA_SAMPLERS = Registry(
-    "data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=["lira_plugin.datasets"]
-)
+DATA_SAMPLERS = Registry("data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=["lira_plugin.datasets"])
 TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=["lira_plugin.datasets"])
 METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["lira_plugin.evaluation"])
 HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["lira_plugin.hooks"])

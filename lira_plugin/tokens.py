@@ -79,3 +79,23 @@ class SpecialTokens:
         if len(set(ids.values())) != len(ids):
             raise ValueError(f"special tokens must have distinct ids, got {ids} for {names}")
         return SpecialTokenIds(**ids)
+
+
+def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> tuple[Any, SpecialTokenIds]:
+    """Give a tokenizer that knows the special tokens, and their ids.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer, or a config of one such as
+            ``dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=...)``.
+        special_tokens: spelling, or its arguments.
+
+    Raises:
+        ValueError: see :meth:`SpecialTokens.resolve`.
+    """
+    if isinstance(tokenizer, dict):
+        arguments = dict(tokenizer)
+        tokenizer = arguments.pop("type")(**arguments)
+    if not isinstance(special_tokens, SpecialTokens):
+        special_tokens = SpecialTokens(**(special_tokens or {}))
+    special_tokens.add_to(tokenizer)
+    return tokenizer, special_tokens.resolve(tokenizer)

@@ -1,1 +1,44 @@
 """Data sets, one file a format, and the transforms that turn records into samples."""
+
+from lira_plugin.datasets.base import Draw, GroundingDataset
+from lira_plugin.datasets.coco_instance import CocoInstanceDataset
+from lira_plugin.datasets.collate import grounding_collate
+from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCG_QUESTIONS, GCGDataset
+from lira_plugin.datasets.llava import LlavaDataset
+from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
+from lira_plugin.datasets.refer import ReferSegDataset, load_refs
+from lira_plugin.datasets.safe_pickle import safe_load
+from lira_plugin.datasets.sampler import ResumableSampler
+from lira_plugin.datasets.transforms import (
+    ILVC,
+    DecodeRegions,
+    LetterboxImage,
+    LoadImage,
+    PackGroundingInputs,
+    TileImage,
+    TokenizeConversation,
+)
+
+__all__ = [
+    "GCG_LAYOUTS",
+    "GCG_QUESTIONS",
+    "ILVC",
+    "CocoInstanceDataset",
+    "DecodeRegions",
+    "Draw",
+    "GCGDataset",
+    "GroundingDataset",
+    "LetterboxImage",
+    "LlavaDataset",
+    "LoadImage",
+    "MixtureDataset",
+    "MixturePart",
+    "PackGroundingInputs",
+    "ReferSegDataset",
+    "ResumableSampler",
+    "TileImage",
+    "TokenizeConversation",
+    "grounding_collate",
+    "load_refs",
+    "safe_load",
+]

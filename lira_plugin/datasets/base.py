@@ -1,7 +1,7 @@
 """The base of all data sets: records in, samples out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,20 +24,33 @@ class Draw(NamedTuple):
     number: int
 
 
+Pipeline = Sequence[dict | Any] | Mapping[str, dict | Any]
+
+
+def build_pipeline(pipeline: Pipeline | None) -> Compose:
+    """Build transforms, from a dict with ``record`` (:class:`Record`) and ``rng`` (NumPy generator) to a sample.
+
+    Args:
+        pipeline: transforms or their configs in order, as a list, or by name so that a recipe can change one of them
+            (``train_dataloader.dataset.pipeline.interleave.prob=0``).
+    """
+    steps = list(pipeline.values()) if isinstance(pipeline, Mapping) else list(pipeline or ())
+    return Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps])
+
+
 class GroundingDataset(Dataset):
     """Base of the readers: a subclass reads one file format and builds a :class:`Record` from an index.
 
     Args:
         source: data set and split, such as ``refcoco/val``; metrics group by it.
-        pipeline: transforms, from a dict with ``record`` (:class:`Record`) and ``rng`` (NumPy generator) to a
-            :class:`GroundingSample`.
+        pipeline: see :func:`build_pipeline`; None inside of a mixture that has one for all.
         seed: seed of the random choices.
     """
 
-    def __init__(self, source: str, pipeline: Sequence[dict | Any], seed: int = 0) -> None:
+    def __init__(self, source: str, pipeline: Pipeline | None = None, seed: int = 0) -> None:
         self.source = source
         self.seed = seed
-        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline])
+        self.pipeline = build_pipeline(pipeline)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -65,7 +78,7 @@ def log_skipped(source: str, path: str, skipped: dict[str, list[str]]) -> None:
         if records:
             shown = ", ".join(records[:5]) + (", ..." if len(records) > 5 else "")
             print_log(
-                f"{source}: left out {len(records)} records of {path}: {reason} ({shown})",
+                f"{source}: left out {len(records)} entries of {path}: {reason} ({shown})",
                 logger="current",
                 level=logging.WARNING,
             )

@@ -21,6 +21,8 @@ from lira_plugin.structures.grounding import (
 )
 from lira_plugin.structures.letterbox import Letterbox
 from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask
+from lira_plugin.structures.region_view import region_view, resize_image
+from lira_plugin.structures.visual_layout import VisualLayout
 
 __all__ = [
     "IGNORE_INDEX",
@@ -37,9 +39,12 @@ __all__ = [
     "Region",
     "RowKind",
     "Turn",
+    "VisualLayout",
     "decode_segmentation",
     "decode_union",
     "encode_mask",
     "refer_question",
     "refer_turn",
+    "region_view",
+    "resize_image",
 ]

@@ -147,4 +147,3 @@ def refer_turn(label: str, region: int | None) -> Turn:
     if region is None:
         return Turn(refer_question(label), f"There is no {label}.")
     return Turn(refer_question(label), f"{label}.", (PhraseSpan(0, len(label), region),))
-

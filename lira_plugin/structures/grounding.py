@@ -40,10 +40,10 @@ class GroundingSample:
         input_ids: (L,) long; feature rows hold the padding id.
         labels: (L,) long, ``IGNORE_INDEX`` where nothing is supervised.
         kinds: (L,) long, :class:`RowKind` of each row.
-        pixel_images: (N, 3, S, S) letterboxed images for the pixel encoder.
-        tiles: (T, 3, t, t) tiles for the semantic encoder, image by image.
+        pixel_images: (N, 3, S, S) uint8, letterboxed images for the pixel encoder.
+        tiles: (T, 3, t, t) uint8, tiles for the semantic encoder, image by image.
         tile_counts: tiles of each image.
-        region_tiles: (R, 3, t, t) crops in the order of their ``<image_id>``.
+        region_tiles: (R, 3, t, t) uint8, crops in the order of their ``<image_id>``.
         masks: (M, S, S) bool, letterboxed ground truth of the regions that the sequence (or segmenter) learns.
         mask_labels: (M,) long category index, -1 where there is none.
         seg_masks: (K,) long; ``seg_masks[k]`` is the mask that the k-th ``<seg>`` of the sequence is to decode to.
@@ -90,15 +90,15 @@ class GroundingBatch(NamedTuple):
     kinds: Tensor
     """(B, L) long, :class:`RowKind`."""
     pixel_images: Tensor
-    """(N, 3, S, S)."""
+    """(N, 3, S, S) uint8."""
     image_owner: Tensor
     """(N,) long, sample of each image, ascending."""
     tiles: Tensor
-    """(T, 3, t, t)."""
+    """(T, 3, t, t) uint8."""
     tile_owner: Tensor
     """(T,) long, image of each tile, ascending."""
     region_tiles: Tensor
-    """(R, 3, t, t)."""
+    """(R, 3, t, t) uint8."""
     region_owner: Tensor
     """(R,) long, sample of each region view, ascending."""
     masks: Tensor

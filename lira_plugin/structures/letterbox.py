@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lira_plugin.structures.region_view import resize_image
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -41,11 +43,7 @@ class Letterbox:
         square = np.empty((self.side, self.side, 3), image.dtype)
         square[:] = fill
         self._paste(square, image)
-        if self.side == self.size:
-            return square
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(square).resize((self.size, self.size), Image.Resampling.BICUBIC))
+        return resize_image(square, self.size, self.size)
 
     def apply_mask(self, mask: np.ndarray) -> np.ndarray:
         """Pad with False and resize (nearest): (H, W) bool to (size, size) bool."""
@@ -70,6 +68,8 @@ class Letterbox:
 
     def _paste(self, square: np.ndarray, image: np.ndarray) -> None:
         if image.shape[:2] != (self.height, self.width):
-            raise ValueError(f"this letterbox is for {self.height}x{self.width} pixels, got an array of {image.shape[:2]}")
+            raise ValueError(
+                f"this letterbox is for {self.height}x{self.width} pixels, got an array of {image.shape[:2]}"
+            )
         top, left = self.offset
         square[top : top + self.height, left : left + self.width] = image

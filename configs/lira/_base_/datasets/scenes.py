@@ -1,0 +1,91 @@
+"""The data of the tiny recipes: scenes in the published formats."""
+
+from mmengine.config import read_base
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import TestLoop
+
+from lira_plugin.datasets import (
+    ILVC,
+    CocoInstanceDataset,
+    DecodeRegions,
+    GCGDataset,
+    LetterboxImage,
+    LlavaDataset,
+    LoadImage,
+    MixtureDataset,
+    PackGroundingInputs,
+    ReferSegDataset,
+    ResumableSampler,
+    TileImage,
+    TokenizeConversation,
+    grounding_collate,
+)
+from lira_plugin.evaluation import ReferSegMetric
+
+with read_base():
+    from ..models.lira_tiny import *
+
+image_root = f"{data_root}/images"
+read_image = dict(
+    load=dict(type=LoadImage),
+    decode=dict(type=DecodeRegions),
+    letterbox=dict(type=LetterboxImage, size=image_size),
+)
+pipeline = dict(
+    **read_image,
+    interleave=dict(type=ILVC, size=tile_size, template=template, special_tokens=special_tokens),
+    tile=dict(type=TileImage, size=tile_size, max_tiles=1),
+    tokenize=dict(
+        type=TokenizeConversation,
+        tokenizer=tokenizer,
+        layout=layout,
+        special_tokens=special_tokens,
+        max_length=max_length,
+    ),
+    pack=dict(type=PackGroundingInputs),
+)
+instances = dict(
+    type=CocoInstanceDataset,
+    ann_file=f"{data_root}/coco/instances_train.json",
+    image_root=image_root,
+    pipeline=read_image | dict(pack=dict(type=PackGroundingInputs)),
+    filter_empty=True,
+)
+refer = dict(type=ReferSegDataset, data_root=data_root, dataset="refcoco", split="train", image_root=image_root)
+gcg = dict(
+    type=GCGDataset,
+    ann_file=f"{data_root}/grandf/scenes_GCG_train.json",
+    image_root=image_root,
+    layout="grandf",
+)
+vqa = dict(type=LlavaDataset, ann_file=f"{data_root}/llava/scenes_train.json", image_root=image_root)
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    dataset=dict(
+        type=MixtureDataset,
+        datasets=[refer | dict(num_expressions=4, repeats=2), gcg, vqa],
+        pipeline=pipeline | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.3)),
+    ),
+    sampler=dict(type=ResumableSampler),
+    collate_fn=dict(type=grounding_collate),
+)
+test_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    dataset=dict(
+        type=MixtureDataset,
+        datasets=[refer | dict(split=split) for split in ("val", "testA", "testB")],
+        pipeline=pipeline
+        | dict(
+            interleave=pipeline["interleave"] | dict(answers=False),
+            pack=dict(type=PackGroundingInputs, for_generation=True),
+        ),
+    ),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=grounding_collate),
+)
+test_evaluator = dict(type=ReferSegMetric)
+test_cfg = dict(type=TestLoop)

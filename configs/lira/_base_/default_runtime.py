@@ -1,0 +1,26 @@
+"""What all recipes share: scope, hooks, environment, logging."""
+
+from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
+from mmengine.runner import LogProcessor
+from mmengine.visualization import LocalVisBackend, Visualizer
+
+from lira_plugin.hooks import ProgressBarHook, SeedEachIterHook
+
+default_scope = "lira_plugin"
+custom_imports = dict(imports=["lira_plugin.registry"])
+
+default_hooks = dict(
+    timer=dict(type=IterTimerHook),
+    logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+)
+custom_hooks = [dict(type=SeedEachIterHook), dict(type=ProgressBarHook)]
+log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+randomness = dict(seed=0, deterministic=False)
+log_level = "INFO"
+load_from = None
+resume = False

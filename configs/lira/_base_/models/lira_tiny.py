@@ -1,0 +1,148 @@
+"""A LIRA of a few million parameters with every part of the full one, for images of 96 pixels."""
+
+import timm
+from mmdet.models import CrossEntropyLoss, DiceLoss, MSDeformAttnPixelDecoder
+from mmdet.models.task_modules import (
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
+    HungarianAssigner,
+    MaskPseudoSampler,
+)
+from mmengine.config import read_base
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+from lira_plugin.models import (
+    LIRA,
+    SEFE,
+    InterleavedLLM,
+    Mask2FormerSegmenter,
+    MaskDecoder,
+    PixelEncoder,
+    SemanticEncoder,
+)
+
+with read_base():
+    from ..paths_tiny import *
+
+image_size = 96
+tile_size = 64
+max_length = 256
+channels = [32, 64, 96, 128]  # of the backbone, strides 4 to 32
+dims = 64  # of the segmenter
+hidden_size = 128  # of the LLM
+num_classes = 8
+num_queries = 20
+attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
+ffn = dict(
+    embed_dims=dims, feedforward_channels=2 * dims, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type="ReLU", inplace=True)
+)
+positions = dict(num_feats=dims // 2, normalize=True)
+
+special_tokens = dict(seg="<seg>", image_id="<image_id>", phrase_start="<p>", phrase_end="</p>")
+template = dict(
+    system="", instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n", suffix="<|im_end|>"
+)
+tokenizer = dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=f"{data_root}/tokenizer")
+layout = dict(tokens_per_tile=16, pixel_tokens=(image_size // 32) ** 2, object_tokens=num_queries, semantic=True)
+
+pixel_encoder = dict(
+    type=PixelEncoder,
+    backbone=dict(
+        type=timm.create_model,
+        model_name="resnet10t",
+        features_only=True,
+        out_indices=(1, 2, 3, 4),
+        channels=channels,
+        stem_width=16,
+    ),
+    unshuffle=1,
+    segmenter=dict(
+        type=Mask2FormerSegmenter,
+        in_channels=channels,
+        feat_channels=dims,
+        out_channels=dims,
+        num_things_classes=num_classes,
+        num_stuff_classes=0,
+        num_queries=num_queries,
+        pixel_decoder=dict(
+            type=MSDeformAttnPixelDecoder,
+            strides=[4, 8, 16, 32],
+            num_outs=3,
+            norm_cfg=dict(type="GN", num_groups=16),
+            act_cfg=dict(type="ReLU"),
+            encoder=dict(
+                num_layers=2,
+                layer_cfg=dict(self_attn_cfg=dict(attention, num_levels=3, num_points=4), ffn_cfg=ffn),
+            ),
+            positional_encoding=positions,
+        ),
+        positional_encoding=positions,
+        transformer_decoder=dict(
+            return_intermediate=True,
+            num_layers=3,
+            layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
+            init_cfg=None,
+        ),
+        loss_cls=dict(
+            type=CrossEntropyLoss,
+            use_sigmoid=False,
+            loss_weight=2.0,
+            class_weight=[1.0] * num_classes + [0.1],
+        ),
+        loss_mask=dict(type=CrossEntropyLoss, use_sigmoid=True, loss_weight=5.0),
+        loss_dice=dict(type=DiceLoss, use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=5.0),
+        train_cfg=dict(
+            num_points=512,
+            oversample_ratio=3.0,
+            importance_sample_ratio=0.75,
+            assigner=dict(
+                type=HungarianAssigner,
+                match_costs=[
+                    dict(type=ClassificationCost, weight=2.0),
+                    dict(type=CrossEntropyLossCost, weight=5.0, use_sigmoid=True),
+                    dict(type=DiceCost, weight=5.0, pred_act=True, eps=1.0),
+                ],
+            ),
+            sampler=dict(type=MaskPseudoSampler),
+        ),
+    ),
+)
+
+model = dict(
+    type=LIRA,
+    tokenizer=tokenizer,
+    special_tokens=special_tokens,
+    semantic_encoder=dict(
+        type=SemanticEncoder,
+        vit="vit_tiny_patch16_224",
+        vit_args=dict(img_size=tile_size, patch_size=8, embed_dim=96, depth=3, num_heads=3),
+        hidden_size=hidden_size,
+    ),
+    pixel_encoder=pixel_encoder,
+    sefe=dict(
+        type=SEFE,
+        pixel_channels=channels[-1] + 2 * dims,
+        object_channels=2 * dims,
+        hidden_size=hidden_size,
+        query_channels=channels[-1],
+        num_heads=4,
+    ),
+    llm=dict(
+        type=InterleavedLLM,
+        llm=dict(
+            type=AutoModelForCausalLM.from_config,
+            config=dict(
+                type=LlamaConfig,
+                vocab_size=700,
+                hidden_size=hidden_size,
+                intermediate_size=2 * hidden_size,
+                num_hidden_layers=4,
+                num_attention_heads=4,
+                max_position_embeddings=2048,
+                tie_word_embeddings=False,
+            ),
+        ),
+    ),
+    mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
+)

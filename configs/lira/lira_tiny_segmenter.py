@@ -1,0 +1,17 @@
+"""Stage 1 of the tiny recipe: the segmenter learns instances (the stand-in for OMG-Seg's weights)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.datasets.scenes import *
+    from ._base_.default_runtime import *
+    from ._base_.schedules.tiny import *
+
+work_dir = f"{root}/segmenter"
+model = pixel_encoder
+max_iters = 1800
+train_cfg.update(max_iters=max_iters)
+param_scheduler[1].update(end=max_iters)
+optim_wrapper.optimizer.update(lr=2e-3)
+train_dataloader.update(dataset=instances)
+test_dataloader = test_evaluator = test_cfg = None

@@ -1,0 +1,179 @@
+"""COCO files: reading them, and instance segmentation as a data set."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.registry import DATASETS
+from lira_plugin.structures import Conversation, Record, Region, Turn
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: the file is not JSON.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a JSON file: {error}") from error
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A COCO file by id.
+
+    Args:
+        path: where it came from, for messages.
+        images: ``{id, file_name, height, width, ...}`` by id, in file order.
+        annotations: ``{id, image_id, ...}`` by id, in file order.
+        categories: ``{id, name, ...}`` by id, in file order; empty where the file has none.
+    """
+
+    path: str
+    images: dict[Any, dict[str, Any]]
+    annotations: dict[Any, dict[str, Any]]
+    categories: dict[Any, dict[str, Any]]
+
+    def annotations_by_image(self) -> dict[Any, list[dict[str, Any]]]:
+        """The annotations of every image, also of those without any, in file order.
+
+        Raises:
+            ValueError: an annotation names an image that the file does not hold.
+        """
+        grouped: dict[Any, list[dict[str, Any]]] = {image_id: [] for image_id in self.images}
+        for annotation in self.annotations.values():
+            if annotation["image_id"] not in grouped:
+                raise ValueError(
+                    f"{self.path}: annotation {annotation['id']} names image {annotation['image_id']}, which is not "
+                    "among the images of the file; add the image or remove the annotation"
+                )
+            grouped[annotation["image_id"]].append(annotation)
+        return grouped
+
+
+def load_coco(path: str | os.PathLike) -> CocoFile:
+    """Read a COCO file: ``{"images": [...], "annotations": [...], "categories": [...]}``, the last of them optional.
+
+    Raises:
+        ValueError: the file is not of this form, an entry lacks a key that COCO demands, or an id occurs twice.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        raise ValueError(f"{path} is not a COCO file: it must be an object with the keys 'images' and 'annotations'")
+    return CocoFile(
+        path=str(path),
+        images=_by_id(path, content, "images", ("id", "file_name", "height", "width")),
+        annotations=_by_id(path, content, "annotations", ("id", "image_id")),
+        categories=_by_id(path, content, "categories", ("id", "name")),
+    )
+
+
+def _by_id(path: str | os.PathLike, content: dict, section: str, keys: tuple[str, ...]) -> dict[Any, dict[str, Any]]:
+    entries = {}
+    for position, entry in enumerate(content.get(section, ())):
+        missing = [key for key in keys if key not in entry]
+        if missing:
+            raise ValueError(f"{path}: entry {position} of '{section}' (id {entry.get('id')}) lacks {missing}")
+        if entry["id"] in entries:
+            raise ValueError(f"{path}: id {entry['id']} occurs twice in '{section}'; ids must be unique")
+        entries[entry["id"]] = entry
+    return entries
+
+
+@DATASETS.register_module()
+class CocoInstanceDataset(GroundingDataset):
+    """Instance segmentation of a COCO file: one record an image, one region per annotation in file order.
+
+    The conversation is one empty turn: there is nothing to say to a segmenter. Crowd annotations are left out, which is
+    counted and logged. ``Region.category_id`` is the place of the category among the category ids in ascending order.
+
+    Args:
+        ann_file: COCO instances file.
+        image_root: folder that ``file_name`` is relative to.
+        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        source: name of the data set and split; metrics group by it.
+        seed: seed of the random choices.
+        filter_empty: leave images without a region out (counted and logged).
+
+    Raises:
+        ValueError: the file is not COCO's, an annotation has no segmentation, or names an unknown image or category, or
+            no image is left.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        image_root: str,
+        pipeline: Pipeline | None = None,
+        source: str = "coco_instance",
+        seed: int = 0,
+        filter_empty: bool = False,
+    ) -> None:
+        super().__init__(source, pipeline, seed)
+        coco = load_coco(ann_file)
+        indices = {category_id: index for index, category_id in enumerate(sorted(coco.categories))}
+        self._classes = tuple(coco.categories[category_id]["name"] for category_id in indices)
+        skipped: dict[str, list[str]] = {"crowd annotations": [], "images without a region": []}
+        self._records: list[Record] = []
+        for image_id, annotations in coco.annotations_by_image().items():
+            regions = []
+            for annotation in annotations:
+                if annotation.get("iscrowd"):
+                    skipped["crowd annotations"].append(f"annotation {annotation['id']}")
+                else:
+                    regions.append(self._region(coco, annotation, indices))
+            if filter_empty and not regions:
+                skipped["images without a region"].append(f"image {image_id}")
+                continue
+            image = coco.images[image_id]
+            self._records.append(
+                Record(
+                    source=source,
+                    record_id=str(image_id),
+                    image_path=os.path.join(image_root, image["file_name"]),
+                    conversation=Conversation((Turn("", ""),)),
+                    regions=tuple(regions),
+                    size=(image["height"], image["width"]),
+                )
+            )
+        log_skipped(source, ann_file, skipped)
+        if not self._records:
+            raise ValueError(f"{ann_file} holds no image that can be used (filter_empty={filter_empty})")
+
+    def _region(self, coco: CocoFile, annotation: dict[str, Any], indices: dict[Any, int]) -> Region:
+        if "segmentation" not in annotation:
+            raise ValueError(
+                f"{coco.path}: annotation {annotation['id']} has no 'segmentation'; boxes alone do not serve"
+            )
+        category_id = annotation.get("category_id")
+        if category_id not in indices:
+            raise ValueError(
+                f"{coco.path}: annotation {annotation['id']} has category {category_id}, but the categories of the "
+                f"file are {list(indices)}"
+            )
+        return Region(self._classes[indices[category_id]], (annotation["segmentation"],), indices[category_id])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the categories; ``Region.category_id`` counts through them."""
+        return self._classes
+
+    @property
+    def modality_length(self) -> list[int]:
+        """One for every record: there is an image and no text, and xtuner's sampler refuses zeros."""
+        return [1] * len(self)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get_record(self, index: int, rng: np.random.Generator) -> Record:
+        """The record of the image at ``index``; nothing is random."""
+        return self._records[index]

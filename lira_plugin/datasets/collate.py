@@ -1,0 +1,55 @@
+"""From samples to a batch."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, RowKind
+
+
+class Collated(TypedDict):
+    """What MMEngine hands to ``model.forward``."""
+
+    batch: GroundingBatch
+    data_samples: list[GroundingSample]
+
+
+def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
+    """Pad the sequences on the right; concatenate everything else with owner indices."""
+    images_before = _offsets([len(sample.pixel_images) for sample in samples])
+    masks_before = _offsets([len(sample.masks) for sample in samples])
+    tile_counts = [count for sample in samples for count in sample.tile_counts]
+    lengths = torch.tensor([len(sample.input_ids) for sample in samples])
+    batch = GroundingBatch(
+        input_ids=_pad([sample.input_ids for sample in samples], 0),
+        attention_mask=torch.arange(int(lengths.max())) < lengths[:, None],
+        labels=_pad([sample.labels for sample in samples], IGNORE_INDEX),
+        kinds=_pad([sample.kinds for sample in samples], RowKind.TEXT),
+        pixel_images=torch.cat([sample.pixel_images for sample in samples]),
+        image_owner=_owners([len(sample.pixel_images) for sample in samples]),
+        tiles=torch.cat([sample.tiles for sample in samples]),
+        tile_owner=_owners(tile_counts),
+        region_tiles=torch.cat([sample.region_tiles for sample in samples]),
+        region_owner=_owners([len(sample.region_tiles) for sample in samples]),
+        masks=torch.cat([sample.masks for sample in samples]),
+        mask_owner=torch.cat([torch.full((len(s.masks),), first) for s, first in zip(samples, images_before)]),
+        mask_labels=torch.cat([sample.mask_labels for sample in samples]),
+        seg_masks=torch.cat([sample.seg_masks + first for sample, first in zip(samples, masks_before)]),
+        dropped_regions=torch.tensor([sample.dropped_regions for sample in samples]),
+    )
+    return {"batch": batch, "data_samples": list(samples)}
+
+
+def _pad(rows: list[Tensor], value: int) -> Tensor:
+    return pad_sequence(rows, batch_first=True, padding_value=value)
+
+
+def _owners(counts: list[int]) -> Tensor:
+    return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
+
+
+def _offsets(counts: list[int]) -> list[int]:
+    return [sum(counts[:index]) for index in range(len(counts))]

@@ -1,0 +1,97 @@
+"""Conversations in LLaVA's JSON layout."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lira_plugin.datasets.base import GroundingDataset, Pipeline
+from lira_plugin.datasets.coco_instance import read_json
+from lira_plugin.registry import DATASETS
+from lira_plugin.structures import Conversation, Record, Turn
+
+IMAGE = "<image>"
+"""Where LLaVA's files say that the image goes; the chat template decides it here, so it is taken out."""
+
+
+@DATASETS.register_module()
+class LlavaDataset(GroundingDataset):
+    """Questions and answers without regions.
+
+    The file is a list of ``{"id": "0", "image": "a/b.jpg", "conversations": [{"from": "human", "value": "<image>\\nQ"},
+    {"from": "gpt", "value": "A"}, ...]}``. Without ``image`` the record is text only. Without ``id`` its position in
+    the file takes the place.
+
+    Args:
+        ann_file: the JSON file.
+        image_root: folder that ``image`` is relative to.
+        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        source: name of the data set and split; metrics group by it.
+        seed: seed of the random choices.
+
+    Raises:
+        ValueError: the file is not of this form, human and gpt do not alternate (human first, gpt last), or ``<image>``
+            stands elsewhere than once in the first question of a record with an image.
+    """
+
+    def __init__(
+        self, ann_file: str, image_root: str, pipeline: Pipeline | None = None, source: str = "llava", seed: int = 0
+    ) -> None:
+        super().__init__(source, pipeline, seed)
+        entries = read_json(ann_file)
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(f"{ann_file} is not a LLaVA file: it must hold a list of records, and at least one")
+        self._records = []
+        for position, entry in enumerate(entries):
+            record_id = str(entry.get("id", position)) if isinstance(entry, dict) else str(position)
+            try:
+                image, turns = parse_llava(entry)
+            except ValueError as error:
+                raise ValueError(f"{ann_file}: record {record_id} (position {position}): {error}") from error
+            path = None if image is None else os.path.join(image_root, image)
+            self._records.append(Record(source, record_id, path, Conversation(turns)))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def modality_length(self) -> list[int]:
+        """Words of questions and answers of each record, negative without an image."""
+        lengths = []
+        for record in self._records:
+            words = sum(len(f"{turn.question} {turn.answer}".split()) for turn in record.conversation.turns)
+            lengths.append(max(1, words) * (-1 if record.image_path is None else 1))
+        return lengths
+
+    def get_record(self, index: int, rng: np.random.Generator) -> Record:
+        """The record at ``index``; nothing is random."""
+        return self._records[index]
+
+
+def parse_llava(entry: Any) -> tuple[str | None, tuple[Turn, ...]]:
+    """Turn one entry of the file into the name of its image, or None, and its turns.
+
+    Raises:
+        ValueError: the entry is not of LLaVA's form; the message is without file and record.
+    """
+    messages = entry.get("conversations") if isinstance(entry, dict) else None
+    if not isinstance(messages, list) or not messages or len(messages) % 2:
+        raise ValueError("'conversations' must be a list of pairs of a human question and a gpt answer")
+    image = entry.get("image")
+    if image is not None and not isinstance(image, str):
+        raise ValueError(f"'image' must be the name of one file, got {image!r}")
+    texts = []
+    for place, message in enumerate(messages):
+        speaker = ("human", "gpt")[place % 2]
+        if not isinstance(message, dict) or message.get("from") != speaker or not isinstance(message.get("value"), str):
+            raise ValueError(f"message {place} must be {{'from': '{speaker}', 'value': text}}, got {message!r}")
+        count = message["value"].count(IMAGE)
+        allowed = 1 if place == 0 and image is not None else 0
+        if count > allowed:
+            raise ValueError(
+                f"message {place} holds {count} times {IMAGE!r}; it may stand once, in the first question of a record "
+                f"with an image (this one has {'no image' if image is None else 'one'})"
+            )
+        texts.append(message["value"].replace(IMAGE, "").strip() if count else message["value"])
+    return image, tuple(Turn(question, answer) for question, answer in zip(texts[::2], texts[1::2]))

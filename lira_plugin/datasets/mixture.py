@@ -1,0 +1,95 @@
+"""Several data sets as one."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from lira_plugin.datasets.base import Draw, Pipeline, build_pipeline
+from lira_plugin.registry import DATASETS
+from lira_plugin.structures import GroundingSample
+
+
+class MixturePart(NamedTuple):
+    """One data set of a mixture: its name, its number of records, and how often it is repeated."""
+
+    source: str
+    records: int
+    repeats: int
+
+
+@DATASETS.register_module()
+class MixtureDataset(Dataset):
+    """Concatenation of data sets, each repeated a whole number of times; the sampler shuffles, not the mixture.
+
+    Indices run through the first data set, through its repeats, then through the second, and so on. A :class:`Draw`
+    keeps its number; a plain index gets the number of its repeat, so that the copies of a record differ in what is
+    random about it.
+
+    Args:
+        datasets: data sets, or dicts to build them from, in which the additional key ``repeats`` is allowed:
+            ``dict(type=GCGDataset, repeats=10, ...)``.
+        repeats: how often each data set counts, for those that are given as objects.
+        pipeline: one for all data sets, which then have none themselves; see
+            :func:`~lira_plugin.datasets.base.build_pipeline`.
+
+    Raises:
+        ValueError: there is no data set, or a number of repeats is missing, given twice or not a positive integer.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[dict | Dataset],
+        repeats: Sequence[int] | None = None,
+        pipeline: Pipeline | None = None,
+    ) -> None:
+        if not datasets:
+            raise ValueError("a mixture needs at least one data set")
+        if repeats is not None and len(repeats) != len(datasets):
+            raise ValueError(f"'repeats' has {len(repeats)} entries for {len(datasets)} data sets")
+        self.pipeline = build_pipeline(pipeline)
+        self.datasets: list[Any] = []
+        self.repeats: list[int] = []
+        for place, entry in enumerate(datasets):
+            count = 1 if repeats is None else repeats[place]
+            if isinstance(entry, dict):
+                if repeats is not None and "repeats" in entry:
+                    raise ValueError(
+                        f"data set {place} of the mixture has its own 'repeats' besides that of the mixture"
+                    )
+                count = entry.get("repeats", count)
+                entry = DATASETS.build({key: value for key, value in entry.items() if key != "repeats"})
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(
+                    f"data set {place} of the mixture: 'repeats' must be a positive integer, got {count!r}"
+                )
+            self.datasets.append(entry)
+            self.repeats.append(count)
+        self._ends = list(accumulate(len(child) * count for child, count in zip(self.datasets, self.repeats)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    @property
+    def modality_length(self) -> list[int]:
+        """Lengths of the data sets' records in the order of this mixture's indices, for xtuner's sampler."""
+        return [length for child, count in zip(self.datasets, self.repeats) for length in child.modality_length * count]
+
+    def describe(self) -> tuple[MixturePart, ...]:
+        """What the mixture is made of, in order."""
+        return tuple(
+            MixturePart(getattr(child, "source", type(child).__name__), len(child), count)
+            for child, count in zip(self.datasets, self.repeats)
+        )
+
+    def __getitem__(self, draw: int | Draw) -> GroundingSample:
+        index = draw.index if isinstance(draw, Draw) else int(draw)
+        if not 0 <= index < len(self):
+            raise IndexError(f"the mixture has {len(self)} records, asked for number {index}")
+        place = bisect_right(self._ends, index)
+        child = self.datasets[place]
+        offset = index - (self._ends[place - 1] if place else 0)
+        repeat, inner = divmod(offset, len(child))
+        return self.pipeline(child[Draw(inner, draw.number if isinstance(draw, Draw) else repeat)])

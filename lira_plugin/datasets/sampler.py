@@ -1,0 +1,72 @@
+"""An endless, reproducible stream of draws that a resumed training can enter anywhere."""
+
+import math
+from collections.abc import Iterator, Sized
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from lira_plugin.datasets.base import Draw
+from lira_plugin.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableSampler(Sampler):
+    """Endless sampler for iteration-based training.
+
+    Over all ranks the draws are numbered 0, 1, 2, ...; draw ``n`` is record ``n mod size`` of the permutation of epoch
+    ``n // size``, which depends on ``(seed, epoch)`` alone. Rank ``r`` of ``w`` takes the numbers r, r + w, r + 2w, ...
+    Every iteration over the sampler begins at ``start``, so nothing has to be loaded to resume.
+
+    Args:
+        dataset: what is drawn from; only its length is used.
+        seed: seed of the permutations, the same on all ranks; None takes a random one, which the ranks agree on. To
+            resume, use the same seed again (attribute ``seed``).
+        shuffle: permute each epoch anew; otherwise every epoch is in file order.
+        start: draws that *this rank* has consumed already, see :meth:`skip`.
+
+    Raises:
+        ValueError: the data set is empty, or ``start`` is negative.
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = None, shuffle: bool = True, start: int = 0) -> None:
+        self.size = len(dataset)
+        if not self.size:
+            raise ValueError("cannot sample from an empty data set")
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.shuffle = shuffle
+        self.start = 0
+        self.skip(start)
+
+    def skip(self, num_draws_per_rank: int) -> None:
+        """Let the next iteration begin after the first ``num_draws_per_rank`` draws of this rank.
+
+        They count from the start of the training: the batches a rank has taken, times its batch size. Calling it again
+        sets the place anew and does not add. To resume on another number of ranks, pass the draws of all ranks together
+        divided by the new number.
+
+        Raises:
+            ValueError: the number is negative.
+        """
+        if num_draws_per_rank < 0:
+            raise ValueError(f"the number of draws to skip must not be negative, got {num_draws_per_rank}")
+        self.start = num_draws_per_rank
+
+    def __iter__(self) -> Iterator[Draw]:
+        number = self.rank + self.start * self.world_size
+        epoch, order = -1, np.arange(self.size)
+        while True:
+            if self.shuffle and number // self.size != epoch:
+                epoch = number // self.size
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+            yield Draw(int(order[number % self.size]), number)
+            number += self.world_size
+
+    def __len__(self) -> int:
+        """Draws of one epoch on one rank, rounded up; the stream itself does not end."""
+        return math.ceil(self.size / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: the stream runs through the epochs itself (MMEngine calls this for epoch-based training)."""

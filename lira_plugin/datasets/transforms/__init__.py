@@ -1,0 +1,19 @@
+"""Transforms, each doing one thing."""
+
+from lira_plugin.datasets.transforms.conversation import ILVC, GroundedPart, ImagePart, TextPart
+from lira_plugin.datasets.transforms.formatting import PackGroundingInputs, TokenizeConversation
+from lira_plugin.datasets.transforms.image import DecodeRegions, LetterboxImage, LoadImage, TileImage, tile_grid
+
+__all__ = [
+    "ILVC",
+    "DecodeRegions",
+    "GroundedPart",
+    "ImagePart",
+    "LetterboxImage",
+    "LoadImage",
+    "PackGroundingInputs",
+    "TextPart",
+    "TileImage",
+    "TokenizeConversation",
+    "tile_grid",
+]

@@ -1,0 +1,174 @@
+"""Interleaved local visual coupling: from a grounded conversation to the parts of a sequence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from lira_plugin.datasets.transforms.image import to_channels_first
+from lira_plugin.registry import TRANSFORMS
+from lira_plugin.structures import ChatTemplate, PhraseSpan, Turn, region_view
+from lira_plugin.tokens import SpecialTokens
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Text, tokenized as one chunk. ``answer`` text is supervised."""
+
+    text: str
+    answer: bool
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """The visual block of the image."""
+
+
+@dataclass(frozen=True)
+class GroundedPart:
+    """A phrase with its region: indivisible, so that truncation never cuts inside.
+
+    Args:
+        before: the supervised text up to where the region's view goes, or up to ``<seg>`` without a view.
+        after: the supervised text after the view; empty without one.
+        region: index into ``record.regions``.
+    """
+
+    before: str
+    after: str
+    region: int
+
+
+Part = TextPart | ImagePart | GroundedPart
+
+
+@TRANSFORMS.register_module()
+class ILVC(BaseTransform):
+    """Write each answer with its regions interleaved, and cut the views of the regions.
+
+    With ILVC a grounded phrase becomes ``<seg><image_id>{view} <p> phrase </p> <seg>``, without it ``<p> phrase </p> <seg>``.
+    Views are cut on the fly from the ground truth. As they will come from predicted masks later, some may be cut from
+    wrong ones: another object's, or the right one shifted and scaled (the supplement's "error accumulation").
+
+    Args:
+        size: side of a view, that of a tile.
+        template: chat template (:class:`ChatTemplate` or its arguments).
+        special_tokens: spelling (:class:`SpecialTokens` or its arguments).
+        prob: share of the samples with ILVC: 1 always, 0 never, in between the two-prompt training of the supplement's section 6.
+        suffixes: what is put behind the question with and without ILVC, so that the model can be told which to do.
+        wrong_view: share of the views cut from another region of the record.
+        shifted_view: share of the views cut from a shifted and scaled mask.
+        answers: False writes the last question only, for generation.
+
+    Required Keys:
+
+    - record
+    - rng
+    - image, masks (of records with regions)
+
+    Added Keys:
+
+    - parts (list of :data:`Part`)
+    - region_tiles ((R, 3, size, size) uint8 tensor, in the order of mention)
+    """
+
+    def __init__(
+        self,
+        size: int = 448,
+        template: ChatTemplate | dict | None = None,
+        special_tokens: SpecialTokens | dict | None = None,
+        prob: float = 1.0,
+        suffixes: tuple[str, str] = ("", ""),
+        wrong_view: float = 0.0,
+        shifted_view: float = 0.0,
+        answers: bool = True,
+    ) -> None:
+        if not 0 <= prob <= 1 or wrong_view < 0 or shifted_view < 0 or wrong_view + shifted_view > 1:
+            raise ValueError(
+                f"shares must lie in 0..1, got prob={prob}, wrong_view={wrong_view}, shifted_view={shifted_view}"
+            )
+        if template is None:
+            raise ValueError("ILVC needs a chat template: give its system, instruction and suffix")
+        self.size = size
+        self.template = template if isinstance(template, ChatTemplate) else ChatTemplate(**template)
+        tokens = special_tokens or {}
+        self.tokens = tokens if isinstance(tokens, SpecialTokens) else SpecialTokens(**tokens)
+        self.prob, self.suffixes = prob, tuple(suffixes)
+        self.wrong_view, self.shifted_view = wrong_view, shifted_view
+        self.answers = answers
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Interleave."""
+        record, rng = results["record"], results["rng"]
+        interleave = bool(rng.random() < self.prob)
+        suffix = self.suffixes[0 if interleave else 1]
+        turns = record.conversation.turns if self.answers else record.conversation.turns[-1:]
+        parts: list[Part] = []
+        for number, turn in enumerate(turns):
+            parts += self._question(turn.question + suffix, number == 0, record.image_path is not None)
+            if self.answers:
+                parts += self._answer(turn, interleave)
+        results["parts"] = parts
+        mentioned = record.conversation.mentioned_regions if self.answers and interleave else ()
+        views = [self._view(results, region) for region in mentioned]
+        results["region_tiles"] = (
+            to_channels_first(np.stack(views))
+            if views
+            else torch.zeros((0, 3, self.size, self.size), dtype=torch.uint8)
+        )
+        return results
+
+    def _question(self, question: str, first: bool, has_image: bool) -> list[Part]:
+        before, after = self.template.question(question, first)
+        if first and has_image:
+            return [TextPart(before, False), ImagePart(), TextPart("\n" + after, False)]
+        return [TextPart(before + after, False)]
+
+    def _answer(self, turn: Turn, interleave: bool) -> list[Part]:
+        parts: list[Part] = []
+        end = 0
+        for span in turn.spans:
+            if span.start > end:
+                parts.append(TextPart(turn.answer[end : span.start], True))
+            parts.append(self._grounded(turn.answer, span, interleave))
+            end = span.end
+        parts.append(TextPart(turn.answer[end:] + self.template.suffix, True))
+        return parts
+
+    def _grounded(self, answer: str, span: PhraseSpan, interleave: bool) -> GroundedPart:
+        tokens = self.tokens
+        phrase = f"{tokens.phrase_start} {answer[span.start : span.end]} {tokens.phrase_end} {tokens.seg}"
+        if interleave:
+            return GroundedPart(f"{tokens.seg}{tokens.image_id}", f" {phrase}", span.region)
+        return GroundedPart(phrase, "", span.region)
+
+    def _view(self, results: dict[str, Any], region: int) -> np.ndarray:
+        rng, masks = results["rng"], results["masks"]
+        mask = masks[region]
+        chance = rng.random()
+        if chance < self.wrong_view:
+            others = [index for index in range(len(masks)) if index != region and (masks[index] != mask).any()]
+            if others:
+                mask = masks[rng.choice(others)]
+        elif chance < self.wrong_view + self.shifted_view:
+            mask = _shift(mask, rng)
+        return region_view(results["image"], mask, self.size)
+
+
+def _shift(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move a mask by up to 40 % of its extent and scale it by 0.7 to 1.4, each axis by itself."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return mask
+    shifted = mask
+    for axis, places in enumerate((rows, columns)):
+        low, extent = places.min(), np.ptp(places) + 1
+        centre = low + extent / 2
+        scale, offset = rng.uniform(0.7, 1.4), rng.uniform(-0.4, 0.4) * extent
+        source = np.round((np.arange(mask.shape[axis]) + 0.5 - centre - offset) / scale + centre - 0.5).astype(int)
+        inside = (source >= 0) & (source < mask.shape[axis])
+        shifted = shifted.take(source.clip(0, mask.shape[axis] - 1), axis)
+        shifted = shifted & (inside[:, None] if axis == 0 else inside[None])
+    return shifted

@@ -1,0 +1,200 @@
+"""Transforms of the image: load, decode regions, tile, letterbox."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lira_plugin.registry import TRANSFORMS
+from lira_plugin.structures import Letterbox, decode_union, resize_image
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Read the image of a record as RGB, with its EXIF orientation applied.
+
+    Required Keys:
+
+    - record
+
+    Added Keys:
+
+    - image ((H, W, 3) uint8, or None for a record without an image)
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load it.
+
+        Raises:
+            FileNotFoundError: the file is not there.
+            ValueError: the file is no image, is cut off, or has another size than the annotation says.
+        """
+        record = results["record"]
+        results["image"] = None
+        if record.image_path is None:
+            return results
+        name = f"{record.source} record {record.record_id}"
+        try:
+            with Image.open(record.image_path) as file:
+                results["image"] = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{name}: no image at {record.image_path}; check image_root of the data set"
+            ) from error
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(
+                f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again"
+            ) from error
+        size = results["image"].shape[:2]
+        if record.size is not None and tuple(record.size) != size:
+            raise ValueError(
+                f"{name}: the annotation is for {record.size[0]}x{record.size[1]} pixels but {record.image_path} has "
+                f"{size[0]}x{size[1]}; the file belongs to another release of the data set, or was resized"
+            )
+        return results
+
+
+@TRANSFORMS.register_module()
+class DecodeRegions(BaseTransform):
+    """Decode the regions of a record.
+
+    Required Keys:
+
+    - record
+    - image
+
+    Added Keys:
+
+    - masks ((R, H, W) bool, in the order of ``record.regions``)
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Decode them.
+
+        Raises:
+            ValueError: an annotation does not fit the image.
+        """
+        record = results["record"]
+        if not record.regions:
+            results["masks"] = np.zeros((0, 1, 1), bool)
+            return results
+        height, width = results["image"].shape[:2]
+        try:
+            masks = [decode_union(region.segmentations, height, width) for region in record.regions]
+        except ValueError as error:
+            raise ValueError(
+                f"{record.source} record {record.record_id} ({record.image_path}): {error}; annotation and image do not "
+                "belong together"
+            ) from error
+        results["masks"] = np.stack(masks)
+        return results
+
+
+def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> tuple[int, int]:
+    """Rows and columns of tiles for an image (``internvl_data.py:85-121``, facts 1.6).
+
+    Among all grids of ``min_tiles`` to ``max_tiles`` tiles, ordered by their number, the one whose aspect ratio is nearest;
+    of several equally near ones a later one replaces the one before if the image has more than half of its pixels.
+    """
+    grids = sorted(
+        {
+            (rows, columns)
+            for rows in range(1, max_tiles + 1)
+            for columns in range(1, max_tiles + 1)
+            if min_tiles <= rows * columns <= max_tiles
+        },
+        key=lambda grid: (grid[0] * grid[1], grid[1]),
+    )
+    best, best_distance = (1, 1), float("inf")
+    for rows, columns in grids:
+        distance = abs(width / height - columns / rows)
+        large_enough = width * height > 0.5 * tile * tile * rows * columns
+        if distance < best_distance or (distance == best_distance and large_enough):
+            best, best_distance = (rows, columns), distance
+    return best
+
+
+@TRANSFORMS.register_module()
+class TileImage(BaseTransform):
+    """Cut the image into tiles for the semantic encoder, row by row, with a thumbnail of the whole where there are several.
+
+    Args:
+        size: side of a tile.
+        min_tiles, max_tiles: bounds of the number of tiles, the thumbnail not counted.
+
+    Required Keys:
+
+    - image
+
+    Added Keys:
+
+    - tiles ((T, 3, size, size) uint8 tensor)
+    """
+
+    def __init__(self, size: int = 448, min_tiles: int = 1, max_tiles: int = 6) -> None:
+        if not 1 <= min_tiles <= max_tiles:
+            raise ValueError(f"need 1 <= min_tiles <= max_tiles, got {min_tiles} and {max_tiles}")
+        self.size, self.min_tiles, self.max_tiles = size, min_tiles, max_tiles
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Cut them."""
+        image, size = results["image"], self.size
+        if image is None:
+            results["tiles"] = torch.zeros((0, 3, size, size), dtype=torch.uint8)
+            return results
+        rows, columns = tile_grid(*image.shape[:2], self.min_tiles, self.max_tiles, size)
+        resized = resize_image(image, rows * size, columns * size)
+        tiles = resized.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+        if len(tiles) > 1:
+            tiles = np.concatenate([tiles, resize_image(image, size, size)[None]])
+        results["tiles"] = to_channels_first(tiles)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LetterboxImage(BaseTransform):
+    """Pad the image to a centred square and resize it, for the pixel encoder; masks follow where there are some.
+
+    Args:
+        size: side of the square.
+        fill: colour of the padding, by default CLIP's mean.
+
+    Required Keys:
+
+    - image
+
+    Optional Keys:
+
+    - masks
+
+    Added Keys:
+
+    - pixel_images ((N, 3, size, size) uint8 tensor)
+    - letterbox (:class:`Letterbox`)
+    - square_masks ((R, size, size) bool tensor)
+    """
+
+    def __init__(self, size: int = 1024, fill: tuple[int, int, int] = (122, 116, 104)) -> None:
+        self.size, self.fill = size, tuple(fill)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Letterbox it."""
+        image, size = results["image"], self.size
+        results["square_masks"] = torch.zeros((0, size, size), dtype=torch.bool)
+        results["letterbox"] = None
+        if image is None:
+            results["pixel_images"] = torch.zeros((0, 3, size, size), dtype=torch.uint8)
+            return results
+        letterbox = results["letterbox"] = Letterbox(*image.shape[:2], size)
+        results["pixel_images"] = to_channels_first(letterbox.apply_image(image, self.fill)[None])
+        masks = results.get("masks")
+        if masks is not None and len(masks):
+            results["square_masks"] = torch.from_numpy(np.stack([letterbox.apply_mask(mask) for mask in masks]))
+        return results
+
+
+def to_channels_first(images: np.ndarray) -> torch.Tensor:
+    """(n, H, W, 3) uint8 array to (n, 3, H, W) uint8 tensor."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))

@@ -1,0 +1,81 @@
+"""Overlap of binary masks, in NumPy.
+
+Any non-zero pixel is foreground, so a sum of overlapping parts (values of 2 and more) counts as their union. Where both
+masks are empty the ratio is 0 / 0: every function that divides takes ``empty``, the value that stands for it. Its
+default, 1, says that finding nothing where there is nothing is right (LISA's and gRefCOCO's rule). For one-to-one
+matching pass 0, or else two empty masks match perfectly.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_EXACT_IN_FLOAT32 = 2**24
+
+
+def intersection_union(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
+    """Pixels in both masks, and in at least one.
+
+    Args:
+        pred: (H, W) mask.
+        target: (H, W) mask.
+
+    Returns:
+        (I, U) with ``0 <= I <= U <= H * W``.
+
+    Raises:
+        ValueError: the shapes differ or are not (H, W).
+    """
+    pred, target = np.asarray(pred), np.asarray(target)
+    if pred.ndim != 2 or pred.shape != target.shape:
+        raise ValueError(f"two masks of the same shape (H, W) are needed, got {pred.shape} and {target.shape}")
+    pred, target = pred.astype(bool), target.astype(bool)
+    return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
+
+
+def iou_from_counts(intersection: int, union: int, *, empty: float = 1.0) -> float:
+    """``intersection / union``, or ``empty`` where the union has no pixel; for sums over many masks too (cIoU)."""
+    if not 0 <= intersection <= union:
+        raise ValueError(f"expected 0 <= intersection <= union, got {intersection} and {union}")
+    return float(intersection / union) if union else float(empty)
+
+
+def iou(pred: np.ndarray, target: np.ndarray, *, empty: float = 1.0) -> float:
+    """Intersection over union of two (H, W) masks.
+
+    Both empty gives ``empty``; exactly one empty gives 0.
+
+    Raises:
+        ValueError: the shapes differ or are not (H, W).
+    """
+    return iou_from_counts(*intersection_union(pred, target), empty=empty)
+
+
+def iou_matrix(
+    preds: Sequence[np.ndarray] | np.ndarray, targets: Sequence[np.ndarray] | np.ndarray, *, empty: float = 1.0
+) -> np.ndarray:
+    """IoU of every prediction with every target.
+
+    Args:
+        preds: P masks of one shape (H, W); P may be 0.
+        targets: T masks of the same shape; T may be 0.
+        empty: value of a pair of empty masks.
+
+    Returns:
+        (P, T) float64.
+
+    Raises:
+        ValueError: the masks are not all of one shape (H, W).
+    """
+    shapes = {np.shape(mask) for mask in (*preds, *targets)}
+    if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
+        raise ValueError(f"masks of one shape (H, W) are needed, got shapes {sorted(shapes)}")
+    if not len(preds) or not len(targets):
+        return np.zeros((len(preds), len(targets)))
+    pixels = int(np.prod(shapes.pop()))
+    dtype = np.float32 if pixels <= _EXACT_IN_FLOAT32 else np.float64
+    rows = np.stack([np.asarray(mask).astype(bool).ravel() for mask in preds]).astype(dtype)
+    columns = np.stack([np.asarray(mask).astype(bool).ravel() for mask in targets]).astype(dtype)
+    intersection = (rows @ columns.T).astype(np.float64)
+    union = rows.sum(1, dtype=np.float64)[:, None] + columns.sum(1, dtype=np.float64)[None] - intersection
+    return np.divide(intersection, union, out=np.full_like(union, empty), where=union > 0)

@@ -1,0 +1,178 @@
+"""Scores of referring segmentation: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
+from lira_plugin.registry import METRICS
+from lira_plugin.structures import GroundedText, GroundingSample, decode_union
+
+VIEWS = ("refined", "coarse")
+"""The masks of a span: decoded after and before its phrase."""
+
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""IoU thresholds of P@t."""
+
+
+@METRICS.register_module()
+class ReferSegMetric(BaseMetric):
+    """Scores of one mask a sentence, grouped by ``sample.source``.
+
+    Keys are ``<source>/<refined|coarse>/<name>``, such as ``refcoco/val/refined/cIoU``, and ``<source>/missing_seg``.
+    Values are fractions, 0 to 1. I and U are the intersection and union of one sentence in pixels of the original
+    image. A *no-target* sentence is one whose ground truth has no pixel; the others are *target* sentences.
+
+    ========== =====================================================================================================
+    cIoU       sum of I / sum of U over all sentences (mmdet's and LISA's cIoU; "oIoU" elsewhere)
+    gIoU       mean over all sentences of I / U (LISA's and gRefCOCO's gIoU; mmdet's ``RefSegMetric`` calls it mIoU).
+               Without a target an empty mask scores 1 and any other 0.
+    P@0.5-0.9  fraction of the target sentences with I / U >= t (``>=`` as LAVT and ReLA; LISA and mmdet have none)
+    N-acc      fraction of the no-target sentences answered with an empty mask
+    T-acc      fraction of the target sentences answered with a non-empty mask
+    ========== =====================================================================================================
+
+    N-acc and T-acc appear where the source has no-target sentences, P@t and T-acc where it has target sentences. They
+    follow the definitions of the GRES paper (arXiv 2306.00968, section 3); its published scorer adds 1 to their
+    denominators and computes another ratio under the name T_acc. ``missing_seg`` is the fraction of answers without any
+    ``<seg>``; only the first span of an answer counts.
+
+    Args:
+        skip_missing: what an answer without ``<seg>`` counts as. False: an empty mask. True, as LIRA's own script
+            (``omg_llava/tools/refcoco_lira.py``): nothing in cIoU, so that the missed object is lost from U, and 0 in
+            gIoU even without a target. N-acc and T-acc see an empty mask either way.
+        min_pixels: a predicted mask of fewer pixels counts as empty; gRefCOCO's rule is 50.
+        dump: JSON file to write, one row a sentence, or None.
+        collect_device: as in MMEngine's ``BaseMetric``.
+        prefix: put in front of the keys; none by default.
+        collect_dir: as in MMEngine's ``BaseMetric``.
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self,
+        skip_missing: bool = False,
+        min_pixels: int = 0,
+        dump: str | Path | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if min_pixels < 0:
+            raise ValueError(f"min_pixels must not be negative, got {min_pixels}")
+        self.skip_missing = skip_missing
+        self.min_pixels = min_pixels
+        self.dump = None if dump is None else Path(dump)
+
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[GroundedText]) -> None:
+        """Score one batch; the results kept are one small dict of numbers and strings a sentence.
+
+        Args:
+            data_batch: what collate returned; ``data_batch["data_samples"]`` are the samples.
+            data_samples: the model's answers, one for each sample, in the same order.
+
+        Raises:
+            ValueError: the numbers of samples and answers differ, a sample does not have exactly one region or does
+                not know its size, or a mask has another size than the image.
+        """
+        samples = data_batch["data_samples"]
+        if len(samples) != len(data_samples):
+            raise ValueError(f"got {len(data_samples)} answers to {len(samples)} samples")
+        self.results.extend(self._score(sample, answer) for sample, answer in zip(samples, data_samples))
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Summarise the rows of all ranks by source, and write them to ``dump``."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in results:
+            groups.setdefault(row["source"], []).append(row)
+        if self.dump is not None:
+            self.dump.parent.mkdir(parents=True, exist_ok=True)
+            lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in results)
+            self.dump.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+            print_log(f"wrote the scores of {len(results)} sentences to {self.dump}", logger="current")
+        metrics: dict[str, float] = {}
+        for source, rows in groups.items():
+            for view in VIEWS:
+                metrics.update({f"{source}/{view}/{name}": value for name, value in self._summary(rows, view).items()})
+            metrics[f"{source}/missing_seg"] = _fraction(row["missing_seg"] for row in rows)
+        return metrics
+
+    def _score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
+        target = _target_mask(sample)
+        span = answer.spans[0] if answer.spans else None
+        row = {
+            "source": sample.source,
+            "record_id": sample.record_id,
+            "question": sample.question,
+            "text": answer.text,
+            "missing_seg": span is None,
+            "target_pixels": int(np.count_nonzero(target)),
+        }
+        for view in VIEWS:
+            if span is None:
+                mask = np.zeros_like(target)
+            else:
+                mask = span.coarse_mask if view == "coarse" and span.coarse_mask is not None else span.mask
+                mask = np.asarray(mask).astype(bool)
+            if mask.shape != target.shape:
+                raise ValueError(f"{sample.name}: the {view} mask is {mask.shape}, but the image is {target.shape}")
+            if np.count_nonzero(mask) < self.min_pixels:
+                mask = np.zeros_like(target)
+            skipped = span is None and self.skip_missing
+            intersection, union = (0, 0) if skipped else intersection_union(mask, target)
+            row[f"{view}_I"] = intersection
+            row[f"{view}_U"] = union
+            row[f"{view}_iou"] = iou_from_counts(intersection, union, empty=0.0 if skipped else 1.0)
+            row[f"{view}_pixels"] = int(np.count_nonzero(mask))
+        return row
+
+    def _summary(self, rows: list[dict[str, Any]], view: str) -> dict[str, float]:
+        counted = [row for row in rows if not (self.skip_missing and row["missing_seg"])]
+        with_target = [row for row in rows if row["target_pixels"]]
+        no_target = [row for row in rows if not row["target_pixels"]]
+        summary = {
+            "cIoU": iou_from_counts(
+                sum(row[f"{view}_I"] for row in rows),
+                sum(row[f"{view}_U"] for row in rows),
+                empty=1.0 if counted else 0.0,
+            ),
+            "gIoU": float(np.mean([row[f"{view}_iou"] for row in rows])),
+        }
+        if with_target:
+            for threshold in THRESHOLDS:
+                summary[f"P@{threshold}"] = _fraction(row[f"{view}_iou"] >= threshold for row in with_target)
+        if no_target:
+            summary["N-acc"] = _fraction(row[f"{view}_pixels"] == 0 for row in no_target)
+        if no_target and with_target:
+            summary["T-acc"] = _fraction(row[f"{view}_pixels"] > 0 for row in with_target)
+        return summary
+
+
+def _fraction(flags: Any) -> float:
+    return float(np.mean([bool(flag) for flag in flags]))
+
+
+def _target_mask(sample: GroundingSample) -> np.ndarray:
+    """The ground truth of the one region of ``sample``, (H, W) bool at original size."""
+    if len(sample.regions) != 1:
+        raise ValueError(
+            f"{sample.name}: referring segmentation needs one region a sample, this one has {len(sample.regions)}; "
+            "a sentence without a target has one region with no segmentations"
+        )
+    if sample.letterbox is not None:
+        height, width = sample.letterbox.height, sample.letterbox.width
+    elif sample.image is not None:
+        height, width = sample.image.shape[:2]
+    else:
+        raise ValueError(f"{sample.name}: neither the letterbox nor the image was kept, so the image size is unknown")
+    try:
+        return decode_union(sample.regions[0].segmentations, height, width)
+    except ValueError as error:
+        raise ValueError(f"{sample.name}: {error}") from error

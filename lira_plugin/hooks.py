@@ -1,0 +1,123 @@
+"""MMEngine hooks and the training loop: reproducible iterations, exact and cheap resume, a progress bar."""
+
+import logging
+import sys
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from tqdm import tqdm
+
+from lira_plugin.registry import HOOKS, LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(IterBasedTrainLoop):
+    """Iteration-based training that resumes without loading the data it has already seen.
+
+    MMEngine's loop draws and throws away every batch up to the iteration resumed from; here the sampler skips them. It needs a
+    sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
+    """
+
+    def run(self) -> torch.nn.Module:
+        """Train."""
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        if self._iter > 0:
+            self._skip_seen_data()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._decide_current_val_interval()
+            if (
+                self.runner.val_loop is not None
+                and self._iter >= self.val_begin
+                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+            ):
+                self.runner.val_loop.run()
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _skip_seen_data(self) -> None:
+        sampler = self.dataloader.sampler
+        if not hasattr(sampler, "skip"):
+            raise TypeError(
+                f"{type(sampler).__name__} cannot skip: to resume with ResumableTrainLoop, use "
+                "sampler=dict(type='lira_plugin.ResumableSampler') in train_dataloader"
+            )
+        sampler.skip(self._iter * self.dataloader.batch_size)
+        self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
+        print_log(f"Resumed at iteration {self._iter}", logger="current", level=logging.INFO)
+
+
+@HOOKS.register_module()
+class SeedEachIterHook(Hook):
+    """Seed torch before every training iteration from (seed, iteration, rank).
+
+    What an iteration draws, such as dropout and the points of the mask losses, then depends on nothing before it: a resumed
+    training draws the same, with no random state to save.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed."""
+        torch.manual_seed((runner.seed or 0) * 1_000_003 + runner.iter * get_world_size() + get_rank())
+
+
+@HOOKS.register_module()
+class ProgressBarHook(Hook):
+    """Show a progress bar of the iterations with the current losses, on standard error of the main process.
+
+    Args:
+        description: text in front of the bar.
+        every: iterations between two updates of the losses.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, description: str = "train", every: int = 10) -> None:
+        self.description, self.every = description, every
+        self._bar: tqdm | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Open the bar."""
+        if is_main_process():
+            self._bar = tqdm(
+                total=runner.max_iters, initial=runner.iter, desc=self.description, file=sys.stderr, dynamic_ncols=True
+            )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, torch.Tensor] | None = None
+    ) -> None:
+        """Advance it."""
+        if self._bar is None:
+            return
+        if outputs and self.every_n_inner_iters(batch_idx, self.every):
+            self._bar.set_postfix({name: f"{float(value):.3g}" for name, value in outputs.items()}, refresh=False)
+        self._bar.update()
+
+    def after_train(self, runner: Runner) -> None:
+        """Close it."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def before_test(self, runner: Runner) -> None:
+        """Open a bar for the evaluation."""
+        if is_main_process():
+            self._bar = tqdm(total=len(runner.test_dataloader), desc="test", file=sys.stderr, dynamic_ncols=True)
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Advance it."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def after_test(self, runner: Runner) -> None:
+        """Close it."""
+        if self._bar is not None:
+            self._bar.close()

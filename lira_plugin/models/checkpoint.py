@@ -1,0 +1,124 @@
+"""Checkpoints: which file, is it safe and complete, and what to do when it is not there."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+# Plain data that MMEngine keeps beside the weights: its loss history, which holds NumPy arrays.
+_MMENGINE_DATA = [
+    HistoryBuffer,
+    np.core.multiarray._reconstruct,
+    np.core.multiarray.scalar,
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)),
+]
+
+
+def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
+    """The checkpoint file at ``path``, or the last one of the MMEngine work dir at ``path``.
+
+    Raises:
+        FileNotFoundError: there is none; the message has the command that makes it, where ``made_by`` tells.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "last_checkpoint").is_file():
+        last = Path((path / "last_checkpoint").read_text().strip())
+        path = last if last.is_file() else path / last.name
+    if path.is_file():
+        return path
+    way_out = f"; make it with:\n    {made_by}" if made_by else ""
+    raise FileNotFoundError(f"no checkpoint at {path}{way_out}")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of a ``.safetensors`` or torch file without running code from it.
+
+    Raises:
+        ValueError: the file is not a checkpoint, is cut off, or holds more than plain data.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_MMENGINE_DATA):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors and plain containers, and is not loaded for safety's sake: {error}"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is no readable checkpoint (is the download complete?): {error}") from error
+    state = content
+    for key in ("state_dict", "module"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path} has no state dict: expected names with tensors, or such under 'state_dict' or 'module'"
+        )
+    return dict(state)
+
+
+def load_into(
+    module: nn.Module,
+    path: str | Path,
+    prefix: str = "",
+    made_by: str | None = None,
+    may_lack: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> None:
+    """Load weights strictly.
+
+    Args:
+        module: to load into.
+        path: file or MMEngine work dir.
+        prefix: of the names inside of the module that the file's names lack, such as ``pixel_encoder.``.
+        made_by: command that makes the file, for the message when it is absent.
+        may_lack: prefixes of module names that the file need not have (new or frozen parts).
+        ignore: prefixes of file names that are not wanted.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: names or shapes do not fit.
+    """
+    path = find_checkpoint(path, made_by)
+    state = {
+        prefix + name: value for name, value in read_state_dict(path).items() if not name.startswith(tuple(ignore))
+    }
+    own = module.state_dict()
+    wanted = {name for name in own if name.startswith(prefix)}
+    check_state(state, {name: own[name] for name in wanted}, str(path), may_lack)
+    module.load_state_dict(state, strict=False)
+
+
+def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], where: str, may_lack: Sequence[str] = ()) -> None:
+    """Compare the names and shapes of a checkpoint with those of a module.
+
+    Raises:
+        ValueError: an unknown, missing or misshapen name; the first of each are listed.
+    """
+    problems = {
+        "unknown": sorted(set(state) - set(own)),
+        "missing": sorted(name for name in set(own) - set(state) if not name.startswith(tuple(may_lack))),
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in sorted(set(state) & set(own))
+            if state[name].shape != own[name].shape
+        ],
+    }
+    found = [
+        f"{len(names)} {kind}: {', '.join(names[:4])}" + (", ..." if len(names) > 4 else "")
+        for kind, names in problems.items()
+        if names
+    ]
+    if found:
+        raise ValueError(f"the checkpoint {where} does not fit the model; " + "; ".join(found))

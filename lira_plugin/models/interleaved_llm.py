@@ -1,0 +1,155 @@
+"""A causal language model whose sequence interleaves text with image features.
+
+Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lira_plugin.models.trainable import add_lora
+from lira_plugin.registry import MODELS
+from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, RowKind
+
+
+class LLMOutput(NamedTuple):
+    """Result of a forward pass over a batch."""
+
+    hidden: Tensor
+    """(B, L, H) after the final norm."""
+    loss: Tensor | None
+    """Mean cross-entropy over the supervised rows; an exact zero where there are none."""
+
+
+@MODELS.register_module()
+class InterleavedLLM(nn.Module):
+    """Any Hugging Face causal LM, fed with text and features.
+
+    Args:
+        llm: config of a causal LM, such as ``dict(type=AutoModelForCausalLM.from_pretrained, ...)`` or
+            ``dict(type=AutoModelForCausalLM.from_config, config=dict(type=LlamaConfig, ...))``, or the model itself.
+        vocabulary_size: the embedding is enlarged to it where it is smaller; new output rows are the mean of the old ones.
+        lora: arguments of :class:`peft.LoraConfig`, or None.
+        gradient_checkpointing: recompute activations in the backward pass.
+    """
+
+    def __init__(
+        self,
+        llm: dict | PreTrainedModel,
+        vocabulary_size: int | None = None,
+        lora: dict[str, Any] | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        model = _build(llm) if isinstance(llm, dict) else llm
+        model.config.use_cache = False
+        if vocabulary_size is not None:
+            grow_vocabulary(model, vocabulary_size)
+        if gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model = add_lora(model, lora) if lora else model
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The causal LM, inside of PEFT's wrapper where there is one."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.causal_lm.config.hidden_size
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Text embeddings, (..., H)."""
+        return self.causal_lm.get_input_embeddings()(input_ids)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits, (..., V), of hidden states (..., H)."""
+        return self.causal_lm.get_output_embeddings()(hidden)
+
+    def hidden_states(self, embeddings: Tensor, **kwargs: Any) -> Tensor:
+        """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
+        return self.causal_lm.get_decoder()(inputs_embeds=embeddings, **kwargs).last_hidden_state
+
+    def forward(self, embeddings: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> LLMOutput:
+        """Run over a padded batch.
+
+        Args:
+            embeddings: (B, L, H).
+            attention_mask: (B, L) bool. A row that is cleared is neither seen nor counted as a position, so a cleared row
+                in the middle is as good as absent.
+            labels: (B, L); row i predicts ``labels[i + 1]``. Logits are computed for supervised rows only.
+        """
+        positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
+        hidden = self.hidden_states(embeddings, attention_mask=attention_mask.long(), position_ids=positions)
+        return LLMOutput(hidden, None if labels is None else self._loss(hidden, labels))
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        targets = labels[:, 1:]
+        supervised = targets != IGNORE_INDEX
+        logits = self.logits(hidden[:, :-1][supervised]).float()
+        return F.cross_entropy(logits, targets[supervised]) if len(logits) else logits.sum() + hidden.sum() * 0
+
+
+def seg_positions(tokens: Tensor, seg_id: int) -> Tensor:
+    """Where the states of ``<seg>`` are: a mask over ``tokens``, which are labels in training, generated ids otherwise.
+
+    The state of a ``<seg>`` is the one at the row that the token itself occupies (facts 1.4). A ``<seg>`` in a question is no
+    label, hence not asked for.
+    """
+    return tokens == seg_id
+
+
+def scatter_features(
+    embeddings: Tensor, kinds: Tensor, features: Mapping[RowKind, Tensor], names: Sequence[str]
+) -> Tensor:
+    """Put features into the rows that wait for them.
+
+    Args:
+        embeddings: (B, L, H).
+        kinds: (B, L) :class:`RowKind`.
+        features: for each kind (n, H), in row-major order of the rows.
+        names: of the B samples, for the message.
+
+    Raises:
+        ValueError: the number of rows of a kind differs from the number of features; names the samples with such rows.
+    """
+    for kind, rows in features.items():
+        places = kinds == kind
+        expected = int(places.sum())
+        if expected != len(rows):
+            counts = places.sum(1).tolist()
+            holders = ", ".join(f"{name}: {count}" for name, count in zip(names, counts) if count) or "none"
+            raise ValueError(
+                f"the sequences have {expected} rows for {kind.name} features but {len(rows)} features came "
+                f"(rows a sample: {holders}); check that VisualLayout of the data pipeline agrees with the model"
+            )
+        embeddings = embeddings.index_put(places.nonzero(as_tuple=True), rows.to(embeddings.dtype))
+    return embeddings
+
+
+def object_attention(batch: GroundingBatch, object_valid: Tensor) -> Tensor:
+    """The attention mask of a batch with unused object rows cleared; ``object_valid`` is (N, Q) bool."""
+    return batch.attention_mask.masked_scatter(batch.kinds == RowKind.OBJECT, object_valid.flatten())
+
+
+def grow_vocabulary(model: PreTrainedModel, size: int) -> None:
+    """Enlarge embedding and head to ``size`` rows; new head rows become the mean of the old ones (``lira.py:280-282``)."""
+    old = model.get_input_embeddings().num_embeddings
+    if size <= old:
+        return
+    model.resize_token_embeddings(size, mean_resizing=False)
+    head = model.get_output_embeddings().weight
+    with torch.no_grad():
+        head[old:] = head[:old].mean(0, keepdim=True)
+
+
+def _build(llm: dict) -> PreTrainedModel:
+    llm = dict(llm)
+    if isinstance(llm.get("config"), dict):
+        llm["config"] = MODELS.build(llm["config"])
+    return MODELS.build(llm)

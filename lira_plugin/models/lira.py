@@ -1,0 +1,257 @@
+"""LIRA: encode, fuse, read with the LLM, decode masks.
+
+Shape letters: B samples, L rows, N images, T tiles, R region views, K ``<seg>`` states, H width of the LLM.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from lira_plugin.models.checkpoint import check_state, load_into
+from lira_plugin.models.generation import InterleavedGenerator, Request
+from lira_plugin.models.interleaved_llm import (
+    InterleavedLLM,
+    LLMOutput,
+    object_attention,
+    scatter_features,
+    seg_positions,
+)
+from lira_plugin.models.mask_decoder import MaskDecoder
+from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
+from lira_plugin.models.sefe import SEFE
+from lira_plugin.models.semantic_encoder import SemanticEncoder
+from lira_plugin.models.trainable import freeze, keep_frozen_in_eval, trainable_names
+from lira_plugin.registry import MODELS
+from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
+from lira_plugin.tokens import load_tokenizer
+
+
+class Encoded(NamedTuple):
+    """A batch in front of the LLM."""
+
+    features: PixelFeatures
+    embeddings: Tensor
+    """(B, L, H)."""
+    attention_mask: Tensor
+    """(B, L) bool, unused object rows cleared."""
+
+
+@MODELS.register_module()
+class LIRA(BaseModel):
+    """Large multimodal model that segments what it talks about (arXiv 2507.06272).
+
+    Args:
+        tokenizer: a Hugging Face tokenizer or its config.
+        semantic_encoder, pixel_encoder, sefe, llm, mask_decoder: configs of the parts.
+        special_tokens: spelling (:class:`~lira_plugin.tokens.SpecialTokens` or its arguments).
+        frozen: parts, or dotted names of modules inside of them, that are not trained: ``("pixel_encoder", "llm")``.
+        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`.
+        loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
+        generation: arguments of :class:`~lira_plugin.models.generation.InterleavedGenerator` beyond the model's own, with
+            ``end_token`` (the text that ends an answer).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        semantic_encoder: dict,
+        pixel_encoder: dict,
+        sefe: dict,
+        llm: dict,
+        mask_decoder: dict,
+        special_tokens: Any = None,
+        frozen: Sequence[str] = (),
+        init_from: Sequence[dict] = (),
+        loss_weights: Mapping[str, float] | None = None,
+        generation: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.tokenizer, self.ids = load_tokenizer(tokenizer, special_tokens)
+        self.semantic_encoder: SemanticEncoder = MODELS.build(semantic_encoder)
+        self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
+        self.sefe: SEFE = MODELS.build(sefe)
+        self.llm: InterleavedLLM = MODELS.build(dict(llm, vocabulary_size=len(self.tokenizer)))
+        self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
+        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
+        self.generation = {"end_token": "<|im_end|>", **(generation or {})}
+        for stage in init_from:
+            load_into(self, **stage)
+        self.frozen = tuple(frozen)
+        for name in self.frozen:
+            freeze(self.get_submodule(name))
+        self._register_load_state_dict_pre_hook(self._complete_state)
+
+    def forward(
+        self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None, mode: str = "tensor"
+    ) -> dict[str, Tensor] | list[GroundedText] | LLMOutput:
+        """MMEngine's entry point.
+
+        Args:
+            batch: see :class:`GroundingBatch`.
+            data_samples: the samples of the batch; needed for ``predict``, and for names in messages.
+            mode: ``loss`` gives a dictionary of losses, ``predict`` one :class:`GroundedText` a sample, ``tensor`` the
+                hidden states.
+        """
+        if mode == "loss":
+            return self.loss(batch, data_samples)
+        if mode == "predict":
+            if data_samples is None:
+                raise ValueError("mode='predict' needs data_samples: views are cut from their original images")
+            return self.predict(batch, data_samples)
+        if mode != "tensor":
+            raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+        encoded = self.encode(batch, data_samples)
+        return self.llm(encoded.embeddings, encoded.attention_mask)
+
+    def loss(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> dict[str, Tensor]:
+        """Language, mask and projection losses, and the count of regions that truncation dropped."""
+        encoded = self.encode(batch, data_samples)
+        output = self.llm(encoded.embeddings, encoded.attention_mask, batch.labels)
+        losses = {"loss_llm": output.loss * self.loss_weights["llm"]}
+        if self.loss_weights["masks"]:
+            losses |= self._mask_losses(batch, encoded.features, output.hidden, data_samples)
+        if self.loss_weights["projection"]:
+            losses["loss_projection"] = self._projection_loss(encoded.features)
+        return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
+
+    def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
+        """Run Algorithm 1; the sequences of the batch are prompts."""
+        encoded = self.encode(batch, data_samples)
+        image_of_sample = _image_of_sample(batch)
+        requests = [
+            Request(embeddings[visible], sample.image, sample.letterbox, image)
+            for embeddings, visible, sample, image in zip(
+                encoded.embeddings, encoded.attention_mask, data_samples, image_of_sample.tolist()
+            )
+        ]
+        return self.generator(encoded.features)(requests)
+
+    def generator(self, features: PixelFeatures) -> InterleavedGenerator:
+        """Algorithm 1 over images with these features."""
+        settings = dict(self.generation)
+        end_id = self.tokenizer(settings.pop("end_token"), add_special_tokens=False)["input_ids"][-1]
+        phrase_start = self.tokenizer.convert_ids_to_tokens(self.ids.phrase_start)
+        return InterleavedGenerator(
+            _GroundedImages(self, features),
+            self.ids,
+            end_id,
+            forced_ids=self.tokenizer(f" {phrase_start}", add_special_tokens=False)["input_ids"],
+            decode=lambda ids: self.tokenizer.decode(ids, clean_up_tokenization_spaces=False),
+            **settings,
+        )
+
+    def encode(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> Encoded:
+        """Encode the images, fuse, and put the features into their rows."""
+        names = [sample.name for sample in data_samples or ()] or [f"sample {i}" for i in range(len(batch.input_ids))]
+        blank = not len(batch.pixel_images)
+        pixel_images, tiles, tile_owner = _blank_image(batch) if blank else batch[4:5] + batch[6:8]
+        features = self.pixel_encoder.encode(pixel_images)
+        semantic = self.semantic_encoder(torch.cat([tiles, batch.region_tiles.reshape(-1, *tiles.shape[1:])]))
+        regions = semantic[len(tiles) :]
+        tokens = self.sefe(features, semantic[: len(tiles)], tile_owner)
+        separators = len(pixel_images)
+        rows = {
+            RowKind.SEMANTIC: tokens.semantic.flatten(0, 1),
+            RowKind.SEMANTIC_SEPARATOR: self.sefe.semantic_separator.expand(separators, -1),
+            RowKind.PIXEL: tokens.pixels.flatten(0, 1),
+            RowKind.PIXEL_SEPARATOR: self.sefe.pixel_separator.expand(separators, -1),
+            RowKind.OBJECT: tokens.objects.flatten(0, 1),
+            RowKind.REGION: regions.flatten(0, 1),
+        }
+        embeddings = self.llm.embed(batch.input_ids)
+        if blank:  # text only: the trained branches run all the same, for the sake of distributed training
+            embeddings = embeddings + 0 * sum(feature.sum() for feature in rows.values())
+            return Encoded(features, embeddings, batch.attention_mask)
+        embeddings = scatter_features(embeddings, batch.kinds, rows, names)
+        return Encoded(features, embeddings, object_attention(batch, tokens.object_valid))
+
+    def _mask_losses(
+        self,
+        batch: GroundingBatch,
+        features: PixelFeatures,
+        hidden: Tensor,
+        data_samples: Sequence[GroundingSample] | None,
+    ) -> dict[str, Tensor]:
+        places = seg_positions(batch.labels, self.ids.seg)
+        if int(places.sum()) != len(batch.seg_masks):
+            names = [sample.name for sample in data_samples or ()]
+            raise ValueError(
+                f"{int(places.sum())} <seg> tokens are supervised but {len(batch.seg_masks)} masks are given for them, in the "
+                f"batch of {names or len(batch.labels)}"
+            )
+        image_owner = _image_of_sample(batch).to(places.device)[places.nonzero(as_tuple=True)[0]]
+        logits = self.mask_decoder(hidden[places], image_owner, features.pyramid, self.pixel_encoder.segmenter)
+        losses = self.mask_decoder.loss(logits, batch.masks[batch.seg_masks])
+        return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
+
+    def _projection_loss(self, features: PixelFeatures) -> Tensor:
+        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``)."""
+        recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))
+        return self.loss_weights["projection"] * F.mse_loss(recovered.float(), features.objects.float())
+
+    def train(self, mode: bool = True) -> "LIRA":
+        """Switch the mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self.get_submodule(name) for name in self.frozen)
+        return self
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What this stage trains; frozen parts come from their own files (``init_from``)."""
+        state = super().state_dict(*args, **kwargs)
+        prefix = kwargs.get("prefix", "")
+        frozen = {prefix + name for name in self._frozen_names()}
+        for name in frozen & state.keys():
+            del state[name]
+        return state
+
+    def _frozen_names(self) -> set[str]:
+        trained = set(trainable_names(self))
+        parameters = {name for name, _ in self.named_parameters()} - trained
+        buffers = {name for name, _ in self.named_buffers() if name.startswith(tuple(f"{f}." for f in self.frozen))}
+        return parameters | buffers
+
+    def _complete_state(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Check a state dict about to be loaded, and complete it with the frozen parts that it leaves out."""
+        given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+        own = super().state_dict()
+        check_state(given, own, "given", may_lack=tuple(self._frozen_names()))
+        for name in own.keys() - given.keys():
+            state_dict[prefix + name] = own[name]
+
+
+class _GroundedImages:
+    """What generation asks of LIRA, over the images of one batch."""
+
+    def __init__(self, model: LIRA, features: PixelFeatures) -> None:
+        self.model, self.features, self.llm = model, features, model.llm
+
+    def decode_masks(self, states: Tensor, image_index: Tensor) -> Tensor:
+        segmenter = self.model.pixel_encoder.segmenter
+        return self.model.mask_decoder(states, image_index, self.features.pyramid, segmenter)[-1]
+
+    def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
+        encoder = self.model.semantic_encoder
+        size = encoder.vit.patch_embed.img_size[0]
+        views = np.stack([region_view(image, mask, size) for image, mask in zip(images, masks)])
+        return encoder(torch.from_numpy(views).permute(0, 3, 1, 2).to(encoder.mean.device))
+
+
+def _image_of_sample(batch: GroundingBatch) -> Tensor:
+    """(B,) index of the first image of each sample, 0 where it has none."""
+    counts = torch.bincount(batch.image_owner, minlength=len(batch.input_ids))
+    first = counts.cumsum(0) - counts
+    return torch.where(counts > 0, first, 0)
+
+
+def _blank_image(batch: GroundingBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """One black image with one black tile, in the sizes of the batch."""
+    return (
+        batch.pixel_images.new_zeros((1, *batch.pixel_images.shape[1:])),
+        batch.tiles.new_zeros((1, *batch.tiles.shape[1:])),
+        batch.tile_owner.new_zeros(1),
+    )

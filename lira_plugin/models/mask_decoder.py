@@ -1,0 +1,117 @@
+"""From the hidden state of a ``<seg>`` to a mask: a one-query Mask2Former decoder, and its losses.
+
+Shape letters: K ``<seg>`` states, N images, H width of the LLM, D query channels, h x w mask feature map, S target side.
+"""
+
+import torch
+from mmcv.ops import point_sample
+from mmdet.models.utils import get_uncertain_point_coords_with_randomness
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+
+from lira_plugin.models.segmenter import Mask2FormerSegmenter, Pyramid
+from lira_plugin.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskDecoder(nn.Module):
+    """Turns ``<seg>`` states into queries of a segmenter's decoder (facts 3).
+
+    The decoder's weights are the segmenter's; only the projection of the states belongs to this module.
+
+    Args:
+        hidden_size: H.
+        query_channels: D.
+        loss_mask: config of the point-wise loss, mmdet's ``CrossEntropyLoss`` with ``use_sigmoid``.
+        loss_dice: config of mmdet's ``DiceLoss``.
+        num_points: points sampled a mask.
+        oversample_ratio: candidates a point, among which the most uncertain are chosen.
+        importance_sample_ratio: share of points chosen by uncertainty, the rest at random.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        query_channels: int = 256,
+        loss_mask: dict | None = None,
+        loss_dice: dict | None = None,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_sample_ratio: float = 0.75,
+    ) -> None:
+        super().__init__()
+        width = 2 * query_channels
+        self.state_proj = nn.Sequential(nn.Linear(hidden_size, width), nn.GELU(), nn.Linear(width, width))
+        self.loss_mask = MODELS.build(
+            loss_mask or ConfigDict(type="mmdet.CrossEntropyLoss", use_sigmoid=True, loss_weight=2.0)
+        )
+        self.loss_dice = MODELS.build(
+            loss_dice
+            or ConfigDict(
+                type="mmdet.DiceLoss", use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=0.5
+            )
+        )
+        self.num_points = num_points
+        self.oversample_ratio = oversample_ratio
+        self.importance_sample_ratio = importance_sample_ratio
+
+    def forward(
+        self, states: Tensor, image_owner: Tensor, pyramid: Pyramid, segmenter: Mask2FormerSegmenter
+    ) -> list[Tensor]:
+        """Decode each state by itself.
+
+        Queries of one image share its memories: they stand side by side with the self-attention between them cut,
+        so no feature is copied a query and the result is that of K decoders with one query each.
+
+        Args:
+            states: (K, H).
+            image_owner: (K,) image of each state.
+            pyramid: of N images.
+            segmenter: whose decoder is used.
+
+        Returns:
+            Mask logits (K, h, w) of every decoder output, the last one being the result.
+        """
+        slots, num_slots = _slot_in_image(image_owner)
+        queries = states.new_zeros(len(pyramid.mask_features), num_slots, self.state_proj[-1].out_features)
+        queries = queries.to(pyramid.mask_features.dtype)
+        queries = queries.index_put((image_owner, slots), self.state_proj(states).to(queries.dtype))
+        features, positions = queries.chunk(2, -1)
+        decoded = segmenter.decode(pyramid, features, positions, independent=True, classify=False)
+        return [logits[image_owner, slots] for logits in decoded.mask_logits]
+
+    def loss(self, mask_logits: list[Tensor], targets: Tensor) -> dict[str, Tensor]:
+        """Point-sampled losses, summed over all decoder outputs, in fp32.
+
+        Args:
+            mask_logits: J maps of (K, h, w).
+            targets: (K, S, S) bool or 0..1; a mask may be empty.
+
+        Returns:
+            ``loss_mask`` and ``loss_dice``; with K = 0 both are an exact zero that still reaches the inputs.
+        """
+        num_masks, num_outputs = len(targets), len(mask_logits)
+        logits = torch.stack(mask_logits, 1).float().flatten(0, 1)[:, None]
+        if num_masks == 0:
+            return {"loss_mask": logits.sum(), "loss_dice": logits.sum()}
+        with torch.autocast(logits.device.type, enabled=False):
+            with torch.no_grad():
+                points = get_uncertain_point_coords_with_randomness(
+                    logits, None, self.num_points, self.oversample_ratio, self.importance_sample_ratio
+                )
+                sampled = point_sample(targets[:, None].float(), points.view(num_masks, -1, 2))
+                sampled = sampled.view(num_masks * num_outputs, self.num_points)
+            predicted = point_sample(logits, points)[:, 0]
+            return {
+                "loss_mask": self.loss_mask(
+                    predicted.flatten(), sampled.flatten(), avg_factor=num_masks * self.num_points + 1e-4
+                ),
+                "loss_dice": self.loss_dice(predicted, sampled, avg_factor=num_masks + 1e-4),
+            }
+
+
+def _slot_in_image(image_owner: Tensor) -> tuple[Tensor, int]:
+    """Number the states of each image 0, 1, ...; return the numbers and how many the fullest image has."""
+    same = image_owner[:, None] == image_owner[None, :]
+    slots = same.tril(-1).sum(-1)
+    return slots, int(slots.max()) + 1 if len(slots) else 1

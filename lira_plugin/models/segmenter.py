@@ -1,0 +1,123 @@
+"""The Mask2Former segmenter, whose decoder serves both its own queries and those of ``<seg>`` tokens.
+
+Shape letters: N images, Q queries, D feature channels, C classes, h x w mask feature map.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmdet.models import Mask2FormerHead
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+from lira_plugin.registry import MODELS
+
+
+class Pyramid(NamedTuple):
+    """What the transformer decoder reads of the images: the pixel decoder's outputs."""
+
+    mask_features: Tensor
+    """(N, D, h, w)."""
+    memories: tuple[Tensor, ...]
+    """One (N, h_i * w_i, D) a level, from low to high resolution, level embedding added."""
+    positions: tuple[Tensor, ...]
+    """Sine position encodings, shaped as ``memories``."""
+    sizes: tuple[tuple[int, int], ...]
+    """(h_i, w_i) of each level."""
+
+
+class Decoded(NamedTuple):
+    """Outputs of the transformer decoder."""
+
+    query_features: Tensor
+    """(N, Q, D) after the last layer."""
+    class_logits: list[Tensor]
+    """One (N, Q, C + 1) before the first layer and after each; empty where classes were not asked for."""
+    mask_logits: list[Tensor]
+    """One (N, Q, h, w) before the first layer and after each."""
+
+
+@MODELS.register_module()
+class Mask2FormerSegmenter(Mask2FormerHead):
+    """mmdet's Mask2Former head, with its forward pass cut into parts that others can call.
+
+    Takes the arguments of :class:`mmdet.models.Mask2FormerHead`; dictionaries may be plain.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
+        super().__init__(*args, **kwargs)
+
+    def encode(self, features: Sequence[Tensor]) -> Pyramid:
+        """Run the pixel decoder over backbone ``features``, each (N, C_i, h_i, w_i)."""
+        mask_features, maps = self.pixel_decoder(list(features))
+        memories, positions, sizes = [], [], []
+        for level in range(self.num_transformer_feat_level):
+            memory = self.decoder_input_projs[level](maps[level])
+            no_padding = memory.new_zeros((len(memory), *memory.shape[-2:]), dtype=torch.bool)
+            positions.append(self.decoder_positional_encoding(no_padding).flatten(2).transpose(1, 2))
+            sizes.append(tuple(memory.shape[-2:]))
+            memories.append(memory.flatten(2).transpose(1, 2) + self.level_embed.weight[level])
+        return Pyramid(mask_features, tuple(memories), tuple(positions), tuple(sizes))
+
+    def decode(
+        self,
+        pyramid: Pyramid,
+        query_features: Tensor,
+        query_positions: Tensor,
+        independent: bool = False,
+        classify: bool = True,
+    ) -> Decoded:
+        """Run the transformer decoder.
+
+        Args:
+            pyramid: of N images.
+            query_features: (N, Q, D).
+            query_positions: (N, Q, D).
+            independent: cut the self-attention between queries, so that each is decoded as if it were alone.
+            classify: compute class logits too.
+        """
+        blocked = None
+        if independent:
+            blocked = ~torch.eye(query_features.shape[1], dtype=torch.bool, device=query_features.device)
+        class_logits, mask_logits = [], []
+        for index in range(self.num_transformer_decoder_layers + 1):
+            if index:
+                level = (index - 1) % self.num_transformer_feat_level
+                query_features = self.transformer_decoder.layers[index - 1](
+                    query=query_features,
+                    key=pyramid.memories[level],
+                    value=pyramid.memories[level],
+                    query_pos=query_positions,
+                    key_pos=pyramid.positions[level],
+                    self_attn_mask=blocked,
+                    cross_attn_mask=self._attention_mask(mask_logits[-1], pyramid.sizes[level]),
+                )
+            normed = self.transformer_decoder.post_norm(query_features)
+            mask_logits.append(torch.einsum("nqc,nchw->nqhw", self.mask_embed(normed), pyramid.mask_features))
+            if classify:
+                class_logits.append(self.cls_embed(normed))
+        return Decoded(query_features, class_logits, mask_logits)
+
+    def segment(self, pyramid: Pyramid) -> Decoded:
+        """Decode the segmenter's own learnt queries."""
+        num_images = len(pyramid.mask_features)
+        return self.decode(
+            pyramid,
+            self.query_feat.weight.expand(num_images, -1, -1),
+            self.query_embed.weight.expand(num_images, -1, -1),
+        )
+
+    def forward(self, x: Sequence[Tensor], batch_data_samples: Any = None) -> tuple[list[Tensor], list[Tensor]]:
+        """mmdet's interface: class and mask logits of every decoder output."""
+        decoded = self.segment(self.encode(x))
+        return decoded.class_logits, decoded.mask_logits
+
+    def _attention_mask(self, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Block memory cells outside of the predicted mask; a row that would be blocked as a whole sees everything."""
+        resized = F.interpolate(mask_logits.detach().float(), size, mode="bilinear", align_corners=False)
+        blocked = resized.flatten(2) < 0
+        blocked &= ~blocked.all(-1, keepdim=True)
+        return blocked.repeat_interleave(self.num_heads, dim=0)

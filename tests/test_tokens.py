@@ -1,0 +1,97 @@
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
+
+from lira_plugin.tokens import SpecialTokens, load_tokenizer
+
+
+def tokenizer_of(words: list[str], unknown: str | None = "<unk>") -> PreTrainedTokenizerFast:
+    """A tokenizer that splits at blanks and punctuation and knows only ``words``."""
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys([*([unknown] if unknown else []), *words]))}
+    model = WordLevel(vocabulary, unk_token=unknown) if unknown else WordLevel(vocabulary)
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown)
+
+
+def test_two_tokenizers_with_other_ids_both_resolve():
+    tokens = SpecialTokens()
+    found = []
+    for words in (["cat"], ["cat", "dog", "a", "red", "<", ">"]):
+        tokenizer = tokenizer_of(words)
+        size = len(tokenizer)
+        assert tokens.add_to(tokenizer) == 4
+        ids = tokens.resolve(tokenizer, embedding_size=len(tokenizer))
+        assert sorted(ids) == list(range(size, size + 4))
+        assert tokenizer.convert_ids_to_tokens(list(ids)) == ["<seg>", "<image_id>", "<p>", "</p>"]
+        found.append(ids)
+    assert found[0] != found[1]
+
+
+def test_adding_again_adds_nothing():
+    tokenizer = tokenizer_of(["cat"])
+    tokens = SpecialTokens()
+    tokens.add_to(tokenizer)
+    before = tokens.resolve(tokenizer)
+    assert tokens.add_to(tokenizer) == 0
+    assert tokens.resolve(tokenizer) == before
+
+
+def test_the_published_order_and_spelling():
+    tokens = SpecialTokens(seg="[SEG]", reserved=("<region>", "<mark>"))
+    tokenizer = tokenizer_of(["cat"])
+    tokens.add_to(tokenizer)
+    first = tokenizer.convert_tokens_to_ids("[SEG]")
+    assert tokenizer.convert_ids_to_tokens(list(range(first, first + 6))) == [
+        "[SEG]",
+        "<p>",
+        "</p>",
+        "<region>",
+        "<mark>",
+        "<image_id>",
+    ]
+    assert tokens.resolve(tokenizer).image_id == first + 5
+
+
+@pytest.mark.parametrize("unknown", ["<unk>", None])
+def test_a_missing_token_is_an_error(unknown):
+    with pytest.raises(ValueError, match=r"'<seg>' \(seg\) is not in the tokenizer's vocabulary"):
+        SpecialTokens().resolve(tokenizer_of(["cat"], unknown))
+
+
+def test_another_spelling_than_the_vocabulary_is_an_error():
+    tokenizer = tokenizer_of(["cat"])
+    SpecialTokens().add_to(tokenizer)
+    with pytest.raises(ValueError, match=r"'\[SEG\]'"):
+        SpecialTokens(seg="[SEG]").resolve(tokenizer)
+
+
+def test_a_token_that_is_known_but_split_is_an_error():
+    tokenizer = tokenizer_of(["cat", "<seg>", "<", "seg", ">"])
+    tokenizer.add_tokens(["<image_id>", "<p>", "</p>"], special_tokens=True)
+    with pytest.raises(ValueError, match=r"'<seg>' \(seg\) is split .* into ids \[3, 4, 5\], expected the single id 2"):
+        SpecialTokens().resolve(tokenizer)
+
+
+def test_shared_ids_are_an_error():
+    tokens = SpecialTokens(seg="<p>")
+    tokenizer = tokenizer_of(["cat"])
+    tokens.add_to(tokenizer)
+    with pytest.raises(ValueError, match="distinct"):
+        tokens.resolve(tokenizer)
+
+
+def test_an_id_outside_the_embedding_is_an_error():
+    tokenizer = tokenizer_of(["cat"])
+    tokens = SpecialTokens()
+    tokens.add_to(tokenizer)
+    tokens.resolve(tokenizer, embedding_size=len(tokenizer))
+    with pytest.raises(ValueError, match=r"'<image_id>' .* embeds only 5 ids"):
+        tokens.resolve(tokenizer, embedding_size=len(tokenizer) - 1)
+
+
+def test_load_tokenizer_takes_a_config_and_a_spelling():
+    tokenizer, ids = load_tokenizer({"type": tokenizer_of, "words": ["cat"]}, {"seg": "[SEG]"})
+    assert tokenizer("cat [SEG]")["input_ids"] == [1, ids.seg]

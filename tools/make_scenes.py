@@ -1,0 +1,29 @@
+"""Write the data of the tiny recipes: scenes in the published formats, and a tokenizer for them."""
+
+import argparse
+
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", help="folder to write to, such as work_dirs/tiny/data")
+    parser.add_argument("--scenes", type=int, default=8000, help="training scenes")
+    parser.add_argument("--eval-scenes", type=int, default=100, help="scenes of each of val, testA and testB")
+    parser.add_argument("--size", type=int, default=128, help="longer side in pixels")
+    parser.add_argument("--background", choices=["plain", "photo"], default="plain")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    files = write_scenes(
+        args.root, args.scenes, args.eval_scenes, seed=args.seed, size=args.size, background=args.background
+    )
+    write_scene_tokenizer(files)
+
+
+if __name__ == "__main__":
+    main()
