@@ -23,6 +23,10 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
     """
 
+    def __init__(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        self._seed_before_resume = runner.seed
+        super().__init__(runner, *args, **kwargs)
+
     def run(self) -> torch.nn.Module:
         """Train."""
         self.runner.call_hook("before_train")
@@ -50,6 +54,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 f"{type(sampler).__name__} cannot skip: to resume with ResumableTrainLoop, use "
                 "sampler=dict(type='lira_plugin.ResumableSampler') in train_dataloader"
             )
+        # a seed of the sampler's own stays; the runner's may have been replaced by the checkpoint's
+        if getattr(sampler, "seed", None) == self._seed_before_resume:
+            sampler.seed = self.runner.seed
         sampler.skip(self._iter * self.dataloader.batch_size)
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
         print_log(f"Resumed at iteration {self._iter}", logger="current", level=logging.INFO)
@@ -72,7 +79,9 @@ class SeedEachIterHook(Hook):
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """Show a progress bar of the iterations with the current losses, on standard error of the main process.
+    """Show a progress bar of the iterations with the current losses.
+
+    It appears on standard error of the main process, if that is a terminal.
 
     Args:
         description: text in front of the bar.
@@ -88,9 +97,7 @@ class ProgressBarHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Open the bar."""
         if is_main_process():
-            self._bar = tqdm(
-                total=runner.max_iters, initial=runner.iter, desc=self.description, file=sys.stderr, dynamic_ncols=True
-            )
+            self._bar = _bar(self.description, runner.max_iters, runner.iter)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, torch.Tensor] | None = None
@@ -110,7 +117,7 @@ class ProgressBarHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Open a bar for the evaluation."""
         if is_main_process():
-            self._bar = tqdm(total=len(runner.test_dataloader), desc="test", file=sys.stderr, dynamic_ncols=True)
+            self._bar = _bar("test", len(runner.test_dataloader))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance it."""
@@ -121,3 +128,7 @@ class ProgressBarHook(Hook):
         """Close it."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _bar(description: str, total: int, initial: int = 0) -> tqdm:
+    return tqdm(desc=description, total=total, initial=initial, file=sys.stderr, dynamic_ncols=True, disable=None)

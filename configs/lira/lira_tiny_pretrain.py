@@ -1,6 +1,7 @@
 """Stage 2 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
 
-The paper freezes the LLM here; the tiny one starts from nothing and learns its language at the same time.
+The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing and learns
+its language at the same time.
 """
 
 from mmengine.config import read_base
@@ -11,22 +12,11 @@ with read_base():
     from ._base_.schedules.tiny import *
 
 work_dir = f"{root}/pretrain"
-segmenter_weights = dict(
-    path=f"{root}/segmenter",
-    prefix="pixel_encoder.",
-    may_lack=["llm", "sefe", "semantic_encoder", "mask_decoder"],
-    made_by="xtuner train configs/lira/lira_tiny_segmenter.py",
-)
-model.update(
-    frozen=["pixel_encoder"],
-    init_from=[segmenter_weights],
-    loss_weights=dict(llm=1.0, masks=0.0, projection=10.0),
-)
+model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0))
 model.sefe.update(enrich=False)
-max_iters = 300
+max_iters = 200
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
-optim_wrapper.optimizer.update(lr=2e-3)
 train_dataloader.dataset.update(datasets=[vqa, gcg])
 train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
 test_dataloader = test_evaluator = test_cfg = None

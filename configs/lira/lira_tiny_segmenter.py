@@ -9,9 +9,8 @@ with read_base():
 
 work_dir = f"{root}/segmenter"
 model = pixel_encoder
-max_iters = 1800
+max_iters = 1500
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
-optim_wrapper.optimizer.update(lr=2e-3)
-train_dataloader.update(dataset=instances)
+train_dataloader.dataset = instances
 test_dataloader = test_evaluator = test_cfg = None

@@ -1,7 +1,6 @@
 """Conversations in LLaVA's JSON layout."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

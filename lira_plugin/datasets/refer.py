@@ -1,7 +1,7 @@
 """RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO in the layout of the REFER toolbox."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 

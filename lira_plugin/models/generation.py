@@ -269,7 +269,7 @@ class InterleavedGenerator:
         text, places = read_answer(ids, self.ids, self.decode)
         spans = []
         for start, end, before, after in places:
-            masks = [row.masks[place] if place in row.masks else None for place in (before, after)]
+            masks = [row.masks.get(place) for place in (before, after)]
             refined = masks[1] if masks[1] is not None else masks[0]
             if refined is None:
                 continue

@@ -149,7 +149,8 @@ class LIRA(BaseModel):
         """Encode the images, fuse, and put the features into their rows."""
         names = [sample.name for sample in data_samples or ()] or [f"sample {i}" for i in range(len(batch.input_ids))]
         blank = not len(batch.pixel_images)
-        pixel_images, tiles, tile_owner = _blank_image(batch) if blank else batch[4:5] + batch[6:8]
+        images = _blank_image(batch) if blank else (batch.pixel_images, batch.tiles, batch.tile_owner)
+        pixel_images, tiles, tile_owner = images
         features = self.pixel_encoder.encode(pixel_images)
         semantic = self.semantic_encoder(torch.cat([tiles, batch.region_tiles.reshape(-1, *tiles.shape[1:])]))
         regions = semantic[len(tiles) :]

@@ -103,7 +103,9 @@ class PixelEncoder(BaseModel):
     def _instances(decoded: Decoded, size: tuple[int, int]) -> list[InstanceData]:
         scores, labels = decoded.class_logits[-1].softmax(-1)[..., :-1].max(-1)
         masks = F.interpolate(decoded.mask_logits[-1], size, mode="bilinear", align_corners=False) > 0
-        return [InstanceData(scores=s, labels=l, masks=m) for s, l, m in zip(scores, labels, masks)]
+        return [
+            InstanceData(scores=score, labels=label, masks=mask) for score, label, mask in zip(scores, labels, masks)
+        ]
 
 
 def space_to_depth(feature: Tensor, ratio: int) -> Tensor:

@@ -117,8 +117,8 @@ class ChatTemplate:
     suffix: str
 
     def __post_init__(self) -> None:
-        if "{input}" not in self.instruction:
-            raise ValueError(f"the instruction of a chat template must hold '{{input}}', got {self.instruction!r}")
+        if self.instruction.count("{input}") != 1:
+            raise ValueError(f"the instruction of a chat template must hold '{{input}}' once, got {self.instruction!r}")
 
     def question(self, text: str, first: bool) -> tuple[str, str]:
         """The text before the question and the text from it on; an image goes between the two."""

@@ -94,6 +94,7 @@ class TokenizeConversation(BaseTransform):
                 break
             kept += 1
         self._check_length(results, parts, kept, rows)
+        self._check_segs(results, parts[:kept], rows)
         kept_regions = sum(isinstance(part, GroundedPart) for part in parts[:kept])
         results["dropped_regions"] = sum(isinstance(part, GroundedPart) for part in parts) - kept_regions
         results["region_tiles"] = results["region_tiles"][:kept_regions]
@@ -132,6 +133,17 @@ class TokenizeConversation(BaseTransform):
             raise ValueError(
                 f"{record.source} record {record.record_id}: max_length={self.max_length} text tokens leave no room for an "
                 "answer (the question alone, or with the first grounded phrase, is longer); raise max_length"
+            )
+
+    def _check_segs(self, results: dict[str, Any], parts: list[Part], rows: _Rows) -> None:
+        """Only grounded phrases bring ``<seg>`` tokens; one that stands in the annotation has no mask."""
+        written = sum(1 + bool(part.after) for part in parts if isinstance(part, GroundedPart))
+        if rows.labels.count(self.ids.seg) != written:
+            record = results["record"]
+            seg = self.tokenizer.convert_ids_to_tokens(self.ids.seg)
+            raise ValueError(
+                f"{record.source} record {record.record_id}: an answer or a phrase spells the special token {seg!r}, "
+                "which would be learnt without a mask; take it out of the annotation"
             )
 
 

@@ -19,6 +19,10 @@ class LoadImage(BaseTransform):
 
     - record
 
+    Optional Keys:
+
+    - image (given already, as by an inferencer: left as it is)
+
     Added Keys:
 
     - image ((H, W, 3) uint8, or None for a record without an image)
@@ -32,6 +36,8 @@ class LoadImage(BaseTransform):
             ValueError: the file is no image, is cut off, or has another size than the annotation says.
         """
         record = results["record"]
+        if results.get("image") is not None:
+            return results
         results["image"] = None
         if record.image_path is None:
             return results
@@ -43,7 +49,7 @@ class LoadImage(BaseTransform):
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
             ) from error
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
             raise ValueError(
                 f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again"
             ) from error

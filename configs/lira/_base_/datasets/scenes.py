@@ -34,7 +34,7 @@ read_image = dict(
 pipeline = dict(
     **read_image,
     interleave=dict(type=ILVC, size=tile_size, template=template, special_tokens=special_tokens),
-    tile=dict(type=TileImage, size=tile_size, max_tiles=1),
+    tile=dict(type=TileImage, size=tile_size, max_tiles=4),
     tokenize=dict(
         type=TokenizeConversation,
         tokenizer=tokenizer,
@@ -66,7 +66,7 @@ train_dataloader = dict(
     persistent_workers=True,
     dataset=dict(
         type=MixtureDataset,
-        datasets=[refer | dict(num_expressions=4, repeats=2), gcg, vqa],
+        datasets=[refer | dict(num_expressions=4, repeats=4), gcg, vqa],
         pipeline=pipeline | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.3)),
     ),
     sampler=dict(type=ResumableSampler),

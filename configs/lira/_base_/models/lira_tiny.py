@@ -1,5 +1,17 @@
-"""A LIRA of a few million parameters with every part of the full one, for images of 96 pixels."""
+"""A LIRA of a few million parameters with every part of the full one, for images of 128 pixels."""
 
+# Ours come first: importing them is what makes mmdet importable without compiled operators.
+from lira_plugin.models import (
+    LIRA,
+    SEFE,
+    InterleavedLLM,
+    Mask2FormerSegmenter,
+    MaskDecoder,
+    PixelEncoder,
+    SemanticEncoder,
+)
+
+# isort: split
 import timm
 from mmdet.models import CrossEntropyLoss, DiceLoss, MSDeformAttnPixelDecoder
 from mmdet.models.task_modules import (
@@ -12,26 +24,16 @@ from mmdet.models.task_modules import (
 from mmengine.config import read_base
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from lira_plugin.models import (
-    LIRA,
-    SEFE,
-    InterleavedLLM,
-    Mask2FormerSegmenter,
-    MaskDecoder,
-    PixelEncoder,
-    SemanticEncoder,
-)
-
 with read_base():
     from ..paths_tiny import *
 
-image_size = 96
+image_size = 128
 tile_size = 64
 max_length = 256
 channels = [32, 64, 96, 128]  # of the backbone, strides 4 to 32
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
-num_classes = 8
+num_classes = 64  # colours times shapes
 num_queries = 20
 attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
 ffn = dict(
@@ -44,7 +46,7 @@ template = dict(
     system="", instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n", suffix="<|im_end|>"
 )
 tokenizer = dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=f"{data_root}/tokenizer")
-layout = dict(tokens_per_tile=16, pixel_tokens=(image_size // 32) ** 2, object_tokens=num_queries, semantic=True)
+layout = dict(tokens_per_tile=4, pixel_tokens=(image_size // 32) ** 2, object_tokens=num_queries, semantic=True)
 
 pixel_encoder = dict(
     type=PixelEncoder,
@@ -72,7 +74,7 @@ pixel_encoder = dict(
             norm_cfg=dict(type="GN", num_groups=16),
             act_cfg=dict(type="ReLU"),
             encoder=dict(
-                num_layers=2,
+                num_layers=1,
                 layer_cfg=dict(self_attn_cfg=dict(attention, num_levels=3, num_points=4), ffn_cfg=ffn),
             ),
             positional_encoding=positions,
@@ -109,6 +111,13 @@ pixel_encoder = dict(
     ),
 )
 
+segmenter_weights = dict(
+    path=f"{root}/segmenter",
+    prefix="pixel_encoder.",
+    may_lack=["llm", "sefe", "semantic_encoder", "mask_decoder"],
+    made_by="xtuner train configs/lira/lira_tiny_segmenter.py",
+)
+
 model = dict(
     type=LIRA,
     tokenizer=tokenizer,
@@ -116,7 +125,7 @@ model = dict(
     semantic_encoder=dict(
         type=SemanticEncoder,
         vit="vit_tiny_patch16_224",
-        vit_args=dict(img_size=tile_size, patch_size=8, embed_dim=96, depth=3, num_heads=3),
+        vit_args=dict(img_size=tile_size, patch_size=16, embed_dim=96, depth=3, num_heads=3),
         hidden_size=hidden_size,
     ),
     pixel_encoder=pixel_encoder,
@@ -145,4 +154,8 @@ model = dict(
         ),
     ),
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
+    frozen=["pixel_encoder"],
+    init_from=[segmenter_weights],
+    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0),
+    generation=dict(max_new_tokens=64),
 )

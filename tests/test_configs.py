@@ -1,0 +1,243 @@
+"""Every config file loads, stays short, survives being written out, and spells the arguments of what it names."""
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
+
+import lira_plugin  # noqa: F401  (it makes mmdet importable without compiled operators)
+
+torch.set_num_threads(1)
+CONFIGS = Path(__file__).parents[1] / "configs" / "lira"
+LEAVES = sorted(CONFIGS.glob("*.py"))
+SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory):
+    """Load a config by path; tiny recipes read and write below a folder of their own."""
+    root = tmp_path_factory.mktemp("tiny")
+    loaded: dict[Path, Config] = {}
+
+    def load(path: Path) -> Config:
+        if path not in loaded:
+            before = os.environ.get("LIRA_TINY_ROOT")
+            os.environ["LIRA_TINY_ROOT"] = str(root)
+            try:
+                loaded[path] = Config.fromfile(path)
+            finally:
+                os.environ.pop("LIRA_TINY_ROOT")
+                if before is not None:
+                    os.environ["LIRA_TINY_ROOT"] = before
+        return loaded[path]
+
+    load.root = root
+    return load
+
+
+leaves = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
+
+
+def walk(node, place: str = "cfg") -> Iterator[tuple[str, dict]]:
+    """All dictionaries with a ``type``, with their place."""
+    if isinstance(node, dict):
+        if "type" in node:
+            yield place, node
+        for key, value in node.items():
+            yield from walk(value, f"{place}.{key}")
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from walk(value, f"{place}[{index}]")
+
+
+def plain(node):
+    """The config with the objects that its lazy imports stand for."""
+    if isinstance(node, LazyObject | LazyAttr):
+        return node.build()
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    return type(node)(map(plain, node)) if isinstance(node, list | tuple) else node
+
+
+def content(cfg: Config) -> dict:
+    return plain(cfg._cfg_dict)
+
+
+def named_in_a_registry(name: str) -> object:
+    """What a string names in MMEngine's own registries, where mmcv's layers are too."""
+    import mmcv.cnn  # noqa: F401
+    from mmengine import registry
+
+    for node in vars(registry).values():
+        if isinstance(node, registry.Registry) and name in node._module_dict:
+            return node._module_dict[name]
+    raise LookupError(f"{name!r} is in no registry of MMEngine: name the class, or put the scope in front")
+
+
+def taken(place: str) -> set[str]:
+    """Keys that the reader of a dictionary takes out before it builds the rest."""
+    return {"type", "repeats"} if ".dataset.datasets[" in place else {"type"}  # MixtureDataset
+
+
+def misspelt(cfg: dict) -> list[str]:
+    """Dictionaries whose keys are no arguments of what their ``type`` names."""
+    found = []
+    for place, node in walk(cfg):
+        made = node["type"]
+        if isinstance(made, str):
+            continue  # see test_strings_name_their_scope
+        assert callable(made), f"{place}: {made!r}"
+        try:
+            inspect.signature(made).bind_partial(
+                **{key: value for key, value in node.items() if key not in taken(place)}
+            )
+        except TypeError as error:
+            found.append(f"{place}: {made.__name__}: {error}")
+    return found
+
+
+def test_there_are_configs():
+    assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter"} <= {path.stem for path in LEAVES}
+
+
+@leaves
+def test_a_leaf_is_short_and_says_what_it_is(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 40
+    assert lines[0].startswith('"""') and len(lines[0]) > 20
+
+
+@leaves
+def test_it_loads_and_has_what_training_needs(load, path):
+    cfg = load(path)
+    assert {"model", "train_dataloader", "train_cfg", "optim_wrapper", "work_dir"} <= set(cfg)
+    assert cfg.default_scope == "lira_plugin"
+    assert cfg.train_cfg.max_iters == max(scheduler.end for scheduler in cfg.param_scheduler)
+    absent = [cfg.get(key) is None for key in ("test_dataloader", "test_cfg", "test_evaluator")]
+    assert len(set(absent)) == 1, "all three or none, as the runner wants it"
+
+
+@leaves
+def test_all_paths_are_below_the_root(load, path):
+    cfg = load(path)
+    assert cfg.work_dir.startswith(str(load.root))
+
+    def strings(node):
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, dict | list | tuple):
+            for value in node.values() if isinstance(node, dict) else node:
+                yield from strings(value)
+
+    assert not [text for text in strings(content(cfg)) if text.startswith("work_dirs")]
+    assert not [text for text in strings(content(cfg)) if text.startswith("/") and not text.startswith(str(load.root))]
+
+
+def test_leaves_write_to_different_folders(load):
+    folders = [load(path).work_dir for path in LEAVES]
+    assert len(set(folders)) == len(folders)
+
+
+@pytest.fixture(scope="module")
+def dump(load, tmp_path_factory):
+    """Write a config as the runner does for its work dir, and read it again."""
+    import mmengine.config.config as module
+
+    folder, written = tmp_path_factory.mktemp("dumps"), {}
+
+    def dump(path: Path) -> Config:
+        if path not in written:
+            with pytest.MonkeyPatch.context() as patch:
+                if written:  # laying the text out takes seconds: once is enough
+                    patch.setattr(module, "FormatCode", lambda text, **style: (text, True))
+                load(path).dump(folder / path.name)
+            written[path] = Config.fromfile(folder / path.name)
+        return written[path]
+
+    return dump
+
+
+@leaves
+def test_a_dump_is_the_same_config(load, dump, path):
+    assert dump(path).to_dict() == load(path).to_dict()
+
+
+@leaves
+def test_a_dump_names_what_can_be_built(load, dump, path):
+    """``xtuner test`` on a work dir reads the dump, in which classes have become dotted paths."""
+    from mmengine.utils import get_object_from_string
+
+    dumped = dict(walk(dump(path).to_dict()))
+    for place, node in walk(content(load(path))):
+        if not isinstance(node["type"], str):
+            assert get_object_from_string(dumped[place]["type"]) == node["type"], place
+
+
+@leaves
+def test_all_arguments_exist(load, path):
+    cfg = content(load(path))
+    assert len(list(walk(cfg))) > 20, "classes are seen"
+    assert not misspelt(cfg)
+
+
+@leaves
+def test_strings_name_their_scope(load, path):
+    """A bare mmdet name fails under another default scope; only what MMEngine and mmcv register may be bare."""
+    from mmdet import registry as mmdet_registry
+    from mmengine.registry import Registry
+
+    registries = [
+        node for node in vars(mmdet_registry).values() if isinstance(node, Registry) and node.scope == "mmdet"
+    ]
+    assert len(registries) > 10
+    for place, node in walk(content(load(path))):
+        name = node["type"]
+        if isinstance(name, str) and not name.startswith(SCOPES):
+            assert not [other for other in registries if name in other._module_dict], f"{place}: {name} is mmdet's"
+            named_in_a_registry(name)
+
+
+@pytest.mark.parametrize(
+    ("place", "typo"),
+    [
+        ("model", {"frozn": ["pixel_encoder"]}),
+        ("model.sefe", {"enrch": False}),
+        ("model.mask_decoder", {"num_point": 3}),
+        ("train_dataloader.dataset.pipeline.interleave", {"wrong_views": 0.1}),
+        ("train_dataloader.dataset.datasets[0]", {"splits": "train"}),
+        ("optim_wrapper", {"clip_grads": {}}),
+        ("model.pixel_encoder.segmenter.train_cfg.assigner.match_costs[0]", {"weights": 1.0}),
+        ("custom_hooks[0]", {"evry": 3}),
+    ],
+)
+def test_a_typo_is_found(load, place, typo):
+    """What MMEngine would report only when the part is built, which for some is after hours."""
+    cfg = content(load(CONFIGS / "lira_tiny.py"))
+    nodes = dict(walk(cfg))
+    nodes[f"cfg.{place}"].update(typo)
+    found = misspelt(cfg)
+    assert len(found) >= 1 and all(next(iter(typo)) in text for text in found)
+    assert any(text.startswith(f"cfg.{place}:") for text in found)
+
+
+def test_without_the_variable_the_root_is_in_the_working_folder(monkeypatch):
+    monkeypatch.delenv("LIRA_TINY_ROOT", raising=False)
+    assert Config.fromfile(CONFIGS / "lira_tiny_segmenter.py").work_dir == "work_dirs/tiny/segmenter"
+
+
+def test_a_config_can_be_read_before_anything_is_imported():
+    """Looking into a config imports what it names, in the order of its keys: ours has to come before mmdet."""
+    program = (
+        "from mmengine.config import Config\n"
+        f"cfg = Config.fromfile({str(CONFIGS / 'lira_tiny.py')!r})\n"
+        "assert dict(cfg.items())['MSDeformAttnPixelDecoder'].__module__.startswith('mmdet')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CONFIGS.parents[1])
+    assert done.returncode == 0, done.stderr[-2000:]

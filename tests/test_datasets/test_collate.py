@@ -1,0 +1,150 @@
+"""Collating samples of different kinds, and what MMEngine does with the batch."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from lira_plugin.datasets import grounding_collate
+from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, Region, RowKind
+
+torch.set_num_threads(1)
+SIDE, TILE = 8, 4
+
+
+def sample(name, length, images=1, tiles=2, views=0, masks=0, segs=(), dropped=0, seed=0):
+    """A sample of random content; ``segs`` are indices into its own masks."""
+    generator = torch.Generator().manual_seed(hash((length, seed)) % 1000)
+
+    def random(*shape, high=255):
+        return torch.randint(1, high, shape, generator=generator)
+
+    return GroundingSample(
+        source="src",
+        record_id=name,
+        input_ids=random(length),
+        labels=random(length),
+        kinds=random(length, high=7),
+        pixel_images=random(images, 3, SIDE, SIDE).to(torch.uint8),
+        tiles=random(images * tiles, 3, TILE, TILE).to(torch.uint8),
+        tile_counts=(tiles,) * images,
+        region_tiles=random(views, 3, TILE, TILE).to(torch.uint8),
+        masks=random(masks, SIDE, SIDE, high=3) > 1,
+        mask_labels=random(masks),
+        seg_masks=torch.tensor(segs, dtype=torch.long),
+        dropped_regions=dropped,
+        image=np.zeros((2, 3, 3), np.uint8),
+        regions=(Region("x", ()),),
+        question="q",
+    )
+
+
+@pytest.fixture
+def samples():
+    return [
+        sample("refer", 9, tiles=3, views=2, masks=3, segs=(0, 0, 2, 2), seed=1),
+        sample("text only", 4, images=0, seed=2),
+        sample("vqa", 6, tiles=1, seed=3),
+        sample("caption", 12, tiles=5, views=1, masks=3, segs=(2, 2), dropped=2, seed=4),
+        sample("two images", 7, images=2, tiles=2, seed=5),
+        sample("without views", 5, tiles=1, masks=1, segs=(0,), seed=6),
+    ]
+
+
+def test_sequences_are_padded_on_the_right(samples):
+    batch = grounding_collate(samples)["batch"]
+    assert batch.input_ids.shape == batch.labels.shape == batch.kinds.shape == batch.attention_mask.shape == (6, 12)
+    assert batch.attention_mask.dtype == torch.bool
+    for row, one in enumerate(samples):
+        length = len(one.input_ids)
+        assert batch.attention_mask[row].tolist() == [True] * length + [False] * (12 - length)
+        for key, padding in (("input_ids", 0), ("labels", IGNORE_INDEX), ("kinds", RowKind.TEXT)):
+            assert getattr(batch, key)[row].tolist() == getattr(one, key).tolist() + [padding] * (12 - length), key
+            assert getattr(batch, key).dtype == torch.long
+
+
+def test_owners(samples):
+    batch = grounding_collate(samples)["batch"]
+    assert batch.image_owner.tolist() == [0, 2, 3, 4, 4, 5]
+    assert batch.tile_owner.tolist() == [0] * 3 + [1] + [2] * 5 + [3] * 2 + [4] * 2 + [5], "images, not samples"
+    assert batch.region_owner.tolist() == [0, 0, 3]
+    assert batch.mask_owner.tolist() == [0, 0, 0, 2, 2, 2, 5], "images, not samples"
+    assert batch.dropped_regions.tolist() == [0, 0, 0, 2, 0, 0]
+    for key in ("image_owner", "tile_owner", "region_owner", "mask_owner", "dropped_regions", "seg_masks"):
+        assert getattr(batch, key).dtype == torch.long, key
+
+
+def test_each_seg_finds_its_own_mask(samples):
+    batch = grounding_collate(samples)["batch"]
+    assert batch.seg_masks.tolist() == [0, 0, 2, 2, 5, 5, 6]
+    wanted = torch.cat([one.masks[one.seg_masks] for one in samples])
+    assert torch.equal(batch.masks[batch.seg_masks], wanted)
+    owner_of_image = batch.image_owner[batch.mask_owner[batch.seg_masks]]
+    assert owner_of_image.tolist() == [0, 0, 0, 0, 3, 3, 5], "and each lies in its own sample"
+
+
+def test_the_content_of_each_sample_can_be_got_back(samples):
+    collated = grounding_collate(samples)
+    batch = collated["batch"]
+    assert [one.record_id for one in collated["data_samples"]] == [one.record_id for one in samples]
+    for row, one in enumerate(samples):
+        images = (batch.image_owner == row).nonzero()[:, 0]
+        tiles = torch.isin(batch.tile_owner, images)
+        masks = torch.isin(batch.mask_owner, images)
+        assert torch.equal(batch.pixel_images[images], one.pixel_images)
+        assert torch.equal(batch.tiles[tiles], one.tiles)
+        assert torch.bincount(batch.tile_owner, minlength=len(batch.pixel_images))[images].tolist() == list(
+            one.tile_counts
+        )
+        assert torch.equal(batch.region_tiles[batch.region_owner == row], one.region_tiles)
+        assert torch.equal(batch.masks[masks], one.masks)
+        assert torch.equal(batch.mask_labels[masks], one.mask_labels)
+
+
+@pytest.mark.parametrize("key", ["pixel_images", "tiles", "region_tiles"])
+def test_pictures_stay_bytes(samples, key):
+    assert getattr(grounding_collate(samples)["batch"], key).dtype == torch.uint8
+
+
+def test_a_batch_of_text_alone():
+    batch = grounding_collate([sample("a", 3, images=0), sample("b", 5, images=0)])["batch"]
+    assert batch.pixel_images.shape == (0, 3, SIDE, SIDE) and batch.tiles.shape == (0, 3, TILE, TILE)
+    assert batch.masks.shape == (0, SIDE, SIDE) and batch.masks.dtype == torch.bool
+    for key in ("image_owner", "tile_owner", "region_owner", "mask_owner", "mask_labels", "seg_masks"):
+        assert getattr(batch, key).shape == (0,) and getattr(batch, key).dtype == torch.long, key
+
+
+def test_a_batch_of_the_segmenter_stage_has_no_sequence():
+    batch = grounding_collate([sample("a", 0, tiles=0, masks=2), sample("b", 0, tiles=0, masks=1)])["batch"]
+    assert batch.input_ids.shape == batch.attention_mask.shape == (2, 0)
+    assert batch.mask_owner.tolist() == [0, 0, 1] and len(batch.tiles) == 0
+
+
+def test_a_sample_alone_is_itself():
+    one = sample("a", 6, tiles=2, views=1, masks=2, segs=(1, 1))
+    batch = grounding_collate([one])["batch"]
+    for key in ("input_ids", "labels", "kinds"):
+        assert torch.equal(getattr(batch, key)[0], getattr(one, key))
+    assert batch.attention_mask.all() and torch.equal(batch.seg_masks, one.seg_masks)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_mmengine_moves_every_tensor_of_the_batch(samples, device):
+    """It walks named tuples, and leaves a plain data class where it is: the samples stay on the CPU."""
+    collated = grounding_collate(samples)
+    moved = BaseDataPreprocessor().to(device).cast_data(collated)
+    assert type(moved["batch"]) is GroundingBatch
+    for name, before, after in zip(GroundingBatch._fields, collated["batch"], moved["batch"]):
+        assert after.device.type == device and after.dtype == before.dtype and after.shape == before.shape, name
+        if device == "cpu":
+            assert torch.equal(before, after)
+    assert all(one is other for one, other in zip(moved["data_samples"], samples))
+    assert moved["data_samples"][0].tiles.device.type == "cpu"
+
+
+def test_a_worker_process_hands_over_the_same_batch(samples):
+    loader = torch.utils.data.DataLoader(samples, batch_size=6, collate_fn=grounding_collate, num_workers=1)
+    (collated,) = list(loader)
+    assert type(collated["batch"]) is GroundingBatch
+    for before, after in zip(grounding_collate(samples)["batch"], collated["batch"]):
+        assert torch.equal(before, after)

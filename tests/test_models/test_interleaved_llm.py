@@ -1,0 +1,223 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import H, make_batch, refer_record, text_record, tiny_llama, tiny_llm, tiny_tokenizer
+
+from lira_plugin.models import InterleavedLLM
+from lira_plugin.models.interleaved_llm import grow_vocabulary, object_attention, scatter_features, seg_positions
+from lira_plugin.structures import IGNORE_INDEX, RowKind
+from lira_plugin.tokens import SpecialTokens
+
+
+def test_features_go_to_the_rows_of_their_kind_in_order():
+    kinds = torch.tensor([[0, RowKind.PIXEL, RowKind.OBJECT, RowKind.PIXEL], [RowKind.PIXEL, 0, 0, RowKind.OBJECT]])
+    embeddings = torch.randn(2, 4, H)
+    features = {RowKind.PIXEL: torch.randn(3, H), RowKind.OBJECT: torch.randn(2, H), RowKind.REGION: torch.zeros(0, H)}
+    result = scatter_features(embeddings, kinds, features, ["a", "b"])
+    pixels, objects = features[RowKind.PIXEL], features[RowKind.OBJECT]
+    expected = [
+        [embeddings[0, 0], pixels[0], objects[0], pixels[1]],
+        [pixels[2], embeddings[1, 1], embeddings[1, 2], objects[1]],
+    ]
+    assert torch.equal(result, torch.stack([torch.stack(rows) for rows in expected]))
+
+
+@pytest.mark.parametrize("given", [1, 3])
+def test_a_wrong_number_of_features_is_an_error_that_names_the_sample(given):
+    kinds = torch.tensor([[0, 0, 0], [0, RowKind.REGION, RowKind.REGION]])
+    names = ["vqa record 1", "gcg record 7"]
+    with pytest.raises(ValueError, match=rf"2 rows for REGION features but {given}.*gcg record 7: 2") as error:
+        scatter_features(torch.zeros(2, 3, H), kinds, {RowKind.REGION: torch.zeros(given, H)}, names)
+    assert "vqa record 1" not in str(error.value)
+
+
+def test_rows_of_unused_objects_are_not_attended():
+    batch = make_batch([text_record("a"), text_record("b", "Is it not?")])["batch"]
+    kinds = batch.kinds.clone()
+    kinds[:, 2:5] = RowKind.OBJECT
+    valid = torch.tensor([[True, False, True], [False, False, True]])
+    mask = object_attention(batch._replace(kinds=kinds), valid)
+    assert torch.equal(mask[:, 2:5], valid)
+    assert torch.equal(mask[:, 5:], batch.attention_mask[:, 5:]) and mask[:, :2].all()
+    assert not mask.all() and batch.attention_mask[:, 2:5].all(), "the batch itself is not changed"
+
+
+def test_loss_is_the_cross_entropy_over_all_rows_shifted_by_one():
+    llm = tiny_llm().eval()
+    embeddings, labels = torch.randn(2, 9, H), torch.randint(0, 260, (2, 9))
+    labels[0, :4] = labels[1, 3:6] = labels[1, 8] = IGNORE_INDEX
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[1, 8] = False
+    output = llm(embeddings, mask, labels)
+    logits = llm.logits(output.hidden)
+    expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX)
+    torch.testing.assert_close(output.loss, expected)
+
+
+def test_hidden_states_and_loss_are_those_of_hugging_face():
+    llama = tiny_llama().eval()
+    llm = InterleavedLLM(llama)
+    ids = torch.randint(0, 260, (2, 7))
+    theirs = llama(input_ids=ids, labels=ids, output_hidden_states=True)
+    ours = llm(llm.embed(ids), torch.ones(2, 7, dtype=torch.bool), ids)
+    torch.testing.assert_close(ours.hidden, theirs.hidden_states[-1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.loss, theirs.loss, atol=1e-5, rtol=1e-5)
+
+
+def test_labels_without_any_supervision_give_zero_and_no_nan():
+    llm = tiny_llm()
+    embeddings = torch.randn(2, 5, H, requires_grad=True)
+    labels = torch.full((2, 5), IGNORE_INDEX)
+    labels[:, 0] = 7  # nothing stands in front of the first row to predict it
+    loss = llm(embeddings, torch.ones(2, 5, dtype=torch.bool), labels).loss
+    assert loss == 0
+    loss.backward()
+    assert embeddings.grad is not None and not embeddings.grad.any()
+    assert all(p.grad is None or not p.grad.any() for p in llm.parameters())
+
+
+def test_labels_of_region_rows_follow_the_reference(tmp_path):
+    """Facts 1.4: ``<image_id>`` predicts nothing, the last region row predicts the first token of `` <p>``."""
+    batch = make_batch([refer_record(tmp_path, "a", ["cup"])])["batch"]
+    tokenizer = tiny_tokenizer()
+    SpecialTokens().add_to(tokenizer)
+    ids = SpecialTokens().resolve(tokenizer)
+    forced = tokenizer(" <p>", add_special_tokens=False)["input_ids"]
+    labels, kinds = batch.labels[0], batch.kinds[0]
+    (regions,) = (kinds == RowKind.REGION).nonzero(as_tuple=True)
+    first, last = int(regions[0]), int(regions[-1])
+    assert len(regions) == last - first + 1 == 4
+    assert (labels[regions] == IGNORE_INDEX).all()
+    assert labels[first - 2] == ids.seg and labels[first - 1] == ids.image_id
+    assert labels[last + 1 : last + 1 + len(forced)].tolist() == forced
+    assert seg_positions(labels, ids.seg).nonzero().flatten()[0] == first - 2
+
+    llm = tiny_llm(vocabulary_size=len(tokenizer)).eval()
+    seen = []
+    llm.causal_lm.get_output_embeddings().register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    embeddings = torch.randn(1, len(labels), H)
+    hidden = llm(embeddings, batch.attention_mask, batch.labels).hidden[0]
+    rows = [row for row in range(len(labels) - 1) if labels[row + 1] != IGNORE_INDEX]
+    assert last in rows and first - 2 in rows
+    assert not {first - 1, *range(first, last)} & set(rows), "<image_id> and the other region rows have no target"
+    torch.testing.assert_close(seen[0], hidden[rows])
+
+
+def test_a_seg_in_a_question_asks_for_no_mask():
+    labels = torch.tensor([[IGNORE_INDEX, IGNORE_INDEX, 5, 9, 5]])
+    assert seg_positions(labels, 5).tolist() == [[False, False, True, False, True]]
+
+
+@pytest.mark.parametrize("cleared", [[3], [2, 3, 4, 7], [9]])
+def test_a_cleared_row_is_as_good_as_absent(cleared):
+    llm = tiny_llm().eval()
+    embeddings, mask = torch.randn(1, 10, H), torch.ones(1, 10, dtype=torch.bool)
+    mask[0, cleared] = False
+    labels = torch.randint(0, 260, (1, 10))
+    labels[0, [row for row in range(10) if row in cleared or row - 1 in cleared]] = IGNORE_INDEX
+    output = llm(embeddings, mask, labels)
+    kept = mask[0]
+    shorter = llm(embeddings[:, kept], torch.ones(1, int(kept.sum()), dtype=torch.bool), labels[:, kept])
+    torch.testing.assert_close(output.hidden[:, kept], shorter.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output.loss, shorter.loss, atol=1e-5, rtol=1e-5)
+
+
+def test_a_sample_is_read_alike_in_any_company():
+    llm = tiny_llm().eval()
+    embeddings, mask = torch.randn(2, 8, H), torch.ones(2, 8, dtype=torch.bool)
+    mask[0, 5:] = False
+    both = llm(embeddings, mask).hidden
+    alone = llm(embeddings[:1, :5], mask[:1, :5]).hidden
+    torch.testing.assert_close(both[:1, :5], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_new_rows_of_the_head_are_the_mean_and_old_rows_are_kept():
+    llama = tiny_llama(50)
+    embedding, head = (layer.weight.detach().clone() for layer in (llama.model.embed_tokens, llama.lm_head))
+    grow_vocabulary(llama, 54)
+    new_embedding, new_head = llama.get_input_embeddings().weight, llama.get_output_embeddings().weight
+    assert new_embedding.shape == new_head.shape == (54, H)
+    assert llama.config.vocab_size == 54
+    assert torch.equal(new_embedding[:50], embedding) and torch.equal(new_head[:50], head)
+    torch.testing.assert_close(new_head[50:], head.mean(0).expand(4, -1))
+    added = new_embedding[50:].detach()
+    assert torch.isfinite(added).all() and len(added.unique(dim=0)) == 4, "each new token has an embedding of its own"
+
+
+@pytest.mark.parametrize("size", [None, 40, 50])
+def test_a_large_enough_vocabulary_is_left_alone(size):
+    llama = tiny_llama(50)
+    before = copy.deepcopy(llama.state_dict())
+    InterleavedLLM(llama, vocabulary_size=size)
+    assert all(torch.equal(value, before[name]) for name, value in llama.state_dict().items())
+
+
+LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}
+
+
+@pytest.mark.parametrize("train_embeddings", [False, True])
+def test_lora_trains_the_adapters_and_on_request_the_embeddings(train_embeddings):
+    llm = tiny_llm(lora={**LORA, "train_embeddings": train_embeddings})
+    trained = {name for name, parameter in llm.named_parameters() if parameter.requires_grad}
+    adapters = {name for name in trained if "lora_" in name}
+    assert len(adapters) == 2 * 2 * 2, "A and B of two projections in two layers"
+    others = {name.split("base_model.model.")[-1] for name in trained - adapters}
+    assert others == ({"model.embed_tokens.weight", "lm_head.weight"} if train_embeddings else set())
+
+
+def test_lora_starts_as_the_model_itself_and_learns():
+    torch.manual_seed(3)
+    plain = tiny_llm().eval()
+    torch.manual_seed(3)
+    adapted = tiny_llm(lora=LORA).eval()
+    embeddings, mask = torch.randn(1, 6, H), torch.ones(1, 6, dtype=torch.bool)
+    labels = torch.randint(0, 260, (1, 6))
+    expected, output = plain(embeddings, mask, labels), adapted(embeddings, mask, labels)
+    torch.testing.assert_close(output.hidden, expected.hidden)
+    assert adapted.hidden_size == H
+    output.loss.backward()
+    grads = {name: p.grad for name, p in adapted.named_parameters() if p.grad is not None}
+    assert grads and all("lora_" in name for name in grads)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_gradient_checkpointing_gives_the_same_gradients(lora):
+    gradients, recomputed = [], []
+    embeddings = torch.randn(2, 6, H)
+    labels = torch.randint(0, 260, (2, 6))
+    for checkpointing in (False, True):
+        torch.manual_seed(3)
+        llm = tiny_llm(lora=lora, gradient_checkpointing=checkpointing).train()
+        for name, parameter in llm.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.constant_(parameter, 0.1)
+        calls = []
+        llm.causal_lm.get_decoder().layers[0].mlp.register_forward_pre_hook(lambda *args, c=calls: c.append(1))
+        inputs = embeddings.clone().requires_grad_()
+        llm(inputs, torch.ones(2, 6, dtype=torch.bool), labels).loss.backward()
+        gradients.append([inputs.grad, *(p.grad for p in llm.parameters() if p.requires_grad and p.grad is not None)])
+        recomputed.append(len(calls))
+    assert recomputed == [1, 2], "checkpointing runs the layer again in the backward pass"
+    assert len(gradients[0]) == len(gradients[1]) > 3
+    for plain, checkpointed in zip(*gradients):
+        torch.testing.assert_close(plain, checkpointed)
+
+
+def test_the_model_is_built_from_a_config():
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = {
+        "type": LlamaConfig,
+        "vocab_size": 30,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    llm = InterleavedLLM({"type": AutoModelForCausalLM.from_config, "config": config}, vocabulary_size=33)
+    assert llm.hidden_size == 16
+    assert llm.embed(torch.tensor([[32]])).shape == (1, 1, 16)
+    assert llm.logits(torch.zeros(1, 16)).shape == (1, 33)
+    assert config["type"] is LlamaConfig, "the config is not changed"

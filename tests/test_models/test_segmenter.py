@@ -1,0 +1,83 @@
+import pytest
+import torch
+from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
+
+
+@pytest.fixture
+def segmenter():
+    return tiny_pixel_encoder(num_layers=4).segmenter.eval()  # more layers than levels
+
+
+def maps(num_images, side=64, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(num_images, channels, side // stride, side // stride, generator=generator)
+        for channels, stride in zip(CHANNELS, (4, 8, 16, 32))
+    ]
+
+
+@pytest.mark.parametrize("num_images", [1, 3])
+def test_forward_is_that_of_mmdet(segmenter, num_images):
+    from mmdet.models import Mask2FormerHead
+
+    features = maps(num_images)
+    with torch.no_grad():
+        classes, masks = segmenter(features)
+        expected_classes, expected_masks = Mask2FormerHead.forward(segmenter, features, [])
+    assert len(classes) == len(masks) == len(expected_masks) == 5
+    assert classes[0].shape == (num_images, Q, CLASSES + 1)
+    assert masks[0].shape == (num_images, Q, 16, 16)
+    for ours, theirs in zip(classes + masks, expected_classes + expected_masks):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_weights_are_those_of_mmdet(segmenter):
+    from mmdet.models import Mask2FormerHead
+    from mmengine.config import ConfigDict
+    from tiny import segmenter_config
+
+    config = {k: ConfigDict(v) if isinstance(v, dict) else v for k, v in segmenter_config(num_layers=4).items()}
+    del config["type"]
+    theirs = Mask2FormerHead(**config).state_dict()
+    assert {k: v.shape for k, v in segmenter.state_dict().items()} == {k: v.shape for k, v in theirs.items()}
+
+
+def test_independent_queries_are_decoded_as_if_each_were_alone(segmenter):
+    features, positions = torch.randn(2, 5, D), torch.randn(2, 5, D)
+    with torch.no_grad():
+        pyramid = segmenter.encode(maps(2))
+        together = segmenter.decode(pyramid, features, positions, independent=True)
+        connected = segmenter.decode(pyramid, features, positions)
+        for query in range(5):
+            one = slice(query, query + 1)
+            alone = segmenter.decode(pyramid, features[:, one], positions[:, one])
+            torch.testing.assert_close(together.query_features[:, one], alone.query_features, atol=1e-5, rtol=1e-4)
+            for ours, theirs in zip(
+                together.mask_logits + together.class_logits, alone.mask_logits + alone.class_logits
+            ):
+                torch.testing.assert_close(ours[:, one], theirs, atol=1e-5, rtol=1e-4)
+    assert (connected.mask_logits[-1] - together.mask_logits[-1]).abs().max() > 1e-3, "self-attention matters otherwise"
+
+
+def test_classes_are_computed_only_when_asked_for(segmenter):
+    with torch.no_grad():
+        pyramid = segmenter.encode(maps(1))
+        queries = torch.randn(1, 2, D)
+        decoded = segmenter.decode(pyramid, queries, queries, classify=False)
+        with_classes = segmenter.decode(pyramid, queries, queries)
+    assert decoded.class_logits == [] and len(decoded.mask_logits) == 5
+    assert torch.equal(decoded.mask_logits[-1], with_classes.mask_logits[-1])
+
+
+def test_a_query_whose_mask_is_empty_sees_the_whole_image(segmenter):
+    blocked = segmenter._attention_mask(torch.full((1, 2, 8, 8), -3.0), (4, 4))
+    assert blocked.shape == (segmenter.num_heads, 2, 16) and not blocked.any()
+    half = torch.full((1, 1, 8, 8), -3.0)
+    half[..., :4] = 3.0
+    expected = torch.tensor([False, False, True, True]).repeat(4)
+    assert torch.equal(segmenter._attention_mask(half, (4, 4))[0, 0], expected)
+
+
+def test_every_decoder_output_is_returned():
+    segmenter = tiny_pixel_encoder().segmenter
+    assert len(segmenter.segment(segmenter.encode(maps(1))).mask_logits) == OUTPUTS

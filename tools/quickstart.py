@@ -1,0 +1,38 @@
+"""Train and evaluate a tiny LIRA from nothing: scenes, segmenter, pretrain, finetune, RefSeg scores, a picture."""
+
+import argparse
+from pathlib import Path
+
+from lira_plugin.quickstart import Quickstart, format_summary
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/tiny"), help="everything is written here")
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and training")
+    parser.add_argument("--scenes", type=int, default=6000, help="training scenes")
+    parser.add_argument("--eval-scenes", type=int, default=100, help="scenes of each of val, testA and testB")
+    parser.add_argument("--background", choices=["plain", "photo"], default="plain")
+    variant = parser.add_mutually_exclusive_group()
+    variant.add_argument("--no-ilvc", dest="variant", action="store_const", const="_no_ilvc", default="")
+    variant.add_argument("--no-sefe", dest="variant", action="store_const", const="_no_sefe")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    quickstart = Quickstart(
+        work_dir=args.work_dir.resolve(),
+        config_dir=Path(__file__).resolve().parents[1] / "configs" / "lira",
+        seed=args.seed,
+        scenes=args.scenes,
+        eval_scenes=args.eval_scenes,
+        background=args.background,
+        variant=args.variant,
+    )
+    print(format_summary(quickstart.run()))
+    print(f"scores: {args.work_dir}/metrics{args.variant}.json   picture: {args.work_dir}/panel{args.variant}.png")
+
+
+if __name__ == "__main__":
+    main()
