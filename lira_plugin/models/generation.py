@@ -298,40 +298,52 @@ def read_answer(
     phrase (the text ended, or an answer such as ``It is <seg>.``) gives an empty phrase at its place.
     """
     text, found = "", []
-    coarse, phrase = -1, None
-    pending: list[int] = []
+    coarse: tuple[int, int] | None = None  # places in ``ids`` and text of a <seg> that may be the next phrase's
+    phrase: tuple[int, int] | None = None  # a phrase that may get a <seg> yet
+    viewed, pending = False, []
 
-    def flush(keep: bool = True) -> str:
+    def take() -> str:
         piece = decode(pending) if pending else ""
         pending.clear()
-        return piece if keep and piece.strip() else ""
+        return piece
+
+    def close(after: int = -1) -> None:
+        nonlocal coarse, phrase
+        if phrase is not None:
+            found.append(PhrasePlace(*phrase, coarse[0] if coarse else -1, after))
+        elif coarse is not None:
+            found.append(PhrasePlace(coarse[1], coarse[1], coarse[0], -1))
+        coarse = phrase = None
 
     for place, token in enumerate(ids):
         if token == special.seg:
-            piece = flush(keep=phrase is None)
+            piece = take()
+            if phrase is not None and not piece.strip():  # the space before the <seg> is not the answer's
+                close(place)
+                continue
             text += piece
-            if phrase is not None:
-                found.append(PhrasePlace(*phrase, coarse, place))
-                coarse, phrase = -1, None
-            else:
-                if coarse >= 0:
-                    found.append(PhrasePlace(len(text), len(text), coarse, -1))
-                coarse = place
+            close()
+            coarse = (place, len(text))
         elif token == special.image_id:
-            text += flush(keep=coarse < 0)
+            text += take()
+            viewed = True
         elif token == special.phrase_start:
-            text += flush(keep=coarse < 0).rstrip(" ") if coarse >= 0 else flush()
+            piece = take()
+            if phrase is not None or piece.strip():
+                close()
+            if piece.strip() or not (viewed or coarse):  # else it is the space between <image_id> and <p>
+                text += piece
+            viewed = False
         elif token == special.phrase_end:
-            piece = flush().strip()
+            piece = take().strip()
             phrase = (len(text), len(text) + len(piece))
             text += piece
         else:
             pending.append(token)
-    text += flush()
-    if phrase is not None:
-        found.append(PhrasePlace(*phrase, coarse, -1))
-    elif coarse >= 0:
-        found.append(PhrasePlace(len(text), len(text), coarse, -1))
+    piece = take()
+    if piece.strip() or (coarse is None and phrase is None):
+        text += piece
+    close()
     return text, found
 
 

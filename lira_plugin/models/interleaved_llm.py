@@ -35,6 +35,9 @@ class InterleavedLLM(nn.Module):
         vocabulary_size: the embedding is enlarged to it where it is smaller; new output rows are the mean of the old ones.
         lora: arguments of :class:`peft.LoraConfig`, or None.
         gradient_checkpointing: recompute activations in the backward pass.
+
+    Raises:
+        ValueError: LoRA would leave the embeddings of new tokens untrained.
     """
 
     def __init__(
@@ -47,8 +50,12 @@ class InterleavedLLM(nn.Module):
         super().__init__()
         model = _build(llm) if isinstance(llm, dict) else llm
         model.config.use_cache = False
-        if vocabulary_size is not None:
-            grow_vocabulary(model, vocabulary_size)
+        grown = vocabulary_size is not None and grow_vocabulary(model, vocabulary_size)
+        if grown and lora and not lora.get("train_embeddings"):
+            raise ValueError(
+                f"{grown} special tokens are new to the LLM, and LoRA without train_embeddings=True would leave their random "
+                "embeddings as they are; set it, or start from an LLM whose vocabulary has them"
+            )
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.model = add_lora(model, lora) if lora else model
@@ -137,15 +144,21 @@ def object_attention(batch: GroundingBatch, object_valid: Tensor) -> Tensor:
     return batch.attention_mask.masked_scatter(batch.kinds == RowKind.OBJECT, object_valid.flatten())
 
 
-def grow_vocabulary(model: PreTrainedModel, size: int) -> None:
-    """Enlarge embedding and head to ``size`` rows; new head rows become the mean of the old ones (``lira.py:280-282``)."""
+def grow_vocabulary(model: PreTrainedModel, size: int) -> int:
+    """Enlarge embedding and head to ``size`` rows and return by how many.
+
+    New rows of a head of its own become the mean of the old ones (``lira.py:280-282``); new input rows keep their random
+    initialisation, so that no two tokens start alike.
+    """
     old = model.get_input_embeddings().num_embeddings
     if size <= old:
-        return
+        return 0
     model.resize_token_embeddings(size, mean_resizing=False)
     head = model.get_output_embeddings().weight
-    with torch.no_grad():
-        head[old:] = head[:old].mean(0, keepdim=True)
+    if head is not model.get_input_embeddings().weight:
+        with torch.no_grad():
+            head[old:] = head[:old].mean(0, keepdim=True)
+    return size - old
 
 
 def _build(llm: dict) -> PreTrainedModel:

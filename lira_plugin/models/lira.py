@@ -25,7 +25,7 @@ from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.semantic_encoder import SemanticEncoder
-from lira_plugin.models.trainable import freeze, keep_frozen_in_eval, trainable_names
+from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
 from lira_plugin.tokens import load_tokenizer
@@ -79,6 +79,7 @@ class LIRA(BaseModel):
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
         self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
         self.generation = {"end_token": "<|im_end|>", **(generation or {})}
+        self.frozen: tuple[str, ...] = ()
         for stage in init_from:
             load_into(self, **stage)
         self.frozen = tuple(frozen)
@@ -211,8 +212,8 @@ class LIRA(BaseModel):
         return state
 
     def _frozen_names(self) -> set[str]:
-        trained = set(trainable_names(self))
-        parameters = {name for name, _ in self.named_parameters()} - trained
+        named = self.named_parameters(remove_duplicate=False)  # tied weights under each of their names
+        parameters = {name for name, parameter in named if not parameter.requires_grad}
         buffers = {name for name, _ in self.named_buffers() if name.startswith(tuple(f"{f}." for f in self.frozen))}
         return parameters | buffers
 
