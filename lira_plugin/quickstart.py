@@ -42,6 +42,7 @@ class Quickstart:
         eval_scenes: scenes of each of val, testA and testB.
         background: of the scenes, ``plain`` or ``photo``.
         variant: suffix of the last stage's config: empty, ``_no_ilvc`` or ``_no_sefe``.
+        options: ``key=value`` settings for every stage, as after xtuner's ``--cfg-options``.
     """
 
     work_dir: Path
@@ -51,6 +52,7 @@ class Quickstart:
     eval_scenes: int = 100
     background: str = "plain"
     variant: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -100,6 +102,8 @@ class Quickstart:
         if record.is_file():
             return json.loads(record.read_text())
         command = ["train", str(stage.config), "--work-dir", str(folder), "--seed", str(self.seed)]
+        if self.options:
+            command += ["--cfg-options", *self.options]
         marker = folder / "last_checkpoint"
         if marker.is_file():
             command += ["--resume", marker.read_text().strip()]

@@ -13,6 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=6000, help="training scenes")
     parser.add_argument("--eval-scenes", type=int, default=100, help="scenes of each of val, testA and testB")
     parser.add_argument("--background", choices=["plain", "photo"], default="plain")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings for every stage")
     variant = parser.add_mutually_exclusive_group()
     variant.add_argument("--no-ilvc", dest="variant", action="store_const", const="_no_ilvc", default="")
     variant.add_argument("--no-sefe", dest="variant", action="store_const", const="_no_sefe")
@@ -29,6 +30,7 @@ def main() -> None:
         eval_scenes=args.eval_scenes,
         background=args.background,
         variant=args.variant,
+        options=tuple(args.cfg_options),
     )
     print(format_summary(quickstart.run()))
     print(f"scores: {args.work_dir}/metrics{args.variant}.json   picture: {args.work_dir}/panel{args.variant}.png")

@@ -1,0 +1,77 @@
+"""The finetune recipe itself: it trains, and goes on after an interruption as if there had been none."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipe")
+    write_scene_tokenizer(write_scenes(root / "data", 24, 2, progress=False))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_globals():
+    """A Runner leaves names and a scope behind; give the next test the former ones."""
+    kept = [(kind, dict(kind._instance_dict)) for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)]
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for kind, instances in kept:
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
+
+
+def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
+    return Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py")
+
+
+def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+    config = config.copy()
+    config.model["init_from"] = []
+    config.work_dir = str(work_dir)
+    config.experiment_name = work_dir.name
+    config.train_cfg.max_iters = iters
+    config.train_dataloader.batch_size = 4
+    config.train_dataloader.num_workers = 0
+    config.train_dataloader.persistent_workers = False
+    config.default_hooks.checkpoint.interval = 2
+    config.default_hooks.logger.interval = 1
+    config.log_processor.window_size = 1
+    if resume is not None:
+        config.load_from, config.resume = str(resume), True
+    Runner.from_cfg(config).train()
+    rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
+    names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
+    return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: row["iter"])]
+
+
+def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(root, tmp_path, monkeypatch):
+    config = recipe(root, "lira_tiny", monkeypatch)
+    whole = train(config, tmp_path / "whole", 5)
+    train(config, tmp_path / "killed", 3)
+    rest = train(config, tmp_path / "resumed", 5, resume=tmp_path / "killed" / "iter_2.pth")
+    assert len(whole) == 5 and whole[0]["loss_mask"] > 0
+    assert rest == whole[2:]
+
+
+def test_a_missing_stage_names_the_command(root, monkeypatch):
+    from lira_plugin.registry import MODELS
+
+    with pytest.raises(FileNotFoundError, match=r"xtuner train configs/lira/lira_tiny_segmenter\.py"):
+        MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
