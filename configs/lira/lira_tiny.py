@@ -14,6 +14,6 @@ pretrain_weights = dict(
     made_by="xtuner train configs/lira/lira_tiny_pretrain.py",
 )
 model.init_from.append(pretrain_weights)
-max_iters = 1500
+max_iters = 1000
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)

@@ -22,7 +22,7 @@ GENERATOR_VERSION = 2
 """Raised whenever the same settings would give other scenes or files."""
 SPLITS = ("train", "val", "testA", "testB")
 """Splits of the referring expressions; their images are disjoint."""
-ROUND_CATEGORIES = ("circle", "ring", "heart")
+ROUND_CATEGORIES = ("circle", "ring")
 """The categories that testA asks for; testB asks for the others."""
 
 _IMAGE_IDS_PER_SPLIT = 10_000_000

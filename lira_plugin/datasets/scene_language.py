@@ -13,7 +13,7 @@ import numpy as np
 
 T = TypeVar("T")
 
-CATEGORIES = ("circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart")
+CATEGORIES = ("circle", "square", "triangle", "star", "cross", "ring")
 """The shapes, in the order of their category ids (from 1)."""
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white")
 """The colour words."""

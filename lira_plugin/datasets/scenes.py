@@ -35,7 +35,7 @@ MIN_VISIBLE = 0.65
 """Share of its area that later objects leave of each object, at least."""
 MIN_POLYGON_IOU = 0.96
 """Agreement with the mask from which on a polygon stands for it."""
-DIAMETERS = {"small": (0.18, 0.24), "large": (0.32, 0.42)}
+DIAMETERS = {"small": (0.20, 0.26), "large": (0.36, 0.46)}
 """Range of the diameter for each size word, as a share of the longer side."""
 
 _PAINT = {
@@ -120,8 +120,6 @@ def _make_shapes() -> dict[str, _Shape]:
     arm = 0.32
     cross = [(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm)]
     cross += [(arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm)]
-    heart_x = 16 * np.sin(turn) ** 3
-    heart_y = -(13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn))
     shapes = {
         "circle": _Shape(circle, False),
         "square": _Shape(_fit([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * 0.9, True),
@@ -129,8 +127,6 @@ def _make_shapes() -> dict[str, _Shape]:
         "star": _Shape(_fit(star) * 1.06, True),
         "cross": _Shape(_fit(cross), True),
         "ring": _Shape(circle, False, 0.54),
-        "diamond": _Shape(_fit([(0, -1), (0.66, 0), (0, 1), (-0.66, 0)]) * 1.06, True),
-        "heart": _Shape(_fit(np.stack([heart_x, heart_y], 1)), False),
     }
     return {category: shapes[category] for category in CATEGORIES}
 

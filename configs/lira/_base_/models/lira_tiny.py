@@ -1,4 +1,4 @@
-"""A LIRA of a few million parameters with every part of the full one, for images of 128 pixels."""
+"""A LIRA of a few million parameters with every part of the full one, for images of 96 pixels."""
 
 # Ours come first: importing them is what makes mmdet importable without compiled operators.
 from lira_plugin.models import (
@@ -27,13 +27,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 with read_base():
     from ..paths_tiny import *
 
-image_size = 128
+image_size = 96
 tile_size = 64
 max_length = 256
 channels = [32, 64, 96, 128]  # of the backbone, strides 4 to 32
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
-num_shapes = num_colours = 8
+num_shapes, num_colours = 6, 8
 num_classes = num_shapes * num_colours
 # A class is a shape with a colour, and embedded as both: what is learnt of a shape holds in every colour.
 class_prototypes = [
@@ -84,7 +84,7 @@ pixel_encoder = dict(
             norm_cfg=dict(type="GN", num_groups=16),
             act_cfg=dict(type="ReLU"),
             encoder=dict(
-                num_layers=1,
+                num_layers=2,
                 layer_cfg=dict(self_attn_cfg=dict(attention, num_levels=3, num_points=4), ffn_cfg=ffn),
             ),
             positional_encoding=positions,
@@ -99,7 +99,7 @@ pixel_encoder = dict(
         loss_cls=dict(
             type=CrossEntropyLoss,
             use_sigmoid=False,
-            loss_weight=4.0,
+            loss_weight=2.0,
             class_weight=[1.0] * num_classes + [0.1],
         ),
         loss_mask=dict(type=CrossEntropyLoss, use_sigmoid=True, loss_weight=5.0),
@@ -135,7 +135,7 @@ model = dict(
     semantic_encoder=dict(
         type=SemanticEncoder,
         vit="vit_tiny_patch16_224",
-        vit_args=dict(img_size=tile_size, patch_size=16, embed_dim=96, depth=3, num_heads=3),
+        vit_args=dict(img_size=tile_size, patch_size=16, embed_dim=96, depth=2, num_heads=3),
         hidden_size=hidden_size,
     ),
     pixel_encoder=pixel_encoder,
