@@ -1,4 +1,4 @@
-"""Run the tiny recipe for several seeds, and without ILVC and without SEFE, and write tiny.json and tiny.md."""
+"""Run the tiny recipe for several seeds, and without ILVC and without SEFE; write tiny.json, print the table of tiny.md."""
 
 import argparse
 import json

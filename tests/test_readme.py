@@ -1,0 +1,77 @@
+"""What the README tells a reader to type exists."""
+
+import ast
+import importlib
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+
+
+def test_the_two_commands_are_there():
+    assert "pip install uv && uv run python tools/quickstart.py" in COMMANDS
+    assert "pip install uv && uv run pytest" in COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_files_and_programs_of_a_command_exist(command):
+    words = shlex.split(command.split("&&")[-1])
+    files = [word for word in words if word.startswith(("tools/", "configs/", "benchmarks/"))]
+    assert all((ROOT / file).is_file() for file in files), files
+    if words[:3] == ["uv", "run", "xtuner"]:
+        assert words[3] in ("train", "test")
+        assert shutil.which("xtuner", path=Path(sys.executable).parent)
+
+
+@pytest.mark.parametrize(
+    "tool", sorted({word for c in COMMANDS for word in shlex.split(c) if word.startswith("tools/")})
+)
+def test_the_options_that_are_named_are_those_of_the_tool(tool):
+    usage = subprocess.run(
+        [sys.executable, str(ROOT / tool), "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    named = {word for c in COMMANDS if tool in c for word in shlex.split(c) if word.startswith("--")}
+    if tool == "tools/quickstart.py":
+        named |= {"--work-dir", "--seed", "--scenes", "--background", "--no-ilvc", "--no-sefe"}
+    assert all(option in usage for option in named), named
+
+
+def test_the_python_lines_fit_the_package():
+    [block] = blocks("python")
+    assert len(block.split("\n\n")[1].splitlines()) + 1 <= 6
+    tree = ast.parse(block)
+    [imported] = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    inferencer = getattr(importlib.import_module(imported.module), imported.names[0].name)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    constructed, asked = (next(call for call in calls if call.func.id == name) for name in ("LIRAInferencer", "lira"))
+    inspect.signature(inferencer).bind(*constructed.args)
+    inspect.signature(inferencer.__call__).bind(None, *asked.args)
+    from lira_plugin.structures import GroundedSpan
+
+    used = {
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert used - {"spans"} <= set(GroundedSpan.__dataclass_fields__)
+
+
+def test_links_and_paths_of_the_layout_exist():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for row in re.findall(r"^\| `([^`]+)`", README, re.MULTILINE):
+        for path in re.sub(r"\{.*\}", "", row).split(","):
+            assert (ROOT / path.strip()).exists(), row
