@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from lira_plugin.datasets.scene_language import CATEGORIES, absent_name, group_sentences
+from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, absent_name, group_sentences
 from lira_plugin.datasets.scenes import Background, Scene, SceneObject, make_scene
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same settings would give other scenes or files."""
 SPLITS = ("train", "val", "testA", "testB")
 """Splits of the referring expressions; their images are disjoint."""
@@ -71,7 +72,7 @@ class SceneFiles:
 
     @property
     def coco_train(self) -> Path:
-        """COCO instances of the train images."""
+        """COCO instances of the train images; a category is a colour with a shape, which is its supercategory."""
         return self.root / "coco" / "instances_train.json"
 
     @property
@@ -233,8 +234,8 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, "_Annotations"]
     _write(files.grefcoco / "instances.json", _instances(train, val))
     _write(files.grandf_train, _to_json(train.grandf))
     _write(files.grandf_val, _to_json(val.grandf))
-    _write(files.coco_train, _instances(train))
-    _write(files.coco_val, _instances(val))
+    _write(files.coco_train, _coloured_instances(train))
+    _write(files.coco_val, _coloured_instances(val))
     _write(files.llava_train, _to_json(train.llava + texts))
 
 
@@ -259,6 +260,18 @@ def _instances(*splits: "_Annotations") -> bytes:
             "categories": [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, start=1)],
         }
     )
+
+
+def _coloured_instances(split: "_Annotations") -> bytes:
+    categories = [
+        {"id": number, "name": f"{colour} {shape}", "supercategory": shape}
+        for number, (shape, colour) in enumerate(product(CATEGORIES, COLOURS), start=1)
+    ]
+    ids = {category["name"]: category["id"] for category in categories}
+    annotations = [
+        instance | {"category_id": ids[name]} for instance, name in zip(split.instances, split.names, strict=True)
+    ]
+    return _to_json({"images": split.images, "annotations": annotations, "categories": categories})
 
 
 def _sentence(text: str) -> dict[str, Any]:
@@ -303,6 +316,8 @@ class _Annotations:
     split: str
     images: list[dict[str, Any]] = field(default_factory=list)
     instances: list[dict[str, Any]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Colour and shape of each instance."""
     refs: list[dict[str, Any]] = field(default_factory=list)
     grefs: list[dict[str, Any]] = field(default_factory=list)
     grandf: list[dict[str, Any]] = field(default_factory=list)
@@ -337,6 +352,7 @@ class _Annotations:
                 "segmentation": _segmentation(thing),
             }
             self.instances.append(instance)
+            self.names.append(f"{thing.colour} {thing.category}")
             is_round = thing.category in ROUND_CATEGORIES
             if not sentences or (self.split == "testA" and not is_round) or (self.split == "testB" and is_round):
                 continue

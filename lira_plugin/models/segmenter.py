@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.models import Mask2FormerHead
 from mmengine.config import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from lira_plugin.registry import MODELS
 
@@ -44,11 +44,19 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     """mmdet's Mask2Former head, with its forward pass cut into parts that others can call.
 
     Takes the arguments of :class:`mmdet.models.Mask2FormerHead`; dictionaries may be plain.
+
+    Args:
+        class_prototypes: (C, E) embedding of each class; queries are then classified by their similarity to it
+            (:class:`PrototypeClassifier`) instead of by one weight vector a class.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, class_prototypes: Sequence[Sequence[float]] | None = None, **kwargs: Any) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
+        if class_prototypes is not None:
+            if len(class_prototypes) != self.num_classes:
+                raise ValueError(f"{self.num_classes} classes need as many prototypes, got {len(class_prototypes)}")
+            self.cls_embed = PrototypeClassifier(self.cls_embed.in_features, torch.tensor(class_prototypes))
 
     def encode(self, features: Sequence[Tensor]) -> Pyramid:
         """Run the pixel decoder over backbone ``features``, each (N, C_i, h_i, w_i)."""
@@ -121,3 +129,25 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
+
+
+class PrototypeClassifier(nn.Module):
+    """Class logits as similarity of a query's projection to fixed class embeddings, with a learnt logit for no object.
+
+    Embeddings that share parts, as those of "red circle" and "red square" do, let classes learn from one another; the
+    text embeddings of an open vocabulary are of this kind.
+
+    Args:
+        channels: D.
+        prototypes: (C, E).
+    """
+
+    def __init__(self, channels: int, prototypes: Tensor) -> None:
+        super().__init__()
+        self.projection = nn.Linear(channels, prototypes.shape[1])
+        self.no_object = nn.Linear(channels, 1)
+        self.register_buffer("prototypes", prototypes.float())
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """(..., D) to (..., C + 1)."""
+        return torch.cat([self.projection(queries) @ self.prototypes.T, self.no_object(queries)], -1)

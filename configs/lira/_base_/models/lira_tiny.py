@@ -33,7 +33,16 @@ max_length = 256
 channels = [32, 64, 96, 128]  # of the backbone, strides 4 to 32
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
-num_classes = 6
+num_shapes, num_colours = 6, 8
+num_classes = num_shapes * num_colours
+# A class is a shape with a colour, and embedded as both: what is learnt of a shape holds in every colour.
+class_prototypes = [
+    [
+        float(place in (index // num_colours, num_shapes + index % num_colours))
+        for place in range(num_shapes + num_colours)
+    ]
+    for index in range(num_classes)
+]
 num_queries = 20
 attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
 ffn = dict(
@@ -67,6 +76,7 @@ pixel_encoder = dict(
         num_things_classes=num_classes,
         num_stuff_classes=0,
         num_queries=num_queries,
+        class_prototypes=class_prototypes,
         pixel_decoder=dict(
             type=MSDeformAttnPixelDecoder,
             strides=[4, 8, 16, 32],

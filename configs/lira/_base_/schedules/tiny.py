@@ -7,7 +7,7 @@ from lira_plugin.hooks import ResumableTrainLoop
 
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type=AdamW, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01),
     clip_grad=dict(max_norm=5.0),
 )
 train_cfg = dict(type=ResumableTrainLoop, max_iters=1000)
