@@ -9,9 +9,8 @@ with read_base():
 
 work_dir = f"{root}/segmenter"
 model = pixel_encoder
-max_iters = 2400
+max_iters = 1500
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset = instances
-train_dataloader.batch_size = 8
 test_dataloader = test_evaluator = test_cfg = None

@@ -196,6 +196,12 @@ class LIRA(BaseModel):
         recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))
         return self.loss_weights["projection"] * F.mse_loss(recovered.float(), features.objects.float())
 
+    def init_weights(self) -> None:
+        """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).
+
+        MMEngine calls this before training; its default would initialise the loaded segmenter anew.
+        """
+
     def train(self, mode: bool = True) -> "LIRA":
         """Switch the mode; frozen parts stay in evaluation mode."""
         super().train(mode)

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from lira_plugin.datasets import scene_files
 from lira_plugin.datasets.scene_files import ROUND_CATEGORIES, SceneFiles, write_scenes
 from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, group_sentences
-from lira_plugin.datasets.scenes import MIN_VISIBLE, load_photos, make_scene
+from lira_plugin.datasets.scenes import DIAMETERS, MIN_VISIBLE, load_photos, make_scene
 
 NUM_TRAIN, NUM_EVAL, SEED = 60, 12, 5
 SPLITS = ("train", "val", "testA", "testB")
@@ -216,7 +216,7 @@ def test_objects_and_masks(scenes):
             ys, xs = np.nonzero(thing.mask)
             assert thing.bbox == (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)
             assert thing.area == len(xs) >= MIN_VISIBLE * thing.full_area
-            low, high = (0.18, 0.24) if thing.size == "small" else (0.32, 0.42)
+            low, high = DIAMETERS[thing.size]
             assert low <= thing.diameter / max(height, width) <= high
     assert sizes == {(128, 128), (96, 128), (128, 96)}
 
@@ -321,7 +321,10 @@ def decode(segmentation, height, width):
 def check_instances(content, written):
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     names = {category["id"]: category["name"] for category in content["categories"]}
-    assert list(names) == list(range(1, len(names) + 1)) and len(names) in (len(CATEGORIES), len(CATEGORIES) * len(COLOURS))
+    assert list(names) == list(range(1, len(names) + 1)) and len(names) in (
+        len(CATEGORIES),
+        len(CATEGORIES) * len(COLOURS),
+    )
     forms = Counter()
     by_image = Counter()
     for annotation in content["annotations"]:

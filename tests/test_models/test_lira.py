@@ -454,3 +454,11 @@ def test_parts_are_built_by_name_from_the_registry():
     config = pixel_encoder_config()
     assert MODELS.build({**config, "type": "lira_plugin.PixelEncoder"}).unshuffle == 1
     assert MODELS.get("lira_plugin.LIRA").__name__ == "LIRA"
+
+
+def test_the_weights_survive_what_mmengine_does_before_training():
+    model = tiny_lira()
+    before = {name: value.clone() for name, value in torch.nn.Module.state_dict(model).items()}
+    model.init_weights()
+    for name, value in torch.nn.Module.state_dict(model).items():
+        assert torch.equal(value, before[name]), name

@@ -30,7 +30,7 @@ with read_base():
 image_size = 96
 tile_size = 64
 max_length = 256
-channels = [32, 64, 96, 128]  # of the backbone, strides 4 to 32
+channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
 num_shapes, num_colours = 6, 8
@@ -55,7 +55,7 @@ template = dict(
     system="", instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n", suffix="<|im_end|>"
 )
 tokenizer = dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=f"{data_root}/tokenizer")
-layout = dict(tokens_per_tile=4, pixel_tokens=(image_size // 32) ** 2, object_tokens=num_queries, semantic=True)
+layout = dict(tokens_per_tile=4, pixel_tokens=(image_size // 16) ** 2, object_tokens=num_queries, semantic=True)
 
 pixel_encoder = dict(
     type=PixelEncoder,
@@ -66,6 +66,7 @@ pixel_encoder = dict(
         out_indices=(1, 2, 3, 4),
         channels=channels,
         stem_width=16,
+        output_stride=16,  # a pixel token is a cell of 16 pixels; an object that wins no cell has no object token
     ),
     unshuffle=1,
     segmenter=dict(
@@ -79,7 +80,7 @@ pixel_encoder = dict(
         class_prototypes=class_prototypes,
         pixel_decoder=dict(
             type=MSDeformAttnPixelDecoder,
-            strides=[4, 8, 16, 32],
+            strides=[4, 8, 16, 16],
             num_outs=3,
             norm_cfg=dict(type="GN", num_groups=16),
             act_cfg=dict(type="ReLU"),
@@ -99,7 +100,7 @@ pixel_encoder = dict(
         loss_cls=dict(
             type=CrossEntropyLoss,
             use_sigmoid=False,
-            loss_weight=2.0,
+            loss_weight=4.0,
             class_weight=[1.0] * num_classes + [0.1],
         ),
         loss_mask=dict(type=CrossEntropyLoss, use_sigmoid=True, loss_weight=5.0),
