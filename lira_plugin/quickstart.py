@@ -70,10 +70,8 @@ class Quickstart:
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         files = self.make_data()
         stages = {stage.name: self.train(stage) for stage in self.stages}
-        scores = self.evaluate()
-        self.draw(files)
         report = {
-            "eval": scores,
+            "eval": self.evaluate(),
             "stages": stages,
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "seed": self.seed,
@@ -81,6 +79,7 @@ class Quickstart:
         }
         path = self.work_dir / f"metrics{self.variant}.json"
         path.write_text(json.dumps(report, indent=2) + "\n")
+        self.draw(files)
         return report
 
     def make_data(self) -> SceneFiles:
@@ -95,7 +94,7 @@ class Quickstart:
         """Run ``xtuner train`` for one stage, resuming where it was interrupted.
 
         Returns:
-            ``seconds`` of the process (imports included) and ``iters``, over all runs that it took.
+            ``seconds`` of the process that finished it, imports included, and ``iters``.
         """
         folder = self.work_dir / stage.folder
         record = folder / "finished.json"
@@ -109,8 +108,8 @@ class Quickstart:
             command += ["--resume", marker.read_text().strip()]
         start = time.perf_counter()
         _xtuner(command, folder, stage.name)
-        iters = max(row["iter"] for row in _scalars(folder) if "iter" in row)
-        result = {"seconds": round(time.perf_counter() - start, 1), "iters": iters}
+        iters = marker.read_text().strip().rpartition("iter_")[2].removesuffix(".pth")
+        result = {"seconds": round(time.perf_counter() - start, 1), "iters": int(iters)}
         record.write_text(json.dumps(result) + "\n")
         return result
 
@@ -171,7 +170,7 @@ def _xtuner(arguments: list[str], folder: Path, name: str) -> None:
 
 def _follow(process: subprocess.Popen, folder: Path, name: str, started: float) -> None:
     """Show the iteration and loss that MMEngine logs until the process ends."""
-    with tqdm(desc=name, bar_format="{desc}: {n_fmt} iterations, {elapsed}{postfix}") as bar:
+    with tqdm(desc=name, bar_format="{desc}: {n_fmt} iterations, {elapsed}{postfix}", disable=None) as bar:
         while process.poll() is None:
             time.sleep(0.5)
             rows = [row for row in _scalars(folder, newer_than=started) if "iter" in row]
@@ -183,7 +182,7 @@ def _follow(process: subprocess.Popen, folder: Path, name: str, started: float) 
             bar.refresh()
 
 
-def _scalars(folder: Path, newer_than: float = 0.0) -> Iterator[dict[str, Any]]:
+def _scalars(folder: Path, newer_than: float) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
         if path.stat().st_mtime >= newer_than:
             for line in path.read_text().splitlines():

@@ -57,8 +57,12 @@ def _caption_row(ask: Ask, path: str) -> PanelRow:
     colors = palette(max(len(answer.spans), 1))[: len(answer.spans)]
     image = _read(path)
     cells = [Cell("image", image), Cell("refined masks", image, [span.mask for span in answer.spans], colors)]
-    spans = [(span.start, span.end) for span in answer.spans]
-    return PanelRow(cells, title="Grounded caption", caption=answer.text, spans=spans, colors=colors)
+    # a <seg> outside of any phrase has a mask but no characters to colour
+    named = [(span, color) for span, color in zip(answer.spans, colors) if span.start < span.end]
+    spans = [(span.start, span.end) for span, _ in named]
+    return PanelRow(
+        cells, title="Grounded caption", caption=answer.text, spans=spans, colors=[color for _, color in named]
+    )
 
 
 def _read(path: str) -> np.ndarray:
