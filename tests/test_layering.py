@@ -14,6 +14,7 @@ LAYERS = (
     {"structures", "tokens", "registry", "compat", "version"},
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert"},
+    {"quickstart"},
 )
 LLM_FILES = ("interleaved_llm", "generation", "trainable")
 LLM_WORDS = ("llm", "tokeniz", "generat")

@@ -12,11 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, absent_name, group_sentences
 from lira_plugin.datasets.scenes import Background, Scene, SceneObject, make_scene
+from lira_plugin.structures import encode_mask
 
 GENERATOR_VERSION = 2
 """Raised whenever the same settings would give other scenes or files."""
@@ -106,9 +107,8 @@ class SceneFiles:
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:
                 yield sentence["sent"]
-        for path in (self.grandf_train, self.grandf_val):
-            for record in json.loads(path.read_text()):
-                yield record["caption"]
+        for record in json.loads(self.grandf_train.read_text()) + json.loads(self.grandf_val.read_text()):
+            yield record["caption"]
         for record in json.loads(self.llava_train.read_text()):
             for turn in record["conversations"]:
                 yield turn["value"].removeprefix("<image>\n")
@@ -191,8 +191,6 @@ def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
         expected = {_file_name(_image_id(*job)) for job in _jobs(settings["num_train"], settings["num_eval"])}
         if expected <= set(os.listdir(files.images)):
             return True
-    from mmengine.logging import print_log  # here, because it imports torch
-
     print_log(
         f"{files.root} holds these scenes in part, an earlier call was interrupted or files were removed: writing anew",
         logger="current",
@@ -229,13 +227,13 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, "_Annotations"]
     texts = [_llava_record(f"text-{number}", None, turns) for number, turns in enumerate(_TEXT_ONLY)]
     # through JSON, so that equal strings are equally (not) shared whatever the interpreter interns
     _write(files.refcoco / "refs(unc).p", pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
-    _write(files.refcoco / "instances.json", _instances(*annotations.values()))
+    _write(files.refcoco / "instances.json", _to_json(_instances(*annotations.values())))
     _write(files.grefcoco / "grefs(unc).json", _to_json(grefs))
-    _write(files.grefcoco / "instances.json", _instances(train, val))
+    _write(files.grefcoco / "instances.json", _to_json(_instances(train, val)))
     _write(files.grandf_train, _to_json(train.grandf))
     _write(files.grandf_val, _to_json(val.grandf))
-    _write(files.coco_train, _coloured_instances(train))
-    _write(files.coco_val, _coloured_instances(val))
+    _write(files.coco_train, _to_json(_coloured_instances(train)))
+    _write(files.coco_val, _to_json(_coloured_instances(val)))
     _write(files.llava_train, _to_json(train.llava + texts))
 
 
@@ -252,26 +250,24 @@ def _numbered(refs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return refs
 
 
-def _instances(*splits: "_Annotations") -> bytes:
-    return _to_json(
-        {
-            "images": [image for split in splits for image in split.images],
-            "annotations": [instance for split in splits for instance in split.instances],
-            "categories": [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, start=1)],
-        }
-    )
+def _instances(*splits: "_Annotations") -> dict[str, Any]:
+    return {
+        "images": [image for split in splits for image in split.images],
+        "annotations": [instance for split in splits for instance in split.instances],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, start=1)],
+    }
 
 
-def _coloured_instances(split: "_Annotations") -> bytes:
-    categories = [
-        {"id": number, "name": f"{colour} {shape}", "supercategory": shape}
-        for number, (shape, colour) in enumerate(product(CATEGORIES, COLOURS), start=1)
-    ]
-    ids = {category["name"]: category["id"] for category in categories}
-    annotations = [
-        instance | {"category_id": ids[name]} for instance, name in zip(split.instances, split.names, strict=True)
-    ]
-    return _to_json({"images": split.images, "annotations": annotations, "categories": categories})
+def _coloured_instances(split: "_Annotations") -> dict[str, Any]:
+    names = [f"{colour} {shape}" for shape, colour in product(CATEGORIES, COLOURS)]
+    return _instances(split) | {
+        "annotations": [
+            instance | {"category_id": names.index(name) + 1} for instance, name in zip(split.instances, split.names)
+        ],
+        "categories": [
+            {"id": number, "name": name, "supercategory": name.split()[1]} for number, name in enumerate(names, start=1)
+        ],
+    }
 
 
 def _sentence(text: str) -> dict[str, Any]:
@@ -281,13 +277,10 @@ def _sentence(text: str) -> dict[str, Any]:
 def _llava_record(record_id: str, image: str | None, turns: Sequence[tuple[str, str]]) -> dict[str, Any]:
     conversations = []
     for number, (question, answer) in enumerate(turns):
-        marker = "<image>\n" if image is not None and number == 0 else ""
+        marker = "<image>\n" if image and not number else ""
         conversations.append({"from": "human", "value": marker + question})
         conversations.append({"from": "gpt", "value": answer})
-    record: dict[str, Any] = {"id": record_id, "conversations": conversations}
-    if image is not None:
-        record["image"] = image
-    return record
+    return {"id": record_id, "conversations": conversations} | ({"image": image} if image else {})
 
 
 def _counts(mask: np.ndarray) -> list[int]:
@@ -302,11 +295,6 @@ def _segmentation(thing: SceneObject) -> list[list[float]] | dict[str, Any]:
     if thing.polygon is not None:
         return [list(thing.polygon)]
     return {"size": list(thing.mask.shape), "counts": _counts(thing.mask)}
-
-
-def _compressed(mask: np.ndarray) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))
-    return {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
 
 
 @dataclass
@@ -395,7 +383,7 @@ class _Annotations:
         groundings = {
             scene.caption.phrase(span): {
                 "token_positives": [span.start, span.end],
-                "rle_masks": [_compressed(scene.objects[index].mask) for index in span.objects],
+                "rle_masks": [encode_mask(scene.objects[index].mask) for index in span.objects],
             }
             for span in scene.caption.spans
         }

@@ -32,7 +32,7 @@ def scene_panel(ask: Ask, files: SceneFiles, num_expressions: int = 5, num_capti
     indices = [int(index) for index in np.linspace(0, len(data) - 1, num_expressions)]
     rows = [_expression_row(ask, data.get_record(index, rng)) for index in indices]
     images = sorted({data.get_record(index, rng).image_path for index in range(len(data))})[:num_captions]
-    return panel([*rows, *(_caption_row(ask, path) for path in images)])
+    return panel([*rows, *(_caption_row(ask, path) for path in images)], cell_height=200)
 
 
 def _expression_row(ask: Ask, record) -> PanelRow:
