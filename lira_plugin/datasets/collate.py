@@ -18,29 +18,45 @@ class Collated(TypedDict):
 
 
 def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
-    """Pad the sequences on the right; concatenate everything else with owner indices."""
-    images_before = _offsets([len(sample.pixel_images) for sample in samples])
+    """Pad the sequences on the right; concatenate everything else with owner indices.
+
+    An image that several samples show (``image_key``) comes once.
+    """
+    holders, first_image = _holders(samples)
     masks_before = _offsets([len(sample.masks) for sample in samples])
-    tile_counts = [count for sample in samples for count in sample.tile_counts]
+    tile_counts = [count for sample in holders for count in sample.tile_counts]
     lengths = torch.tensor([len(sample.input_ids) for sample in samples])
     batch = GroundingBatch(
         input_ids=_pad([sample.input_ids for sample in samples], 0),
         attention_mask=torch.arange(int(lengths.max())) < lengths[:, None],
         labels=_pad([sample.labels for sample in samples], IGNORE_INDEX),
         kinds=_pad([sample.kinds for sample in samples], RowKind.TEXT),
-        pixel_images=torch.cat([sample.pixel_images for sample in samples]),
-        image_owner=_owners([len(sample.pixel_images) for sample in samples]),
-        tiles=torch.cat([sample.tiles for sample in samples]),
+        pixel_images=torch.cat([sample.pixel_images for sample in holders]),
+        block_owner=_owners([len(sample.pixel_images) for sample in samples]),
+        block_image=torch.cat([torch.arange(len(s.pixel_images)) + first for s, first in zip(samples, first_image)]),
+        tiles=torch.cat([sample.tiles for sample in holders]),
         tile_owner=_owners(tile_counts),
         region_tiles=torch.cat([sample.region_tiles for sample in samples]),
         region_owner=_owners([len(sample.region_tiles) for sample in samples]),
         masks=torch.cat([sample.masks for sample in samples]),
-        mask_owner=torch.cat([torch.full((len(s.masks),), first) for s, first in zip(samples, images_before)]),
+        mask_owner=torch.cat([torch.full((len(s.masks),), first) for s, first in zip(samples, first_image)]),
         mask_labels=torch.cat([sample.mask_labels for sample in samples]),
         seg_masks=torch.cat([sample.seg_masks + first for sample, first in zip(samples, masks_before)]),
         dropped_regions=torch.tensor([sample.dropped_regions for sample in samples]),
     )
     return {"batch": batch, "data_samples": list(samples)}
+
+
+def _holders(samples: Sequence[GroundingSample]) -> tuple[list[GroundingSample], list[int]]:
+    """The samples that bring images, and the index of the first image of every sample."""
+    holders, first_image, places = [], [], {}
+    for number, sample in enumerate(samples):
+        key = number if sample.image_key is None else sample.image_key
+        if key not in places:
+            places[key] = sum(len(holder.pixel_images) for holder in holders)
+            holders.append(sample)
+        first_image.append(places[key])
+    return holders, first_image
 
 
 def _pad(rows: list[Tensor], value: int) -> Tensor:

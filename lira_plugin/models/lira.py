@@ -3,7 +3,7 @@
 Shape letters: B samples, L rows, N images, T tiles, R region views, K ``<seg>`` states, H width of the LLM.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from lira_plugin.models.checkpoint import check_state, load_into
-from lira_plugin.models.generation import InterleavedGenerator, Request
+from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
     LLMOutput,
@@ -23,7 +23,7 @@ from lira_plugin.models.interleaved_llm import (
 )
 from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
-from lira_plugin.models.sefe import SEFE
+from lira_plugin.models.sefe import SEFE, VisualTokens
 from lira_plugin.models.semantic_encoder import SemanticEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
@@ -52,8 +52,8 @@ class LIRA(BaseModel):
         frozen: parts, or dotted names of modules inside of them, that are not trained: ``("pixel_encoder", "llm")``.
         init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`.
         loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
-        generation: arguments of :class:`~lira_plugin.models.generation.InterleavedGenerator` beyond the model's own, with
-            ``end_token`` (the text that ends an answer).
+        generation: settings of :meth:`generator`: those of :class:`~lira_plugin.models.generation.Decoding`, ``batch_size``
+            (answers written at the same time) and ``end_token`` (the text that ends an answer).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LIRA(BaseModel):
         self.llm: InterleavedLLM = MODELS.build(dict(llm, vocabulary_size=len(self.tokenizer)))
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
         self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
-        self.generation = {"end_token": "<|im_end|>", **(generation or {})}
+        self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:
             load_into(self, **stage)
@@ -122,28 +122,45 @@ class LIRA(BaseModel):
 
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
         """Run Algorithm 1; the sequences of the batch are prompts."""
-        encoded = self.encode(batch, data_samples)
-        image_of_sample = _image_of_sample(batch)
-        requests = [
-            Request(embeddings[visible], sample.image, sample.letterbox, image)
-            for embeddings, visible, sample, image in zip(
-                encoded.embeddings, encoded.attention_mask, data_samples, image_of_sample.tolist()
-            )
-        ]
-        return self.generator(encoded.features)(requests)
+        return self.generator()(self.requests(batch, data_samples))
 
-    def generator(self, features: PixelFeatures) -> InterleavedGenerator:
-        """Algorithm 1 over images with these features."""
-        settings = dict(self.generation)
+    @torch.no_grad()
+    def requests(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> Iterator[Request]:
+        """Encode prompts, each image once, for :meth:`generator`.
+
+        It runs when the first request is taken, so batches can be chained without being encoded all at once.
+        """
+        encoded = self.encode(batch, data_samples)
+        prefixes = _shared_prefixes(batch, encoded.attention_mask)
+        for number, sample in enumerate(data_samples):
+            yield Request(
+                encoded.embeddings[number][encoded.attention_mask[number]],
+                sample.image,
+                sample.letterbox,
+                (encoded.features, int(_image_of_sample(batch)[number])),
+                prefixes[number],
+                tuple(self.tokenizer(sample.forced_answer, add_special_tokens=False)["input_ids"]),
+                closed=bool(sample.forced_answer),
+            )
+
+    def generator(self, **settings: Any) -> InterleavedGenerator:
+        """Algorithm 1 with this model.
+
+        Args:
+            settings: ``batch_size``, ``end_token`` and arguments of :class:`~lira_plugin.models.generation.Decoding` that
+                replace those of ``generation``.
+        """
+        settings = {"end_token": "<|im_end|>", "batch_size": 32, **self.generation, **settings}
         end_id = self.tokenizer(settings.pop("end_token"), add_special_tokens=False)["input_ids"][-1]
         phrase_start = self.tokenizer.convert_ids_to_tokens(self.ids.phrase_start)
         return InterleavedGenerator(
-            _GroundedImages(self, features),
+            _Grounder(self),
             self.ids,
             end_id,
             forced_ids=self.tokenizer(f" {phrase_start}", add_special_tokens=False)["input_ids"],
             decode=lambda ids: self.tokenizer.decode(ids, clean_up_tokenization_spaces=False),
-            **settings,
+            batch_size=settings.pop("batch_size"),
+            decoding=Decoding(**settings),
         )
 
     def encode(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> Encoded:
@@ -156,12 +173,14 @@ class LIRA(BaseModel):
         semantic = self.semantic_encoder(torch.cat([tiles, batch.region_tiles.reshape(-1, *tiles.shape[1:])]))
         regions = semantic[len(tiles) :]
         tokens = self.sefe(features, semantic[: len(tiles)], tile_owner)
-        separators = len(pixel_images)
+        if not blank:
+            tokens = _repeat_shared(tokens, tile_owner, batch.block_image)
+        num_blocks = len(tokens.pixels)
         rows = {
             RowKind.SEMANTIC: tokens.semantic.flatten(0, 1),
-            RowKind.SEMANTIC_SEPARATOR: self.sefe.semantic_separator.expand(separators, -1),
+            RowKind.SEMANTIC_SEPARATOR: self.sefe.semantic_separator.expand(num_blocks, -1),
             RowKind.PIXEL: tokens.pixels.flatten(0, 1),
-            RowKind.PIXEL_SEPARATOR: self.sefe.pixel_separator.expand(separators, -1),
+            RowKind.PIXEL_SEPARATOR: self.sefe.pixel_separator.expand(num_blocks, -1),
             RowKind.OBJECT: tokens.objects.flatten(0, 1),
             RowKind.REGION: regions.flatten(0, 1),
         }
@@ -232,15 +251,24 @@ class LIRA(BaseModel):
             state_dict[prefix + name] = own[name]
 
 
-class _GroundedImages:
-    """What generation asks of LIRA, over the images of one batch."""
+class _Grounder:
+    """What generation asks of LIRA; an image is named by the features of its batch and its place in them."""
 
-    def __init__(self, model: LIRA, features: PixelFeatures) -> None:
-        self.model, self.features, self.llm = model, features, model.llm
+    def __init__(self, model: LIRA) -> None:
+        self.model, self.llm = model, model.llm
 
-    def decode_masks(self, states: Tensor, image_index: Tensor) -> Tensor:
-        segmenter = self.model.pixel_encoder.segmenter
-        return self.model.mask_decoder(states, image_index, self.features.pyramid, segmenter)[-1]
+    def decode_masks(self, states: Tensor, features: Sequence[tuple[PixelFeatures, int]]) -> Tensor:
+        batches: dict[int, list[int]] = {}
+        for number, (pixel_features, _) in enumerate(features):
+            batches.setdefault(id(pixel_features), []).append(number)
+        logits: list[Tensor | None] = [None] * len(features)
+        for numbers in batches.values():
+            images = torch.tensor([features[number][1] for number in numbers], device=states.device)
+            pyramid = features[numbers[0]][0].pyramid
+            masks = self.model.mask_decoder(states[numbers], images, pyramid, self.model.pixel_encoder.segmenter)[-1]
+            for number, mask in zip(numbers, masks):
+                logits[number] = mask
+        return torch.stack(logits)
 
     def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
         encoder = self.model.semantic_encoder
@@ -251,9 +279,42 @@ class _GroundedImages:
 
 def _image_of_sample(batch: GroundingBatch) -> Tensor:
     """(B,) index of the first image of each sample, 0 where it has none."""
-    counts = torch.bincount(batch.image_owner, minlength=len(batch.input_ids))
-    first = counts.cumsum(0) - counts
-    return torch.where(counts > 0, first, 0)
+    counts = torch.bincount(batch.block_owner, minlength=len(batch.input_ids))
+    first = (counts.cumsum(0) - counts).clamp(max=max(len(batch.block_image) - 1, 0))
+    return torch.where(counts > 0, batch.block_image[first], 0) if len(batch.block_image) else torch.zeros_like(counts)
+
+
+def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | None]:
+    """The longest start that samples about the same images share, as rows that are visible; None where a sample is alone."""
+    owners, images = batch.block_owner.tolist(), batch.block_image.tolist()
+    keys = [tuple(image for owner, image in zip(owners, images) if owner == row) for row in range(len(batch.input_ids))]
+    prefixes: list[Prefix | None] = [None] * len(keys)
+    for key in set(keys):
+        rows = [row for row, own in enumerate(keys) if own == key]
+        if len(rows) < 2:
+            continue
+        ids, kinds = batch.input_ids[rows], batch.kinds[rows]
+        same = (ids == ids[:1]).all(0) & (kinds == kinds[:1]).all(0) & (kinds != RowKind.REGION).all(0)
+        shortest = int(batch.attention_mask[rows].sum(1).min())
+        length = min(int(same.long().cumprod(0).sum()), shortest - 1)
+        kept = int(visible[rows[0], :length].sum())
+        if kept:
+            for row in rows:
+                prefixes[row] = Prefix((id(batch.input_ids), key), kept)
+    return prefixes
+
+
+def _repeat_shared(tokens: VisualTokens, tile_owner: Tensor, block_image: Tensor) -> VisualTokens:
+    """From tokens of images to tokens of visual blocks."""
+    if len(block_image) == len(tokens.pixels):
+        return tokens
+    semantic = tokens.semantic
+    if len(semantic):
+        tiles = [(tile_owner == image).nonzero()[:, 0] for image in range(len(tokens.pixels))]
+        semantic = semantic[torch.cat([tiles[image] for image in block_image.tolist()])]
+    return VisualTokens(
+        semantic, tokens.pixels[block_image], tokens.objects[block_image], tokens.object_valid[block_image]
+    )
 
 
 def _blank_image(batch: GroundingBatch) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,6 +27,11 @@ class Pyramid(NamedTuple):
     sizes: tuple[tuple[int, int], ...]
     """(h_i, w_i) of each level."""
 
+    def of(self, images: Tensor) -> "Pyramid":
+        """The pyramid of some of the images, given by their indices."""
+        memories, positions = (tuple(level[images] for level in levels) for levels in (self.memories, self.positions))
+        return Pyramid(self.mask_features[images], memories, positions, self.sizes)
+
 
 class Decoded(NamedTuple):
     """Outputs of the transformer decoder."""

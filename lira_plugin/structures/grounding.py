@@ -52,6 +52,9 @@ class GroundingSample:
         image: (H, W, 3) uint8 original, kept where regions are cropped while generating.
         regions: annotations at original size, kept for evaluation.
         question: the last question, kept for evaluation.
+        image_key: samples of a batch with the same key show the same image, which is then encoded once; None shares nothing.
+        forced_answer: interleaved text that generation puts in front of what the model says; all of the answer if it is
+            not empty and ends with a ``<seg>``.
     """
 
     source: str
@@ -71,6 +74,8 @@ class GroundingSample:
     image: np.ndarray | None = None
     regions: tuple[Region, ...] = ()
     question: str = ""
+    image_key: str | None = None
+    forced_answer: str = ""
 
     @property
     def name(self) -> str:
@@ -91,8 +96,10 @@ class GroundingBatch(NamedTuple):
     """(B, L) long, :class:`RowKind`."""
     pixel_images: Tensor
     """(N, 3, S, S) uint8."""
-    image_owner: Tensor
-    """(N,) long, sample of each image, ascending."""
+    block_owner: Tensor
+    """(K',) long, sample of each visual block in row-major order."""
+    block_image: Tensor
+    """(K',) long, image of each visual block; questions about the same image share it."""
     tiles: Tensor
     """(T, 3, t, t) uint8."""
     tile_owner: Tensor
@@ -124,6 +131,7 @@ class GroundedSpan:
         mask: (H, W) bool, the refined mask; the coarse one where the text ended before the second ``<seg>``.
         coarse_mask: (H, W) bool, decoded before the phrase; None without ILVC.
         score: mean foreground probability inside ``mask``, 0 for an empty mask.
+        logits: (H, W) fp32 logits of ``mask``, where they were asked for.
     """
 
     start: int
@@ -132,6 +140,7 @@ class GroundedSpan:
     mask: np.ndarray
     coarse_mask: np.ndarray | None = None
     score: float = 0.0
+    logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

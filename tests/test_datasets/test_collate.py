@@ -65,12 +65,21 @@ def test_sequences_are_padded_on_the_right(samples):
 
 def test_owners(samples):
     batch = grounding_collate(samples)["batch"]
-    assert batch.image_owner.tolist() == [0, 2, 3, 4, 4, 5]
+    assert batch.block_owner.tolist() == [0, 2, 3, 4, 4, 5]
+    assert batch.block_image.tolist() == [0, 1, 2, 3, 4, 5]
     assert batch.tile_owner.tolist() == [0] * 3 + [1] + [2] * 5 + [3] * 2 + [4] * 2 + [5], "images, not samples"
     assert batch.region_owner.tolist() == [0, 0, 3]
     assert batch.mask_owner.tolist() == [0, 0, 0, 2, 2, 2, 5], "images, not samples"
     assert batch.dropped_regions.tolist() == [0, 0, 0, 2, 0, 0]
-    for key in ("image_owner", "tile_owner", "region_owner", "mask_owner", "dropped_regions", "seg_masks"):
+    for key in (
+        "block_owner",
+        "block_image",
+        "tile_owner",
+        "region_owner",
+        "mask_owner",
+        "dropped_regions",
+        "seg_masks",
+    ):
         assert getattr(batch, key).dtype == torch.long, key
 
 
@@ -79,7 +88,7 @@ def test_each_seg_finds_its_own_mask(samples):
     assert batch.seg_masks.tolist() == [0, 0, 2, 2, 5, 5, 6]
     wanted = torch.cat([one.masks[one.seg_masks] for one in samples])
     assert torch.equal(batch.masks[batch.seg_masks], wanted)
-    owner_of_image = batch.image_owner[batch.mask_owner[batch.seg_masks]]
+    owner_of_image = batch.block_owner[batch.mask_owner[batch.seg_masks]]
     assert owner_of_image.tolist() == [0, 0, 0, 0, 3, 3, 5], "and each lies in its own sample"
 
 
@@ -88,7 +97,7 @@ def test_the_content_of_each_sample_can_be_got_back(samples):
     batch = collated["batch"]
     assert [one.record_id for one in collated["data_samples"]] == [one.record_id for one in samples]
     for row, one in enumerate(samples):
-        images = (batch.image_owner == row).nonzero()[:, 0]
+        images = (batch.block_owner == row).nonzero()[:, 0]
         tiles = torch.isin(batch.tile_owner, images)
         masks = torch.isin(batch.mask_owner, images)
         assert torch.equal(batch.pixel_images[images], one.pixel_images)
@@ -110,7 +119,7 @@ def test_a_batch_of_text_alone():
     batch = grounding_collate([sample("a", 3, images=0), sample("b", 5, images=0)])["batch"]
     assert batch.pixel_images.shape == (0, 3, SIDE, SIDE) and batch.tiles.shape == (0, 3, TILE, TILE)
     assert batch.masks.shape == (0, SIDE, SIDE) and batch.masks.dtype == torch.bool
-    for key in ("image_owner", "tile_owner", "region_owner", "mask_owner", "mask_labels", "seg_masks"):
+    for key in ("block_owner", "block_image", "tile_owner", "region_owner", "mask_owner", "mask_labels", "seg_masks"):
         assert getattr(batch, key).shape == (0,) and getattr(batch, key).dtype == torch.long, key
 
 

@@ -13,7 +13,14 @@ from tiny import (
     tiny_tokenizer,
 )
 
-from lira_plugin.models.generation import InterleavedGenerator, PhrasePlace, Request, RowCache, read_answer
+from lira_plugin.models.generation import (
+    Decoding,
+    InterleavedGenerator,
+    PhrasePlace,
+    Request,
+    RowCache,
+    read_answer,
+)
 from lira_plugin.models.interleaved_llm import seg_positions
 from lira_plugin.structures import IGNORE_INDEX, Letterbox, region_view
 from lira_plugin.tokens import SpecialTokenIds, SpecialTokens
@@ -70,10 +77,10 @@ class ScriptedGrounder:
         self.empty = empty
         self.decoded, self.views = [], []
 
-    def decode_masks(self, states, image_index):
+    def decode_masks(self, states, features):
         self.decoded.append(len(states))
         logits = torch.full((len(states), SIDE, SIDE), -2.0)
-        for mask, (own, place, request), image in zip(logits, states.long().tolist(), image_index.tolist()):
+        for mask, (own, place, request), image in zip(logits, states.long().tolist(), features):
             assert own == SEG, "the state is the one at the <seg> itself"
             assert image == request, "each state is decoded with the features of its image"
             if request not in self.empty:
@@ -95,8 +102,12 @@ def request(number, rows=2, image=True, size=(SIDE, SIDE)):
     return Request(prompt, np.full((*size, 3), number, np.uint8), Letterbox(*size, max(size)), number)
 
 
+def generator(grounder, batch_size=32, **decoding):
+    return InterleavedGenerator(grounder, IDS, END, FORCED, decode, Decoding(**decoding), batch_size)
+
+
 def run(grounder, requests, **settings):
-    return InterleavedGenerator(grounder, IDS, END, FORCED, decode, **settings)(requests)
+    return generator(grounder, **settings)(requests)
 
 
 def column(number):
@@ -341,7 +352,8 @@ def test_reading_is_the_inverse_of_the_transform_for_refseg(tmp_path, prob):
 def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache():
     llm = tiny_llm().eval()
     sequences = [torch.randn(length, 32) for length in (9, 5, 12)]
-    cache = RowCache(4)
+    cache = RowCache()
+    cache.lengths = dict.fromkeys(range(4), 0)
     slots = [2, 0, 3]
     chunks = [[(0, 4), (1, 1), (2, 3)], [(0, 1), (2, 1)], [(1, 4), (2, 6)], [(0, 4), (2, 2)]]  # (sequence, rows)
     done, outputs = [0, 0, 0], [[], [], []]
@@ -372,7 +384,8 @@ def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache():
 def test_a_cache_grows_beyond_its_first_room():
     llm = tiny_llm().eval()
     sequence = torch.randn(1, 150, 32)
-    cache, outputs = RowCache(2), []
+    cache, outputs = RowCache(), []
+    cache.lengths[1] = 0
     with torch.no_grad():
         for part in sequence.split(25, 1):
             cache.begin([1], part.shape[1], part.device)

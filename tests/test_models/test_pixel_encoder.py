@@ -113,7 +113,8 @@ def instance_batch(*masks_per_image):
     assert isinstance(batch, GroundingBatch)
     return batch._replace(
         pixel_images=random_images(len(masks_per_image)),
-        image_owner=torch.arange(len(masks_per_image)),
+        block_owner=torch.arange(len(masks_per_image)),
+        block_image=torch.arange(len(masks_per_image)),
         masks=torch.stack(masks) if masks else torch.zeros(0, IMAGE, IMAGE, dtype=torch.bool),
         mask_owner=torch.tensor(owners, dtype=torch.long),
         mask_labels=torch.tensor([number % CLASSES for number in range(len(masks))], dtype=torch.long),

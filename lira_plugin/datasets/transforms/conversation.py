@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.transforms.image import to_channels_first
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import ChatTemplate, PhraseSpan, Turn, region_view
+from lira_plugin.structures import ChatTemplate, PhraseSpan, Record, Turn, region_view
 from lira_plugin.tokens import SpecialTokens
 
 
@@ -60,7 +60,9 @@ class ILVC(BaseTransform):
         suffixes: what is put behind the question with and without ILVC, so that the model can be told which to do.
         wrong_view: share of the views cut from another region of the record.
         shifted_view: share of the views cut from a shifted and scaled mask.
-        answers: False writes the last question only, for generation.
+        answers: False leaves the last answer out, for generation. Earlier turns are history: they keep their answers and views.
+        force_regions: without answers, generation is to segment the region of the record whatever the model would say:
+            the answer is the region's phrase with its ``<seg>`` tokens. For records with exactly one region (RefSeg).
 
     Required Keys:
 
@@ -72,6 +74,7 @@ class ILVC(BaseTransform):
 
     - parts (list of :data:`Part`)
     - region_tiles ((R, 3, size, size) uint8 tensor, in the order of mention)
+    - forced_answer (interleaved text, empty unless ``force_regions``)
     """
 
     def __init__(
@@ -84,7 +87,10 @@ class ILVC(BaseTransform):
         wrong_view: float = 0.0,
         shifted_view: float = 0.0,
         answers: bool = True,
+        force_regions: bool = False,
     ) -> None:
+        if force_regions and answers:
+            raise ValueError("force_regions=True is for generation; it needs answers=False")
         if not 0 <= prob <= 1 or wrong_view < 0 or shifted_view < 0 or wrong_view + shifted_view > 1:
             raise ValueError(
                 f"shares must lie in 0..1, got prob={prob}, wrong_view={wrong_view}, shifted_view={shifted_view}"
@@ -97,21 +103,23 @@ class ILVC(BaseTransform):
         self.tokens = tokens if isinstance(tokens, SpecialTokens) else SpecialTokens(**tokens)
         self.prob, self.suffixes = prob, tuple(suffixes)
         self.wrong_view, self.shifted_view = wrong_view, shifted_view
-        self.answers = answers
+        self.answers, self.force_regions = answers, force_regions
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Interleave."""
         record, rng = results["record"], results["rng"]
         interleave = bool(rng.random() < self.prob)
         suffix = self.suffixes[0 if interleave else 1]
-        turns = record.conversation.turns if self.answers else record.conversation.turns[-1:]
+        turns = record.conversation.turns
+        answered = turns if self.answers else turns[:-1]
         parts: list[Part] = []
         for number, turn in enumerate(turns):
             parts += self._question(turn.question + suffix, number == 0, record.image_path is not None)
-            if self.answers:
+            if number < len(answered):
                 parts += self._answer(turn, interleave)
         results["parts"] = parts
-        mentioned = record.conversation.mentioned_regions if self.answers and interleave else ()
+        results["forced_answer"] = self._forced(record, interleave) if self.force_regions else ""
+        mentioned = [span.region for turn in answered for span in turn.spans] if interleave else ()
         views = [self._view(results, region) for region in mentioned]
         results["region_tiles"] = (
             to_channels_first(np.stack(views))
@@ -143,6 +151,16 @@ class ILVC(BaseTransform):
         if interleave:
             return GroundedPart(f"{tokens.seg}{tokens.image_id}", f" {phrase}", span.region)
         return GroundedPart(phrase, "", span.region)
+
+    def _forced(self, record: Record, interleave: bool) -> str:
+        if len(record.regions) != 1:
+            raise ValueError(
+                f"{record.source} record {record.record_id}: force_regions needs one region a record, got "
+                f"{len(record.regions)}; set force_regions=False for this data set"
+            )
+        phrase = record.regions[0].phrase
+        part = self._grounded(phrase, PhraseSpan(0, len(phrase), 0), interleave)
+        return part.before + part.after
 
     def _view(self, results: dict[str, Any], region: int) -> np.ndarray:
         rng, masks = results["rng"], results["masks"]

@@ -128,7 +128,8 @@ class TokenizeConversation(BaseTransform):
 
     def _check_length(self, results: dict[str, Any], parts: list[Part], kept: int, rows: _Rows) -> None:
         supervised = any(label != IGNORE_INDEX for label in rows.labels)
-        if kept < len(parts) and not supervised:
+        is_prompt = isinstance(parts[-1], TextPart) and not parts[-1].answer
+        if kept < len(parts) and (is_prompt or not supervised):
             record = results["record"]
             raise ValueError(
                 f"{record.source} record {record.record_id}: max_length={self.max_length} text tokens leave no room for an "
@@ -172,7 +173,7 @@ class PackGroundingInputs(BaseTransform):
         record = results["record"]
         empty = torch.zeros(0, dtype=torch.long)
         tiles = results.get("tiles", torch.zeros((0, 3, 1, 1), dtype=torch.uint8))
-        masks, labels, seg_masks = self._masks(results)
+        masks, labels, seg_masks = self._masks(results, [] if self.for_generation else results.get("seg_regions"))
         return GroundingSample(
             source=record.source,
             record_id=record.record_id,
@@ -191,13 +192,16 @@ class PackGroundingInputs(BaseTransform):
             image=results["image"] if self.for_generation else None,
             regions=record.regions if self.for_generation else (),
             question=record.conversation.turns[-1].question,
+            image_key=record.image_path if self.for_generation else None,
+            forced_answer=results.get("forced_answer", ""),
         )
 
     @staticmethod
-    def _masks(results: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Masks that are learnt: all of them in the segmenter stage, else those that a ``<seg>`` asks for."""
+    def _masks(
+        results: dict[str, Any], seg_regions: list[int] | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Masks that are learnt: all of them in the segmenter stage (None), else those that a ``<seg>`` asks for."""
         regions = results["record"].regions
-        seg_regions = results.get("seg_regions")
         used = list(range(len(results["square_masks"]))) if seg_regions is None else sorted(set(seg_regions))
         place = {region: number for number, region in enumerate(used)}
         return (

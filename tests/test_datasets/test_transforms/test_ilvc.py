@@ -269,14 +269,22 @@ def test_masks_of_the_record_are_not_changed():
 # Generation
 
 
-def test_for_generation_only_the_last_question_is_asked():
-    result = run([refer_turn("dog", 2), GCG], answers=False)
+def test_for_generation_the_last_answer_is_left_out():
+    result = run([GCG], answers=False)
     assert result["parts"] == [
         TextPart("[system][user]", False),
         ImagePart(),
         TextPart("\nDescribe it.[assistant]", False),
     ]
     assert len(result["region_tiles"]) == 0
+
+
+def test_for_generation_earlier_turns_are_history():
+    turns = [refer_turn("dog", 2), GCG]
+    whole, prompt = run(turns), run(turns, answers=False)
+    assert prompt["parts"] == whole["parts"][: len(prompt["parts"])]
+    assert prompt["parts"][-1] == TextPart("[user]Describe it.[assistant]", False)
+    assert len(prompt["region_tiles"]) == 1 and torch.equal(prompt["region_tiles"], whole["region_tiles"][:1])
 
 
 @pytest.mark.parametrize(("prob", "suffix"), [(1, " Look."), (0, " Quick.")])

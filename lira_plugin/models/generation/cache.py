@@ -1,0 +1,84 @@
+"""A KV cache whose rows have lengths of their own."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+_ROOM = 64
+"""Positions that are allocated at least."""
+
+
+class RowCache(Cache):
+    """Keys and values of many sequences of different lengths, of which a forward pass may touch any subset.
+
+    A sequence lives in a *slot*. Nothing is padded: :attr:`lengths` says how much of each slot is filled, and what lies beyond
+    is neither seen nor kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: dict[int, int] = {}
+        """Filled positions of each slot; a slot is made by naming it."""
+        self.stores: list[list[Tensor]] = []
+        """Keys and values of each layer, (slots, heads, room, head width)."""
+        self.limit = 0
+
+    def begin(self, slots: Sequence[int], new: int, device: torch.device) -> None:
+        """Announce a forward pass of ``new`` positions for the sequences in ``slots``."""
+        self.slots = torch.tensor(slots, device=device)
+        starts = torch.tensor([self.lengths[slot] for slot in slots], device=device)
+        self.columns = starts[:, None] + torch.arange(new, device=device)
+        self.limit = int(self.columns.max()) + 1
+        first, last = min(slots), max(slots)
+        in_order = last - first + 1 == len(slots) and list(slots) == sorted(slots)
+        self.span = slice(first, last + 1) if in_order else None
+
+    def visible(self, dtype: torch.dtype) -> Tensor:
+        """Additive causal mask of the pass announced, (rows, 1, new, limit)."""
+        keys = torch.arange(self.limit, device=self.columns.device)
+        hidden = keys > self.columns[:, None, :, None]
+        return torch.zeros(hidden.shape, dtype=dtype, device=keys.device).masked_fill_(hidden, torch.finfo(dtype).min)
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, cache_kwargs=None):
+        """Store the new states of one layer; return all that the pass may look at, (rows, heads, limit, head width)."""
+        if layer_idx == len(self.stores):
+            self.stores.append([key_states.new_zeros(0), value_states.new_zeros(0)])
+        stores = self.stores[layer_idx]
+        for index, states in enumerate((key_states, value_states)):
+            stores[index] = self._with_room(stores[index], states)
+            stores[index][self.slots[:, None], :, self.columns] = states.transpose(1, 2)
+        rows = self.slots if self.span is None else self.span  # a slice is a view, an index a copy
+        return stores[0][rows, :, : self.limit], stores[1][rows, :, : self.limit]
+
+    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
+        """Fill the first ``length`` positions of other slots with those of ``source``."""
+        for stores in self.stores:
+            for index, store in enumerate(stores):
+                if max(targets) >= len(store):
+                    store = stores[index] = _enlarged(store, max(targets) + 1, store.shape[2])
+                store[list(targets), :, :length] = store[source, :, :length].clone()
+        for target in targets:
+            self.lengths[target] = length
+
+    def get_seq_length(self, layer_idx: int | None = 0) -> int:  # noqa: D102
+        return self.limit
+
+    def get_max_cache_shape(self) -> int | None:  # noqa: D102
+        return None
+
+    def _with_room(self, store: Tensor, states: Tensor) -> Tensor:
+        slots = max(self.lengths) + 1
+        if store.dim() != 4:
+            store = states.new_zeros(slots, states.shape[1], max(_ROOM, int(self.limit * 1.25)), states.shape[3])
+        elif store.shape[2] < self.limit or store.shape[0] < slots:
+            room = store.shape[2] if store.shape[2] >= self.limit else int(self.limit * 1.5)
+            store = _enlarged(store, max(slots, store.shape[0]), room)
+        return store
+
+
+def _enlarged(store: Tensor, slots: int, room: int) -> Tensor:
+    larger = store.new_zeros(slots, store.shape[1], room, store.shape[3])
+    larger[: store.shape[0], :, : store.shape[2]] = store
+    return larger

@@ -1,0 +1,105 @@
+"""How the next token of a row is chosen."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList
+from transformers.generation import (
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Settings of generation; the names are those of transformers' ``GenerationConfig``.
+
+    Args:
+        max_new_tokens: tokens that the model chooses at most; forced ones and region rows are not counted.
+        do_sample: draw from the distribution instead of taking the most probable token.
+        temperature, top_k, top_p: of drawing; 0 for ``top_k`` and 1 for the others change nothing.
+        repetition_penalty: divides the scores of tokens that the answer already holds; 1 changes nothing.
+        stop_strings: an answer ends in front of the first of these.
+        seed: of drawing. What a request draws depends on it and on the request's place alone, not on its batch.
+        ilvc: False never lets the model ask for a region view.
+        threshold: foreground probability from which on a pixel belongs to a mask that is given out.
+        keep_logits: give the mask logits out too.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+
+    max_new_tokens: int = 100
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop_strings: tuple[str, ...] = ()
+    seed: int = 0
+    ilvc: bool = True
+    threshold: float = 0.5
+    keep_logits: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be positive, got {self.max_new_tokens}")
+        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+            raise ValueError(
+                "need temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, got "
+                f"{self.temperature}, {self.top_k}, {self.top_p} and {self.repetition_penalty}; for the most probable "
+                "token leave do_sample=False"
+            )
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if isinstance(self.stop_strings, str) or not all(self.stop_strings):
+            raise ValueError(f"stop_strings must be a sequence of texts that are not empty, got {self.stop_strings!r}")
+        object.__setattr__(self, "stop_strings", tuple(self.stop_strings))
+
+    def processors(self) -> LogitsProcessorList:
+        """transformers' processors for these settings."""
+        chain = LogitsProcessorList()
+        if self.repetition_penalty != 1:
+            chain.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.do_sample:
+            if self.temperature != 1:
+                chain.append(TemperatureLogitsWarper(self.temperature))
+            if self.top_k:
+                chain.append(TopKLogitsWarper(self.top_k))
+            if self.top_p < 1:
+                chain.append(TopPLogitsWarper(self.top_p))
+        return chain
+
+
+class TokenChooser:
+    """Chooses the tokens of one answer.
+
+    Args:
+        decoding: the settings.
+        number: place of the request, which makes its draws its own.
+        banned: token that is never chosen, or None.
+    """
+
+    def __init__(self, decoding: Decoding, number: int, banned: int | None = None) -> None:
+        self.banned = banned
+        self.processors = decoding.processors()
+        self.random = torch.Generator().manual_seed(decoding.seed * 1_000_003 + number) if decoding.do_sample else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the highest score is all that counts."""
+        return not self.processors and self.random is None and self.banned is None
+
+    def __call__(self, scores: Tensor, ids: list[int]) -> int:
+        """Choose after the answer ``ids`` with next-token ``scores`` (V,) fp32."""
+        scores = scores.clone()
+        if self.banned is not None:
+            scores[self.banned] = -torch.inf
+        if self.processors:
+            scores = self.processors(torch.tensor([ids], dtype=torch.long, device=scores.device), scores[None])[0]
+        if self.random is None:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=self.random))

@@ -1,0 +1,333 @@
+"""Algorithm 1: interleaved generation of text, masks and region views over a batch.
+
+All rows share one KV cache in which each has its own length, so nothing is padded, and rows of different kinds and
+lengths, prompts and single tokens, never see one another.
+
+Shape letters: K states, H width of the LLM, U tokens of a region view, n new positions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lira_plugin.models.generation.answer import read_answer
+from lira_plugin.models.generation.cache import RowCache
+from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
+from lira_plugin.models.interleaved_llm import InterleavedLLM
+from lira_plugin.structures import GroundedSpan, GroundedText
+from lira_plugin.tokens import SpecialTokenIds
+
+
+class Grounder(Protocol):
+    """What generation asks of the model beside its LLM."""
+
+    llm: InterleavedLLM
+
+    def decode_masks(self, states: Tensor, features: Sequence[Any]) -> Tensor:
+        """(K, H) states of ``<seg>`` to (K, h, w) mask logits of the images that ``features`` name."""
+
+    def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
+        """Images with their region masks to (K, U, H) region tokens."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """News of one answer.
+
+    Args:
+        number: place of its request.
+        piece: text that came to the answer.
+        answer: the answer so far. A span appears with its coarse mask, in front of its phrase, and is refined behind it.
+        done: whether this is the last news of the answer.
+    """
+
+    number: int
+    piece: str
+    answer: GroundedText
+    done: bool
+
+
+class InterleavedGenerator:
+    """Runs Algorithm 1 for any number of requests, ``batch_size`` of them at a time.
+
+    Args:
+        grounder: the model.
+        ids: special token ids.
+        end_id: token that ends an answer.
+        forced_ids: tokens forced after a region view, those of `` <p>``.
+        decode: from token ids to text.
+        decoding: settings of requests that have none of their own.
+        batch_size: rows that run at the same time; a row that is done makes room for the next request.
+    """
+
+    def __init__(
+        self,
+        grounder: Grounder,
+        ids: SpecialTokenIds,
+        end_id: int,
+        forced_ids: Sequence[int],
+        decode: Callable[[list[int]], str],
+        decoding: Decoding | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        self.grounder, self.ids, self.end_id = grounder, ids, end_id
+        self.forced_ids, self.decode = list(forced_ids), decode
+        self.decoding, self.batch_size = decoding or Decoding(), batch_size
+
+    def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
+        """Answer all requests, in their order."""
+        answers = dict(self.answers(requests))
+        return [answers[number] for number in range(len(answers))]
+
+    @torch.no_grad()
+    def answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, GroundedText]]:
+        """Answer requests, each as soon as it is done: (place of the request, answer). Requests are taken when there is room."""
+        done: list[Row] = []
+        for touched in self._run(requests):
+            done += [row for row in touched if row.phase is Phase.DONE]
+            if len(done) >= self.batch_size:  # masks of many answers in one call
+                yield from self._finish(done)
+                done = []
+        yield from self._finish(done)
+
+    @torch.no_grad()
+    def stream(self, requests: Iterable[Request]) -> Iterator[Progress]:
+        """Answer requests and tell of each piece of text and each mask when it is there."""
+        told: dict[int, GroundedText] = {}
+        for touched in self._run(requests):
+            self._decode_masks(touched)
+            for row in touched:
+                answer, before = self._answer(row), told.pop(row.number, GroundedText(""))
+                done = row.phase is Phase.DONE
+                if not done:
+                    answer = _without_tail(answer, self._held_back(row))
+                    told[row.number] = answer
+                changed = len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before)
+                if changed or done:
+                    yield Progress(row.number, answer.text[len(before.text) :], answer, done)
+
+    def _run(self, requests: Iterable[Request]) -> Iterator[list[Row]]:
+        """Run until all is done; after each step give the rows it touched."""
+        cache, queue = RowCache(), enumerate(requests)
+        free, active = list(range(self.batch_size))[::-1], []
+        while True:
+            fresh = self._admit(queue, free)
+            self._share_prefixes(fresh, active, cache)
+            active += fresh
+            if not active:
+                return
+            ready = [row for row in active if row.phase is Phase.SAMPLING]
+            waiting = [row for row in active if row.phase is Phase.WAITING]
+            if waiting and len(waiting) >= len(ready):
+                self._serve(waiting)
+                ready = [row for row in active if row.phase is Phase.SAMPLING]
+            for group in by_length(ready):
+                self._step(group, cache)
+            free += [row.slot for row in active if row.phase is Phase.DONE]
+            active = [row for row in active if row.phase is not Phase.DONE]
+            yield ready
+
+    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int]) -> list[Row]:
+        """Make rows of the next requests while there is room."""
+        rows = []
+        while free:
+            number, request = next(queue, (0, None))
+            if request is None:
+                break
+            decoding = request.decoding or self.decoding
+            choose = TokenChooser(decoding, number, None if decoding.ilvc else self.ids.image_id)
+            row = Row(request, number, decoding, choose, free.pop(), request.embeddings)
+            row.script = list(request.forced_ids)
+            self._extend(row, row.take_script(self.ids))
+            rows.append(row)
+        return rows
+
+    def _share_prefixes(self, fresh: list[Row], active: list[Row], cache: RowCache) -> None:
+        """Give each new row the part of its prompt that others have too, and run that part once where nobody has it yet."""
+        holders = {row.request.prefix.key: row for row in active if row.request.prefix is not None}
+        groups: dict[Any, list[Row]] = {}
+        for row in fresh:
+            cache.lengths[row.slot] = 0
+            if row.request.prefix is not None:
+                groups.setdefault(row.request.prefix.key, []).append(row)
+        leaders = [rows.pop(0) for key, rows in groups.items() if key not in holders and len(rows) > 1]
+        if leaders:
+            self._forward([row.feed[: row.request.prefix.rows] for row in leaders], leaders, cache)
+            for row in leaders:
+                _skip(row, row.request.prefix.rows)
+                holders[row.request.prefix.key] = row
+        for key, rows in groups.items():
+            if key in holders and rows:
+                length = rows[0].request.prefix.rows
+                cache.copy(holders[key].slot, [row.slot for row in rows], length)
+                for row in rows:
+                    _skip(row, length)
+
+    def _forward(self, feeds: list[Tensor], rows: list[Row], cache: RowCache) -> Tensor:
+        """Run (n, H) rows of each; return hidden states (rows, longest n, H)."""
+        feed = pad_sequence(feeds, batch_first=True)
+        cache.begin([row.slot for row in rows], feed.shape[1], feed.device)
+        hidden = self.grounder.llm.hidden_states(
+            feed,
+            attention_mask=cache.visible(feed.dtype),
+            position_ids=cache.columns,
+            past_key_values=cache,
+            cache_position=torch.arange(cache.limit - feed.shape[1], cache.limit, device=feed.device),
+            use_cache=True,
+        )
+        for row, new in zip(rows, feeds):
+            cache.lengths[row.slot] += len(new)
+        return hidden
+
+    def _step(self, rows: list[Row], cache: RowCache) -> None:
+        """Run what is pending, keep the states of ``<seg>`` tokens, and choose the next token of each row."""
+        hidden = self._forward([row.feed for row in rows], rows, cache)
+        for states, row in zip(hidden, rows):
+            for place_in_feed, place in row.segs:
+                row.states[place] = states[place_in_feed]
+        tokens = self._choose(rows, hidden)
+        for row, token in zip(rows, tokens):
+            pending = row.advance(token, self.ids, self.end_id)
+            row.feed, row.segs = row.feed[:0], []
+            self._extend(row, pending)
+            if token is not None and row.phase is not Phase.DONE:
+                self._stop(row)
+
+    def _choose(self, rows: list[Row], hidden: Tensor) -> list[int | None]:
+        tokens: list[int | None] = [None] * len(rows)
+        asked = [index for index, row in enumerate(rows) if row.wants_choice]
+        if not asked:
+            return tokens
+        last = torch.tensor([len(rows[index].feed) - 1 for index in asked], device=hidden.device)
+        scores = self.grounder.llm.logits(hidden[torch.tensor(asked, device=hidden.device), last]).float()
+        for index, own_scores, best in zip(asked, scores, scores.argmax(-1).tolist()):
+            row = rows[index]
+            tokens[index] = best if row.choose.is_plain else row.choose(own_scores, row.ids)
+        return tokens
+
+    def _stop(self, row: Row) -> None:
+        """End a row whose text has come to hold a stop string."""
+        if not row.decoding.stop_strings:
+            return
+        text = self.decode(row.ids)
+        found = [word for word in row.decoding.stop_strings if word in text]
+        if found:
+            row.stopped = min(found, key=text.index)
+            row.phase, row.finished = Phase.DONE, True
+
+    def _extend(self, row: Row, ids: list[int]) -> None:
+        """Put tokens, which stand at the end of ``row.ids``, behind what is to be run."""
+        if not ids:
+            return
+        start = len(row.ids) - len(ids)
+        row.segs += [(len(row.feed) + n, start + n) for n, token in enumerate(ids) if token == self.ids.seg]
+        embeddings = self.grounder.llm.embed(torch.tensor(ids, device=row.feed.device))
+        row.feed = torch.cat([row.feed, embeddings.to(row.feed.dtype)])
+
+    def _serve(self, rows: list[Row]) -> None:
+        """Give the waiting rows the view of their last mask: one call of the encoder for all."""
+        self._decode_masks(rows)
+        images = [row.request.image for row in rows]
+        masks = [
+            _full_size(row, max(row.masks)) > 0 if row.masks else torch.ones(image.shape[:2], dtype=torch.bool)
+            for row, image in zip(rows, images)
+        ]
+        views = self.grounder.encode_views(images, [mask.cpu().numpy() for mask in masks])
+        for row, view in zip(rows, views):
+            self._extend(row, row.ids[-1:])
+            row.feed = torch.cat([row.feed, view.to(row.feed.dtype)])
+            row.script = row.script or list(self.forced_ids)
+            self._extend(row, row.take_script(self.ids))
+            row.phase = Phase.SAMPLING
+
+    def _decode_masks(self, rows: Sequence[Row]) -> None:
+        """Decode every state that has no mask yet, all in one call."""
+        pending = [(row, place) for row in rows for place in row.undecoded]
+        if not pending:
+            return
+        states = torch.stack([row.states[place] for row, place in pending])
+        logits = self.grounder.decode_masks(states, [row.request.features for row, _ in pending])
+        for (row, place), own in zip(pending, logits):
+            row.masks[place] = own
+
+    def _finish(self, rows: list[Row]) -> Iterator[tuple[int, GroundedText]]:
+        self._decode_masks(rows)
+        for row in rows:
+            yield row.number, self._answer(row)
+
+    def _answer(self, row: Row) -> GroundedText:
+        """What the answer says so far; masks that are not decoded yet are missing."""
+        text, places = read_answer(row.ids, self.ids, self.decode)
+        spans = []
+        for start, end, before, after in places:
+            coarse, refined = (_full_size(row, place) if place in row.masks else None for place in (before, after))
+            best = refined if refined is not None else coarse
+            if best is not None:
+                spans.append(_span(row.decoding, start, end, text[start:end], best, coarse))
+        answer = GroundedText(text, tuple(spans), self.decode(row.ids), row.finished)
+        return _cut(answer, row.stopped) if row.stopped else answer
+
+    def _held_back(self, row: Row) -> int:
+        """Characters at the end of an unfinished answer that may change yet: pieces of a character, or of a stop string."""
+        text = self.decode(row.ids)
+        broken = len(text) - len(text.rstrip("\ufffd"))
+        starts = (
+            size
+            for word in row.decoding.stop_strings
+            for size in range(1, len(word))
+            if text.endswith(word[:size])
+        )  # fmt: skip
+        return max(broken, max(starts, default=0))
+
+
+def _skip(row: Row, rows: int) -> None:
+    """Take the first rows, which the cache holds already, off what is to be run."""
+    row.feed = row.feed[rows:]
+    row.segs = [(place_in_feed - rows, place) for place_in_feed, place in row.segs]
+
+
+def _full_size(row: Row, place: int) -> Tensor:
+    """Mask logits at the resolution of the image, (height, width)."""
+    return row.request.letterbox.invert_logits(row.masks[place][None])[0]
+
+
+def _span(decoding: Decoding, start: int, end: int, phrase: str, best: Tensor, coarse: Tensor | None) -> GroundedSpan:
+    level = float(np.log(decoding.threshold / (1 - decoding.threshold)))
+    mask = best > level
+    return GroundedSpan(
+        start,
+        end,
+        phrase,
+        mask.cpu().numpy(),
+        None if coarse is None else (coarse > level).cpu().numpy(),
+        float(best.sigmoid()[mask].mean()) if mask.any() else 0.0,
+        best.cpu().numpy() if decoding.keep_logits else None,
+    )
+
+
+def _cut(answer: GroundedText, stop: str) -> GroundedText:
+    """End an answer in front of a stop string."""
+    raw = answer.raw_text[: answer.raw_text.index(stop)]
+    text = answer.text[: answer.text.index(stop)] if stop in answer.text else answer.text
+    spans = tuple(span for span in answer.spans if span.end <= len(text))
+    return replace(answer, text=text, spans=spans, raw_text=raw)
+
+
+def _without_tail(answer: GroundedText, length: int) -> GroundedText:
+    text = answer.text.rstrip() if not length else answer.text[: max(len(answer.text) - length, 0)].rstrip()
+    spans = tuple(
+        replace(span, start=min(span.start, len(text)), end=min(span.end, len(text))) for span in answer.spans
+    )
+    return replace(answer, text=text, spans=spans)
+
+
+def _num_masks(answer: GroundedText) -> int:
+    return sum(1 + (span.coarse_mask is not None and span.mask is not span.coarse_mask) for span in answer.spans)

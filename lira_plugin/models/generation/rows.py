@@ -1,0 +1,161 @@
+"""The state machine of one answer.
+
+::
+
+    SAMPLING --- <image_id> ---> WAITING --- view encoded, <p> forced ---> SAMPLING --- end, stop or limit ---> DONE
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.structures import Letterbox
+from lira_plugin.tokens import SpecialTokenIds
+
+
+class Phase(Enum):
+    """What a row does next."""
+
+    SAMPLING = auto()
+    WAITING = auto()
+    DONE = auto()
+
+
+class Prefix(NamedTuple):
+    """The start of a prompt that others have too, such as the visual block of an image that several questions are about."""
+
+    key: Hashable
+    rows: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt.
+
+    Args:
+        embeddings: (n, H) of the prompt, features included and unused object rows left out.
+        image: (H, W, 3) uint8 to cut views from, or None for text only.
+        letterbox: its geometry.
+        features: names the features of the image to :meth:`Grounder.decode_masks`.
+        prefix: requests with the same key have equal first ``rows`` rows, which are then run once for all of them.
+        forced_ids: tokens that the answer begins with, whatever the model would choose.
+        closed: the answer ends where ``forced_ids`` end: masks for a given text.
+        decoding: settings of this request, or None for those of the generator.
+    """
+
+    embeddings: Tensor
+    image: np.ndarray | None
+    letterbox: Letterbox | None
+    features: Any
+    prefix: Prefix | None = None
+    forced_ids: tuple[int, ...] = ()
+    closed: bool = False
+    decoding: Decoding | None = None
+
+
+@dataclass
+class Row:
+    """State of one answer.
+
+    Args:
+        request: what is asked.
+        number: its place among all requests.
+        decoding: the settings that hold for it.
+        choose: picks tokens.
+        slot: its place in the KV cache.
+        feed: (n, H) rows to be run next.
+        segs: ``<seg>`` tokens in ``feed``: (row of ``feed``, place in ``ids``).
+        script: tokens to be forced next.
+        ids: tokens of the answer.
+        states: (H,) hidden state of each ``<seg>`` that was run, by place in ``ids``.
+        masks: (h, w) mask logits of the letterboxed image by place in ``ids``.
+        chosen: tokens that the model chose.
+        finished: whether the answer came to an end, and not to the limit.
+        stopped: the stop string that ended it.
+    """
+
+    request: Request
+    number: int
+    decoding: Decoding
+    choose: TokenChooser
+    slot: int
+    feed: Tensor
+    segs: list[tuple[int, int]] = field(default_factory=list)
+    phase: Phase = Phase.SAMPLING
+    script: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    states: dict[int, Tensor] = field(default_factory=dict)
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    chosen: int = 0
+    finished: bool = False
+    stopped: str = ""
+
+    @property
+    def undecoded(self) -> list[int]:
+        """Places of the ``<seg>`` tokens that have a state but no mask yet."""
+        if self.request.letterbox is None:
+            return []
+        return [place for place in self.states if place not in self.masks]
+
+    def take_script(self, special: SpecialTokenIds) -> list[int]:
+        """Write the forced tokens that can be run in one go: up to a ``<image_id>``, which waits for the mask before it."""
+        end = self.script.index(special.image_id) if special.image_id in self.script else len(self.script)
+        taken, self.script = self.script[:end], self.script[end:]
+        self.ids += taken
+        return taken
+
+    def advance(self, token: int | None, special: SpecialTokenIds, end_id: int) -> list[int]:
+        """Make the transition after a pass.
+
+        Args:
+            token: what the model chose; None while there is a script, or where the answer is over.
+            special: special token ids.
+            end_id: token that ends an answer.
+
+        Returns:
+            The tokens to be run next; empty while waiting or done.
+        """
+        if token is None:
+            if not self.script:
+                self.phase, self.finished = Phase.DONE, self.request.closed
+                return []
+            first = self.script[0]
+            if first == special.image_id:
+                return self._view(self.script.pop(0))
+            return self.take_script(special)
+        self.chosen += 1
+        if token == end_id:
+            self.phase, self.finished = Phase.DONE, True
+            return []
+        if self.chosen == self.decoding.max_new_tokens and token != special.seg:
+            self.ids.append(token)
+            self.phase = Phase.DONE
+            return []
+        if token == special.image_id:
+            return self._view(token)
+        self.ids.append(token)
+        return [token]
+
+    def _view(self, image_id: int) -> list[int]:
+        self.ids.append(image_id)
+        if self.request.image is None:
+            return [image_id]
+        self.phase = Phase.WAITING
+        return []
+
+    @property
+    def wants_choice(self) -> bool:
+        """Whether the model is to choose the next token."""
+        return not self.script and not self.request.closed and self.chosen < self.decoding.max_new_tokens
+
+
+def by_length(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that run one position, and rows that run more: padding one to the other would waste most of a pass."""
+    single = [row for row in rows if len(row.feed) == 1]
+    several = [row for row in rows if len(row.feed) > 1]
+    return [group for group in (several, single) if group]
