@@ -131,15 +131,15 @@ class Quickstart:
         return scores
 
     def draw(self, files: SceneFiles) -> Path:
-        """Draw ``panel.png``: expressions with ground truth and masks, and grounded captions."""
+        """Draw ``panel.png``: questions of every task about val scenes, as ``tools/panels.py`` does."""
+        from lira_plugin.datasets.scene_questions import scene_questions
         from lira_plugin.inference import LIRAInferencer
-        from lira_plugin.visualization import save_image
-        from lira_plugin.visualization.scenes import scene_panel
+        from lira_plugin.visualization import draw_panels, save_image
 
         stage = self.stages[-1]
         lira = LIRAInferencer(stage.config, self.work_dir / stage.folder)
         path = self.work_dir / f"panel{self.variant}.png"
-        save_image(path, scene_panel(lira, files))
+        save_image(path, draw_panels(lira, scene_questions(files)))
         return path
 
 

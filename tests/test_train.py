@@ -57,6 +57,7 @@ def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None
         config.load_from, config.resume = str(resume), True
     Runner.from_cfg(config).train()
     rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
+    rows = [row for row in rows if "loss" in row]  # others are scores of pictures
     names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
     return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: row["iter"])]
 

@@ -2,6 +2,8 @@
 
 from mmengine.config import read_base
 
+from lira_plugin.hooks import GroundingVisualizationHook
+
 with read_base():
     from ._base_.datasets.scenes import *
     from ._base_.default_runtime import *
@@ -17,3 +19,4 @@ model.init_from.append(pretrain_weights)
 max_iters = 1000
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
+custom_hooks.append(dict(type=GroundingVisualizationHook, interval=500, num_samples=4))

@@ -29,7 +29,8 @@ ROUND_CATEGORIES = ("circle", "ring")
 _IMAGE_IDS_PER_SPLIT = 10_000_000
 _ANNOTATIONS_PER_IMAGE = 10
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
-_CAPTION_REQUEST = "Describe the image."
+CAPTION_REQUEST = "Describe the image."
+"""The question that scenes' captions answer."""
 _TEXT_ONLY = (
     (("How many sides does a square have?", "4"), ("How many sides does a triangle have?", "3")),
     (("Is a circle round?", "yes"), ("Is a square round?", "no")),
@@ -325,7 +326,7 @@ class _Annotations:
         if self.split == "train":
             turns = [(question.question, question.answer) for question in scene.questions]
             self.llava.append(_llava_record(f"{image_id}-vqa", name, turns))
-            self.llava.append(_llava_record(f"{image_id}-caption", name, [(_CAPTION_REQUEST, scene.caption.text)]))
+            self.llava.append(_llava_record(f"{image_id}-caption", name, [(CAPTION_REQUEST, scene.caption.text)]))
         return name
 
     def _add_objects(self, scene: Scene, image_id: int, name: str) -> None:

@@ -9,6 +9,7 @@ matching pass 0, or else two empty masks match perfectly.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 _EXACT_IN_FLOAT32 = 2**24
 
@@ -79,3 +80,43 @@ def iou_matrix(
     intersection = (rows @ columns.T).astype(np.float64)
     union = rows.sum(1, dtype=np.float64)[:, None] + columns.sum(1, dtype=np.float64)[None] - intersection
     return np.divide(intersection, union, out=np.full_like(union, empty), where=union > 0)
+
+
+def match_masks(
+    preds: Sequence[np.ndarray] | np.ndarray, targets: Sequence[np.ndarray] | np.ndarray
+) -> list[tuple[int, int]]:
+    """Pair predictions with targets one to one so that the sum of their IoU is greatest.
+
+    Args:
+        preds: P masks of one shape (H, W).
+        targets: T masks of the same shape.
+
+    Returns:
+        (index of the prediction, index of the target), by target; only pairs that overlap.
+
+    Raises:
+        ValueError: the masks are not all of one shape (H, W).
+    """
+    overlaps = iou_matrix(preds, targets, empty=0.0)
+    pairs = ((int(pred), int(target)) for pred, target in zip(*linear_sum_assignment(overlaps, maximize=True)))
+    return sorted((pair for pair in pairs if overlaps[pair] > 0), key=lambda pair: pair[1])
+
+
+def mean_matched_iou(preds: Sequence[np.ndarray] | np.ndarray, targets: Sequence[np.ndarray] | np.ndarray) -> float:
+    """Mean over the targets of the IoU with the prediction that :func:`match_masks` gives them.
+
+    A target without a prediction counts 0. Targets without a pixel count 1 where no prediction with pixels is left
+    over, and 0 otherwise; beside that, predictions too many cost nothing.
+
+    Raises:
+        ValueError: there is no target, or the masks are not all of one shape (H, W).
+    """
+    if not len(targets):
+        raise ValueError("a mean over the targets needs at least one target")
+    pairs = match_masks(preds, targets)
+    matched = {pred for pred, _ in pairs}
+    excess = any(np.any(mask) for index, mask in enumerate(preds) if index not in matched)
+    scores = [0.0 if excess or np.any(target) else 1.0 for target in targets]
+    for pred, target in pairs:
+        scores[target] = iou(preds[pred], targets[target])
+    return float(np.mean(scores))

@@ -11,10 +11,9 @@ from mmengine.logging import print_log
 
 from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
 from lira_plugin.registry import METRICS
-from lira_plugin.structures import GroundedText, GroundingSample, decode_union
+from lira_plugin.structures import GroundedText, GroundingSample, MaskView, decode_union
 
-VIEWS = ("refined", "coarse")
-"""The masks of a span: decoded after and before its phrase."""
+VIEWS: tuple[MaskView, ...] = ("refined", "coarse")
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of P@t."""
@@ -119,8 +118,7 @@ class ReferSegMetric(BaseMetric):
             if span is None:
                 mask = np.zeros_like(target)
             else:
-                mask = span.coarse_mask if view == "coarse" and span.coarse_mask is not None else span.mask
-                mask = np.asarray(mask).astype(bool)
+                mask = np.asarray(span.mask_of(view)).astype(bool)
             if mask.shape != target.shape:
                 raise ValueError(f"{sample.name}: the {view} mask is {mask.shape}, but the image is {target.shape}")
             if np.count_nonzero(mask) < self.min_pixels:

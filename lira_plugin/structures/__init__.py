@@ -17,6 +17,7 @@ from lira_plugin.structures.grounding import (
     GroundedText,
     GroundingBatch,
     GroundingSample,
+    MaskView,
     RowKind,
 )
 from lira_plugin.structures.letterbox import Letterbox
@@ -34,6 +35,7 @@ __all__ = [
     "GroundingBatch",
     "GroundingSample",
     "Letterbox",
+    "MaskView",
     "PhraseSpan",
     "Record",
     "Region",

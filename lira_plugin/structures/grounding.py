@@ -6,7 +6,7 @@ tokens, S side of the letterboxed image, t side of a tile, H x W an original ima
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,9 @@ from lira_plugin.structures.letterbox import Letterbox
 
 IGNORE_INDEX = -100
 """Label of a row without supervision."""
+
+MaskView = Literal["refined", "coarse"]
+"""The masks of a span: decoded after and before its phrase."""
 
 
 class RowKind(IntEnum):
@@ -141,6 +144,10 @@ class GroundedSpan:
     coarse_mask: np.ndarray | None = None
     score: float = 0.0
     logits: np.ndarray | None = None
+
+    def mask_of(self, view: MaskView) -> np.ndarray:
+        """(H, W) bool; without ILVC there is one mask, which is both views."""
+        return self.coarse_mask if view == "coarse" and self.coarse_mask is not None else self.mask
 
 
 @dataclass(frozen=True)

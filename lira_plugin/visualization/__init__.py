@@ -3,17 +3,24 @@
 Everything is NumPy in and out: images are (H, W, 3) uint8 RGB, masks (H, W) bool.
 """
 
-from lira_plugin.visualization.caption import caption_height, write_caption
+from lira_plugin.visualization.answers import answer_row
+from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
 from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, Cell, PanelRow, panel
 from lira_plugin.visualization.overlay import Color, draw_masks, palette, save_image
+from lira_plugin.visualization.panels import draw_panels
+from lira_plugin.visualization.visualizer import GroundingVisualizer
 
 __all__ = [
     "MIN_CELL_HEIGHT",
     "Cell",
     "Color",
+    "GroundingVisualizer",
     "PanelRow",
+    "answer_row",
     "caption_height",
     "draw_masks",
+    "draw_panels",
+    "label_masks",
     "palette",
     "panel",
     "save_image",

@@ -1,13 +1,16 @@
 """Figures: titles, pictures side by side and captions, on white."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from lira_plugin.visualization.caption import caption_height, load_font, write_caption
+from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
+from lira_plugin.visualization.fonts import load_font
 from lira_plugin.visualization.overlay import Color, check_image, draw_masks
 
 MIN_CELL_HEIGHT = 160
@@ -26,12 +29,14 @@ class Cell:
         image: (H, W, 3) uint8.
         masks: (H, W) bool each, drawn over the picture after it is scaled, so that outlines stay sharp.
         colors: one a mask; ``palette(len(masks))`` where None.
+        labels: short texts written on the masks; empty, or one a mask.
     """
 
     name: str
     image: np.ndarray
     masks: Sequence[np.ndarray] = ()
     colors: Sequence[Color] | None = None
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,7 @@ class PanelRow:
         caption: written below, such as the answer.
         spans: ``(start, end)`` of the coloured characters of the caption, in order, not overlapping.
         colors: one a span; ``palette(len(spans))`` where None.
+        heading: small and pale above the title, such as the task.
     """
 
     cells: Sequence[Cell]
@@ -51,6 +57,7 @@ class PanelRow:
     caption: str = ""
     spans: Sequence[tuple[int, int]] = ()
     colors: Sequence[Color] | None = None
+    heading: str = ""
 
 
 def panel(
@@ -58,8 +65,8 @@ def panel(
     *,
     cell_height: int = 240,
     width: int = 1280,
+    flow: bool = False,
     font_size: int = 16,
-    gap: int = 10,
     font: str | None = None,
 ) -> np.ndarray:
     """Compose a figure on white.
@@ -67,12 +74,12 @@ def panel(
     Every picture is scaled to ``cell_height`` (to less only where it would be wider than the figure).
 
     Args:
-        rows: what to show, from top to bottom.
+        rows: what to show, in reading order.
         cell_height: pixels, at least ``MIN_CELL_HEIGHT``.
         width: greatest width of the figure in pixels; it gets narrower where the pictures are.
-        font_size: of the captions, in pixels.
-        gap: pixels between the parts.
-        font: path of a TrueType font, or None for Pillow's own.
+        flow: set rows side by side where there is room for both; else each has the whole width.
+        font_size: of the captions, in pixels; the space between the parts grows with it.
+        font: path of a font to prefer, see :class:`~lira_plugin.visualization.fonts.TextFont`.
 
     Returns:
         (H, W, 3) uint8.
@@ -88,63 +95,72 @@ def panel(
             f"cells need a height of {MIN_CELL_HEIGHT} pixels and the figure a width of {2 * MIN_CELL_HEIGHT} "
             f"at least, got {cell_height} and {width}"
         )
+    gap = round(0.6 * font_size)
     margin = 2 * gap
-    label_size = max(11, round(font_size * 0.85))
-    blocks = [_cell_lines(row.cells, cell_height, width - 2 * margin, gap, label_size, font) for row in rows]
-    used = max((line.shape[1] for block in blocks for line in block), default=0)
-    inner = max(used, min(width - 2 * margin, 30 * font_size))
-    parts: list[np.ndarray] = []
-    for number, (row, block) in enumerate(zip(rows, blocks)):
-        if number:
-            rule = _white(2 * gap + 1, inner)
-            rule[gap] = _RULE
-            parts.append(rule)
-        section = []
-        if row.title:
-            section.append(_text_block(row.title, (), (), inner, round(font_size * 1.15), font))
-        section += [_pad_right(line, inner) for line in block]
-        if row.caption:
-            section.append(_text_block(row.caption, row.spans, row.colors, inner, font_size, font))
-        for index, part in enumerate(section):
-            parts += [part] if index == 0 else [_white(gap, inner), part]
-    content = np.concatenate(parts)
-    figure = _white(content.shape[0] + 2 * margin, inner + 2 * margin)
-    figure[margin : margin + content.shape[0], margin : margin + inner] = content
-    return figure
+    room = width - 2 * margin
+    blocks = [_cell_lines(row.cells, cell_height, room, gap, font_size, font) for row in rows]
+    widths = [max((line.shape[1] for line in block), default=0) for block in blocks]
+    least = min(room, (22 if flow else 30) * font_size)  # for the texts
+    widths = [max(used if flow else max(widths), least) for used in widths]
+    sections = [_section(*parts, gap, font_size, font) for parts in zip(rows, blocks, widths)]
+    lines = _fill(sections, room if flow else 0, 4 * gap)
+    inner = max(line.shape[1] for line in lines)
+    rule = _white(2 * gap + 1, inner)
+    rule[gap] = _RULE
+    content = np.concatenate([part for line in lines for part in (rule, _pad_right(line, inner))][1:])
+    return np.pad(content, ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
 
 
-def _text_block(
-    text: str,
-    spans: Sequence[tuple[int, int]],
-    colors: Sequence[Color] | None,
-    width: int,
-    font_size: int,
-    font: str | None,
+def _section(
+    row: PanelRow, pictures: Sequence[np.ndarray], width: int, gap: int, font_size: int, font: str | None
 ) -> np.ndarray:
+    """A row with its texts, (H, width, 3)."""
+    parts = []
+    if row.heading:
+        parts.append(_text_block(row.heading, width, _label_size(font_size), font, ink=_FAINT_INK))
+    if row.title:
+        parts.append(_text_block(row.title, width, round(font_size * 1.15), font))
+    parts += [_pad_right(line, width) for line in pictures]
+    if row.caption:
+        parts.append(_text_block(row.caption, width, font_size, font, spans=row.spans, colors=row.colors))
+    spaced = [part for piece in parts for part in (_white(gap, width), piece)][1:]
+    return np.concatenate(spaced or [_white(1, width)])
+
+
+def _label_size(font_size: int) -> int:
+    return max(11, round(font_size * 0.85))
+
+
+def _text_block(text: str, width: int, font_size: int, font: str | None, **settings: Any) -> np.ndarray:
     block = _white(caption_height(text, width, font_size=font_size, font=font), width)
-    write_caption(block, text, spans, colors, font_size=font_size, font=font)
+    write_caption(block, text, font_size=font_size, font=font, **settings)
     return block
 
 
 def _cell_lines(
-    cells: Sequence[Cell], height: int, width: int, gap: int, label_size: int, font: str | None
+    cells: Sequence[Cell], height: int, width: int, gap: int, font_size: int, font: str | None
 ) -> list[np.ndarray]:
-    """Draw the cells and set them side by side, in as many lines as ``width`` needs."""
+    return _fill([_draw_cell(cell, height, width, _label_size(font_size), font) for cell in cells], width, gap)
+
+
+def _fill(pictures: Sequence[np.ndarray], width: int, gap: int) -> list[np.ndarray]:
+    """Set pictures side by side, in as many lines as ``width`` needs; each line has one at least."""
     lines: list[list[np.ndarray]] = []
     used = 0
-    for cell in cells:
-        drawn = _draw_cell(cell, height, width, label_size, font)
-        if not lines or used + gap + drawn.shape[1] > width:
-            lines.append([drawn])
-            used = drawn.shape[1]
+    for picture in pictures:
+        if not lines or used + gap + picture.shape[1] > width:
+            lines.append([picture])
+            used = picture.shape[1]
         else:
-            lines[-1] += [_white(drawn.shape[0], gap), drawn]
-            used += gap + drawn.shape[1]
-    joined = []
-    for line in lines:
-        tallest = max(part.shape[0] for part in line)
-        joined.append(np.concatenate([_pad_below(part, tallest) for part in line], axis=1))
-    return joined
+            lines[-1].append(picture)
+            used += gap + picture.shape[1]
+    return [_side_by_side(line, gap) for line in lines]
+
+
+def _side_by_side(pictures: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    tallest = max(picture.shape[0] for picture in pictures)
+    parts = [part for picture in pictures for part in (_white(tallest, gap), _pad_below(picture, tallest))]
+    return np.concatenate(parts[1:], axis=1)
 
 
 def _draw_cell(cell: Cell, height: int, width: int, label_size: int, font: str | None) -> np.ndarray:
@@ -159,11 +175,13 @@ def _draw_cell(cell: Cell, height: int, width: int, label_size: int, font: str |
             raise ValueError(
                 f"mask {index} of cell {cell.name!r} is {np.shape(mask)}, but the image is {rows, columns}"
             )
-    picture = draw_masks(image, [_resize_mask(mask, size) for mask in cell.masks], cell.colors)
-    label_width = max(size[0], int(np.ceil(load_font(label_size, font).getlength(cell.name))))
-    label = _white(caption_height(cell.name, label_width, font_size=label_size, font=font), label_width)
-    write_caption(label, cell.name, font_size=label_size, font=font, ink=_FAINT_INK)
-    return np.concatenate([label, _pad_right(picture, label.shape[1])])
+    masks = [_resize_mask(mask, size) for mask in cell.masks]
+    picture = draw_masks(image, masks, cell.colors)
+    if cell.labels:
+        picture = label_masks(picture, masks, cell.labels, cell.colors, font_size=label_size, font=font)
+    label_width = max(size[0], min(width, math.ceil(load_font(label_size, font).length(cell.name))))
+    label = _text_block(cell.name, label_width, label_size, font, ink=_FAINT_INK)
+    return np.concatenate([label, _pad_right(picture, label_width)])
 
 
 def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

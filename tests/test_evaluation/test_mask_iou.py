@@ -1,7 +1,16 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 
-from lira_plugin.evaluation import intersection_union, iou, iou_from_counts, iou_matrix
+from lira_plugin.evaluation import (
+    intersection_union,
+    iou,
+    iou_from_counts,
+    iou_matrix,
+    match_masks,
+    mean_matched_iou,
+)
 
 
 def count(pred, target) -> tuple[int, int]:
@@ -78,3 +87,43 @@ def test_other_shapes_are_an_error():
         intersection_union(np.zeros(6), np.zeros(6))
     with pytest.raises(ValueError, match="one shape"):
         iou_matrix([np.zeros((2, 3))], [np.zeros((3, 2))])
+
+
+def best_sum(preds, targets) -> float:
+    """The greatest sum of IoU over all ways to pair, by trying them."""
+    few, many = sorted((preds, targets), key=len)
+    return max(
+        sum(iou(a, many[place], empty=0.0) for a, place in zip(few, places))
+        for places in permutations(range(len(many)), len(few))
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 4), (4, 2), (0, 2)])
+def test_matching_equals_trying_all_pairings(seed, sizes):
+    rng = np.random.default_rng(seed)
+    preds, targets = ([random_mask(rng, (6, 7), 0.3) | (np.arange(7) == 0) for _ in range(n)] for n in sizes)
+    pairs = match_masks(preds, targets)
+    assert len({pred for pred, _ in pairs}) == len(pairs) == len({target for _, target in pairs}) == min(sizes)
+    assert [target for _, target in pairs] == sorted(target for _, target in pairs)
+    total = sum(iou(preds[pred], targets[target]) for pred, target in pairs)
+    assert total == pytest.approx(best_sum(preds, targets))
+    assert mean_matched_iou(preds, targets) == pytest.approx(total / len(targets))
+
+
+def test_masks_without_overlap_are_not_matched():
+    left, right = np.array([[1, 0]], bool), np.array([[0, 1]], bool)
+    assert match_masks([left], [right]) == [] and mean_matched_iou([left], [right]) == 0
+
+
+def test_one_to_one_is_the_plain_iou_also_without_a_target():
+    rng = np.random.default_rng(0)
+    for density in (0, 0.2, 0.6):
+        for other in (0, 0.2, 0.6):
+            pred, target = random_mask(rng, (5, 5), density), random_mask(rng, (5, 5), other)
+            assert mean_matched_iou([pred], [target]) == iou(pred, target)
+    nothing = np.zeros((5, 5), bool)
+    assert mean_matched_iou([], [nothing]) == 1 and mean_matched_iou([], [~nothing]) == 0
+    assert mean_matched_iou([~nothing, nothing], [~nothing]) == 1
+    with pytest.raises(ValueError, match="at least one target"):
+        mean_matched_iou([nothing], [])

@@ -2,9 +2,10 @@
 
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.runner import LogProcessor
-from mmengine.visualization import LocalVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend
 
 from lira_plugin.hooks import ProgressBarHook, SeedEachIterHook
+from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
 custom_imports = dict(imports=["lira_plugin.registry"])
@@ -18,7 +19,7 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type=SeedEachIterHook), dict(type=ProgressBarHook)]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
+visualizer = dict(type=GroundingVisualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
 randomness = dict(seed=0, deterministic=False)
 log_level = "INFO"

@@ -192,7 +192,7 @@ def test_cells_wrap_to_the_width():
 
 def test_rows_stack_and_a_row_may_be_text_only():
     one = panel([PanelRow(cells(128, 128))])
-    two = panel([PanelRow(cells(128, 128)), PanelRow([], caption="no picture here")], gap=0)
+    two = panel([PanelRow(cells(128, 128)), PanelRow([], caption="no picture here")])
     assert panel([PanelRow(cells(128, 128))] * 2).shape[0] > 1.8 * one.shape[0]
     assert two.shape[0] > 240
 

@@ -1,0 +1,68 @@
+"""Questions about scenes that a model has not seen, of every task that the tiny recipe trains."""
+
+import json
+
+import numpy as np
+
+from lira_plugin.datasets.gcg import GCGDataset
+from lira_plugin.datasets.questions import ImageQuestion
+from lira_plugin.datasets.refer import ReferSegDataset
+from lira_plugin.datasets.scene_files import CAPTION_REQUEST, SceneFiles
+from lira_plugin.datasets.scene_language import Thing, ask
+
+
+def scene_questions(
+    files: SceneFiles, num_vqa: int = 2, num_captions: int = 2, num_refer: int = 4, num_gcg: int = 2, seed: int = 0
+) -> list[ImageQuestion]:
+    """Draw questions about val scenes: VQA, caption, RefSeg and GCG, the last two with ground truth.
+
+    Args:
+        files: the scenes.
+        num_vqa, num_captions, num_refer, num_gcg: questions of each task, at most one an image and task.
+        seed: of the choice.
+
+    Raises:
+        FileNotFoundError: the scenes are not there.
+    """
+    if not files.coco_val.is_file():
+        raise FileNotFoundError(
+            f"no scenes in {files.root}; write them with:\n    python tools/make_scenes.py {files.root}"
+        )
+    rng = np.random.default_rng(seed)
+    questions = [
+        ImageQuestion(image, ask(things, rng)[0].question, "VQA")
+        for image, things in _draw(list(_things(files).items()), num_vqa, rng)
+    ]
+    refer = ReferSegDataset(str(files.root), "refcoco", "val", str(files.images))
+    gcg = GCGDataset(str(files.grandf_val), str(files.images), "grandf", question_index=0)
+    scenes = {record.image_path: record for record in (gcg.get_record(index, rng) for index in range(len(gcg)))}
+    questions += [ImageQuestion(image, CAPTION_REQUEST, "Caption") for image in _draw(list(scenes), num_captions, rng)]
+    expressions = {
+        record.image_path: record for record in (refer.get_record(index, rng) for index in range(len(refer)))
+    }
+    for task, records, number in (("RefSeg", expressions, num_refer), ("GCG", scenes, num_gcg)):
+        questions += [
+            ImageQuestion(record.image_path, record.conversation.turns[-1].question, task, record.regions)
+            for record in _draw(list(records.values()), number, rng)
+        ]
+    return questions
+
+
+def _draw(options: list, number: int, rng: np.random.Generator) -> list:
+    places = rng.permutation(len(options))[:number]
+    return [options[place] for place in places]
+
+
+def _things(files: SceneFiles) -> dict[str, list[Thing]]:
+    """What is in each val image, from the COCO file, whose categories are a colour with a shape."""
+    coco = json.loads(files.coco_val.read_text())
+    names = {category["id"]: category for category in coco["categories"]}
+    images = {image["id"]: str(files.images / image["file_name"]) for image in coco["images"]}
+    things: dict[str, list[Thing]] = {}
+    for annotation in coco["annotations"]:
+        category = names[annotation["category_id"]]
+        left, top, width, height = annotation["bbox"]
+        colour = category["name"].removesuffix(category["supercategory"]).strip()
+        thing = Thing(category["supercategory"], colour, "", (left + width / 2, top + height / 2))
+        things.setdefault(images[annotation["image_id"]], []).append(thing)
+    return things

@@ -1,0 +1,92 @@
+"""One answer as a row of a figure: its masks over the image, its phrases in the colours of their masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lira_plugin.evaluation import match_masks, mean_matched_iou
+from lira_plugin.structures import GroundedText, MaskView, Region, decode_union
+from lira_plugin.visualization.figure import Cell, PanelRow
+from lira_plugin.visualization.overlay import Color, palette
+
+MAX_UNNUMBERED = 9
+"""Spans beyond this number have a number on the mask and behind the phrase, since so many colours are hard to tell apart."""
+
+_UNNAMED = "\N{BLACK SQUARE}"
+_MATCHING_SIDE = 256
+
+
+def answer_row(
+    image: np.ndarray,
+    answer: GroundedText,
+    *,
+    question: str = "",
+    heading: str = "",
+    regions: Sequence[Region] = (),
+    draw_image: bool = False,
+    draw_coarse: bool = False,
+) -> PanelRow:
+    """Draw an answer beside its ground truth.
+
+    A ``<seg>`` that belongs to no phrase is shown in the text as a square of its mask's colour, and an answer that was
+    cut off at the token limit ends in an ellipsis. Regions have the colour of the span that overlaps them best, and
+    colours of their own where there is none.
+
+    Args:
+        image: (H, W, 3) uint8.
+        answer: its masks are (H, W).
+        question: what was asked, written above.
+        heading: written above the question, such as the task.
+        regions: ground truth; the masks' labels then have their IoU (:func:`~lira_plugin.evaluation.mean_matched_iou`).
+        draw_image: show the image without masks too.
+        draw_coarse: show the coarse masks beside the refined ones, where the answer has them.
+
+    Raises:
+        ValueError: an annotation of a region does not fit the image.
+    """
+    truth = [decode_union(region.segmentations, *image.shape[:2]) for region in regions]
+    numbers = [str(index + 1) for index in range(len(answer.spans))] if len(answer.spans) > MAX_UNNUMBERED else []
+    own, true = _colors(answer, truth)
+    cells = [Cell("image", image)] if draw_image or not (answer.spans or regions) else []
+    if regions:
+        target = any(mask.any() for mask in truth)
+        cells.append(Cell("ground truth" if target else "ground truth: no target", image, truth, true))
+    views: list[MaskView] = ["refined"] if answer.spans or regions else []
+    two = any(span.coarse_mask is not None for span in answer.spans)
+    if draw_coarse and two:
+        views.insert(0, "coarse")
+    for view in views:
+        masks = [span.mask_of(view) for span in answer.spans]
+        name = f"{view} " * two + ("mask" if len(masks) == 1 else "masks" if masks else "no mask")
+        score = f", IoU {mean_matched_iou(masks, truth):.2f}" if regions else ""
+        cells.append(Cell(name + score, image, masks, own, numbers))
+    caption, spans = _caption(answer, numbers)
+    return PanelRow(cells, title=question, heading=heading, caption=caption, spans=spans, colors=own)
+
+
+def _colors(answer: GroundedText, truth: Sequence[np.ndarray]) -> tuple[list[Color], list[Color]]:
+    """Colours of the spans and of the regions."""
+    predicted = [span.mask for span in answer.spans]
+    step = max(1, max((max(mask.shape) for mask in truth), default=1) // _MATCHING_SIDE)  # rough masks will do
+    pairs = match_masks([mask[::step, ::step] for mask in predicted], [mask[::step, ::step] for mask in truth])
+    span_of = {target: pred for pred, target in pairs}
+    if len(predicted) == len(truth) == 1:
+        span_of = {0: 0}
+    colors = palette(len(predicted) + len(truth) - len(span_of))
+    spare = iter(colors[len(predicted) :])
+    return colors[: len(predicted)], [
+        colors[span_of[index]] if index in span_of else next(spare) for index in range(len(truth))
+    ]
+
+
+def _caption(answer: GroundedText, numbers: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The text to write, and the characters of each span in it."""
+    text, spans, end = "", [], 0
+    for index, span in enumerate(answer.spans):
+        text += answer.text[end : span.start]
+        start = len(text)
+        text += (answer.text[span.start : span.end] or _UNNAMED) + (f" [{numbers[index]}]" if numbers else "")
+        spans.append((start, len(text)))
+        end = span.end
+    text += answer.text[end:]
+    return (text or "(empty answer)") + ("" if answer.finished else "\N{HORIZONTAL ELLIPSIS}"), spans

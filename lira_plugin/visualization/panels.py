@@ -1,0 +1,67 @@
+"""What a model answers to a list of questions, as one figure."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from lira_plugin.datasets.questions import ImageQuestion
+from lira_plugin.structures import GroundedText
+from lira_plugin.visualization.answers import answer_row
+from lira_plugin.visualization.figure import panel
+
+Ask = Callable[[Sequence[str], Sequence[str]], list[GroundedText]]
+"""From paths of images and a question about each to answers, such as a ``LIRAInferencer``."""
+
+
+def draw_panels(
+    ask: Ask,
+    questions: Sequence[ImageQuestion],
+    *,
+    draw_coarse: bool = True,
+    cell_height: int = 180,
+    width: int = 1600,
+    font_size: int = 16,
+    font: str | None = None,
+    batch_size: int = 8,
+) -> np.ndarray:
+    """Ask, and draw image, question, answer with coloured phrases, and masks, in the order of the questions.
+
+    Args:
+        ask: the model.
+        questions: with ground truth or without.
+        draw_coarse: show coarse masks beside the refined ones.
+        cell_height, width, font_size, font: see :func:`~lira_plugin.visualization.panel`.
+        batch_size: questions asked at a time.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: there is no question, or the figure's sizes are too small.
+    """
+    rows = []
+    with tqdm(questions, desc="questions", disable=None) as bar:
+        for start in range(0, len(questions), batch_size):
+            asked = questions[start : start + batch_size]
+            answers = ask([item.image for item in asked], [item.question for item in asked])
+            for item, answer in zip(asked, answers, strict=True):
+                rows.append(
+                    answer_row(
+                        _read(item.image),
+                        answer,
+                        question=item.question,
+                        heading=item.task,
+                        regions=item.regions,
+                        draw_image=True,
+                        draw_coarse=draw_coarse,
+                    )
+                )
+            bar.update(len(asked))
+    return panel(rows, cell_height=cell_height, width=width, flow=True, font_size=font_size, font=font)
+
+
+def _read(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))

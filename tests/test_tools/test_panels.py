@@ -1,0 +1,77 @@
+"""The panels command, over a tiny recipe with random weights."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+LEAF = """
+from mmengine.config import read_base
+
+with read_base():
+    from .lira_tiny import *
+
+model.update(init_from=[])
+model.generation.update(max_new_tokens=8)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A copy of the recipes, with one more that starts from nothing, and a checkpoint of it."""
+    root = tmp_path_factory.mktemp("panels")
+    shutil.copytree(ROOT / "configs" / "lira", root / "lira", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "lira" / "recipe.py").write_text(LEAF)
+    (root / "lira" / "no_scenes.py").write_text(LEAF + "data_root = None\n")
+    files = write_scenes(root / "data", 3, 4, progress=False)
+    write_scene_tokenizer(files)
+    scopes = DefaultScope._instance_dict.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIRA_TINY_ROOT", str(root))
+        torch.save(MODELS.build(Config.fromfile(root / "lira" / "recipe.py").model).state_dict(), root / "weights.pth")
+        yield root, files
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(scopes)
+
+
+def panels(monkeypatch, root, out, *arguments, recipe="recipe"):
+    command = ["panels.py", root / "lira" / f"{recipe}.py", root / "weights.pth", "--out", out, *arguments]
+    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+    runpy.run_path(str(ROOT / "tools" / "panels.py"), run_name="__main__")
+    return cv2.imread(str(out))
+
+
+def test_scenes_of_the_recipe_are_the_default(trained, tmp_path, monkeypatch, capsys):
+    root, _ = trained
+    figure = panels(monkeypatch, root, tmp_path / "new" / "panels.png")
+    assert figure.shape[0] > 5 * 180 and 700 < figure.shape[1] <= 1600
+    assert "10 answers" in capsys.readouterr().out
+
+
+def test_own_questions(trained, tmp_path, monkeypatch, capsys):
+    root, files = trained
+    image = next(files.images.iterdir())
+    lines = [{"image": str(image), "question": "Please segment red ring.", "task": "RefSeg"}]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    figure = panels(monkeypatch, root, tmp_path / "p.png", "--questions", tmp_path / "q.jsonl", "--cell-height", 300)
+    assert 300 < figure.shape[0] < 600 and "1 answers" in capsys.readouterr().out
+
+
+def test_a_recipe_without_scenes_asks_for_questions(trained, tmp_path, monkeypatch):
+    root, _ = trained
+    with pytest.raises(SystemExit, match="--questions"):
+        panels(monkeypatch, root, tmp_path / "p.png", recipe="no_scenes")
