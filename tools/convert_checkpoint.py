@@ -24,10 +24,25 @@ def add_internvl(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--shard-gb", type=float, default=2.0, help="size of an output shard, which bounds the memory")
 
 
+def convert_lira(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import convert_lira
+
+    return f"wrote {convert_lira(args.weights, args.internvl, args.out)}"
+
+
+def add_lira(commands: argparse._SubParsersAction) -> None:
+    text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to weights that a recipe's init_from reads"
+    parser = commands.add_parser("lira", help=text, description=text)
+    parser.set_defaults(run=convert_lira)
+    parser.add_argument("weights", help="the released file")
+    parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
+    parser.add_argument("out", help="folder to write model.safetensors to")
+
+
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (add_internvl,):
+    for add_command in (add_internvl, add_lira):
         add_command(commands)
     return parser.parse_args(arguments)
 

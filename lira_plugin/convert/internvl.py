@@ -127,6 +127,10 @@ class InternVLCheckpoint:
         vision = {"hidden_act": "gelu", "qkv_bias": True, "qk_normalization": False, "norm_type": "layer_norm"}
         self._expect(self.vision, "vision_config.", **vision, layer_norm_eps=1e-6)
         self.shuffle = round(1 / config["downsample_ratio"])
+        heads = self.llm["num_attention_heads"]
+        self.kv_heads = self.llm.get("num_key_value_heads") or heads
+        self.queries = heads // self.kv_heads
+        self.fused_rows = (heads + 2 * self.kv_heads) * (self.llm["hidden_size"] // heads)
 
     def _expect(self, found: Mapping[str, Any], where: str, **expected: Any) -> None:
         """Settings that would change the computation; absent ones have these values in the published code."""
@@ -177,7 +181,7 @@ class InternVLCheckpoint:
         rules = [
             TensorRule("vision_model.embeddings.class_embedding", (1, 1, width), ("vit.cls_token",)),
             TensorRule("vision_model.embeddings.position_embedding", (1, grid**2 + 1, width), ("vit.pos_embed",)),
-            *_affine("vision_model.embeddings.patch_embedding", "vit.patch_embed.proj", (width, 3, patch, patch)),
+            *affine("vision_model.embeddings.patch_embedding", "vit.patch_embed.proj", (width, 3, patch, patch)),
         ]
         for layer in range(self.vision["num_hidden_layers"]):
             source, target = f"vision_model.encoder.layers.{layer}.", f"vit.blocks.{layer}."
@@ -185,24 +189,21 @@ class InternVLCheckpoint:
             shapes = {"norm1": (width,), "attn.qkv": (3 * width, width), "attn.proj": (width, width), "norm2": (width,)}
             shapes |= {"mlp.fc1": (wide, width), "mlp.fc2": (width, wide)}
             for name, shape in shapes.items():
-                rules += _affine(source + name, target + name, shape)
+                rules += affine(source + name, target + name, shape)
         for number, shape in {0: (folded,), 1: (hidden, folded), 3: (hidden, hidden)}.items():
-            rules += _affine(f"mlp1.{number}", f"projector.{number}", shape)
+            rules += affine(f"mlp1.{number}", f"projector.{number}", shape)
         return rules
 
     def llm_rules(self) -> list[TensorRule]:
         """InternLM2 to the names of :class:`~transformers.LlamaForCausalLM`."""
         hidden, wide, words = (self.llm[name] for name in ("hidden_size", "intermediate_size", "vocab_size"))
-        heads = self.llm["num_attention_heads"]
-        kv_heads = self.llm.get("num_key_value_heads") or heads
-        split = partial(split_wqkv, kv_heads=kv_heads, queries=heads // kv_heads)
-        fused = (heads + 2 * kv_heads) * (hidden // heads)
+        split = partial(split_wqkv, kv_heads=self.kv_heads, queries=self.queries)
         rules = [_rename("language_model.model.tok_embeddings", "model.embed_tokens", (words, hidden))]
         for layer in range(self.llm["num_hidden_layers"]):
             source, target = f"language_model.model.layers.{layer}.", f"model.layers.{layer}."
             qkv = tuple(f"{target}self_attn.{name}_proj.weight" for name in "qkv")
             rules += [
-                TensorRule(f"{source}attention.wqkv.weight", (fused, hidden), qkv, split),
+                TensorRule(f"{source}attention.wqkv.weight", (self.fused_rows, hidden), qkv, split),
                 _rename(f"{source}attention.wo", f"{target}self_attn.o_proj", (hidden, hidden)),
                 _rename(f"{source}feed_forward.w1", f"{target}mlp.gate_proj", (wide, hidden)),
                 _rename(f"{source}feed_forward.w3", f"{target}mlp.up_proj", (wide, hidden)),
@@ -248,7 +249,7 @@ def _rename(source: str, target: str, shape: tuple[int, ...]) -> TensorRule:
     return TensorRule(f"{source}.weight", shape, (f"{target}.weight",))
 
 
-def _affine(source: str, target: str, shape: tuple[int, ...]) -> list[TensorRule]:
+def affine(source: str, target: str, shape: tuple[int, ...]) -> list[TensorRule]:
     """Weight and bias of a layer; the weight's shape is given."""
     return [_rename(source, target, shape), TensorRule(f"{source}.bias", shape[:1], (f"{target}.bias",))]
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from lira_plugin.convert.safetensors_folder import SafetensorsFolder, read_header
-from lira_plugin.convert.tensor_rules import TensorRule, read_targets
+from lira_plugin.convert.safetensors_folder import read_header
+from lira_plugin.convert.tensor_rules import TensorRule, TensorSource, read_targets
 
 INDEX = "model.safetensors.index.json"
 
@@ -30,7 +30,7 @@ class _Shard:
 
 def write_shards(
     rules: Sequence[TensorRule],
-    source: SafetensorsFolder,
+    source: TensorSource,
     out: str | Path,
     dtype: torch.dtype | None = None,
     shard_bytes: float = 2e9,
@@ -73,14 +73,14 @@ def write_shards(
     return [out / shard.name for shard in shards]
 
 
-def _write(path: Path, shard: _Shard, source: SafetensorsFolder, dtype: torch.dtype | None) -> None:
+def _write(path: Path, shard: _Shard, source: TensorSource, dtype: torch.dtype | None) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in read_targets(shard.rules, source, dtype)}
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata={"format": "pt", "origin": source.origin})
     os.replace(part, path)
 
 
-def _is_finished(path: Path, shard: _Shard, source: SafetensorsFolder) -> bool:
+def _is_finished(path: Path, shard: _Shard, source: TensorSource) -> bool:
     if not path.is_file():
         return False
     try:
@@ -92,7 +92,7 @@ def _is_finished(path: Path, shard: _Shard, source: SafetensorsFolder) -> bool:
 
 
 def _divide(
-    rules: Sequence[TensorRule], source: SafetensorsFolder, dtype: torch.dtype | None, shard_bytes: float
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
 ) -> list[_Shard]:
     groups = list(_groups(rules, source, dtype, shard_bytes))
     shards = []
@@ -109,7 +109,7 @@ def _divide(
 
 
 def _groups(
-    rules: Sequence[TensorRule], source: SafetensorsFolder, dtype: torch.dtype | None, shard_bytes: float
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
 ) -> Iterator[list[TensorRule]]:
     group, total = [], 0
     for rule in rules:

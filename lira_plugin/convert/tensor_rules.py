@@ -3,11 +3,23 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lira_plugin.convert.safetensors_folder import SafetensorsFolder, TensorInfo
+from lira_plugin.convert.safetensors_folder import TensorInfo
+
+
+class TensorSource(Protocol):
+    """Where tensors are read from, one at a time."""
+
+    infos: Mapping[str, TensorInfo]
+    origin: str
+    """Tells this state of the files from any other."""
+
+    def read(self, name: str) -> Tensor:
+        """One tensor."""
 
 
 def _whole(tensor: Tensor) -> tuple[Tensor]:
@@ -83,9 +95,9 @@ def check_rules(
 
 
 def read_targets(
-    rules: Sequence[TensorRule], folder: SafetensorsFolder, dtype: torch.dtype | None = None
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None = None
 ) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the targets, one source after another; ``dtype`` None keeps that of the files."""
     for rule in rules:
-        parts = rule.split(folder.read(rule.source))
+        parts = rule.split(source.read(rule.source))
         yield from ((name, part.to(dtype or part.dtype)) for name, part in zip(rule.targets, parts, strict=True))
