@@ -1,0 +1,13 @@
+"""Published checkpoints in: strict, without remote code, safetensors out."""
+
+from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
+from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
+from lira_plugin.convert.lira import convert_lira
+
+__all__ = [
+    "convert_internvl",
+    "convert_lira",
+    "internlm2_tokenizer",
+    "llama_from_internvl",
+    "semantic_encoder_from_internvl",
+]

@@ -1,0 +1,122 @@
+"""Write converted tensors as shards that a broken-off run leaves behind finished or not at all."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from lira_plugin.convert.safetensors_folder import read_header
+from lira_plugin.convert.tensor_rules import TensorRule, TensorSource, read_targets
+
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A file to write."""
+
+    name: str
+    rules: tuple[TensorRule, ...]
+    tensors: dict[str, tuple[tuple[int, ...], torch.dtype]]
+    size: int
+    """Bytes of the tensors."""
+
+
+def write_shards(
+    rules: Sequence[TensorRule],
+    source: TensorSource,
+    out: str | Path,
+    dtype: torch.dtype | None = None,
+    shard_bytes: float = 2e9,
+) -> list[Path]:
+    """Convert into ``out``, as Hugging Face names shards and index.
+
+    Memory holds one output shard at most. A shard gets its name when it is complete; one that an earlier run made from the same
+    files is kept.
+
+    Args:
+        rules: what goes where, in the order of the output.
+        source: where from.
+        out: folder, made where it is missing.
+        dtype: of the output; None keeps that of the files.
+        shard_bytes: a shard is at most this large, unless it holds a single source tensor.
+
+    Returns:
+        The shards.
+
+    Raises:
+        ValueError: ``out`` has shards of another division, which a reader could take for these.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    shards = _divide(rules, source, dtype, shard_bytes)
+    strangers = {path.name for path in out.glob("*.safetensors*")} - {shard.name for shard in shards}
+    strangers -= {INDEX} if len(shards) > 1 else set()
+    strangers = {name for name in strangers if not name.endswith(".part")}
+    if strangers:
+        raise ValueError(f"{out} holds {sorted(strangers)} of another conversion: remove them or choose another folder")
+    with tqdm(total=sum(shard.size for shard in shards), unit="B", unit_scale=True, desc=str(out)) as bar:
+        for shard in shards:
+            if not _is_finished(out / shard.name, shard, source):
+                _write(out / shard.name, shard, source, dtype)
+            bar.update(shard.size)
+    if len(shards) > 1:
+        weight_map = {name: shard.name for shard in shards for name in shard.tensors}
+        index = {"metadata": {"total_size": sum(shard.size for shard in shards)}, "weight_map": weight_map}
+        (out / INDEX).write_text(json.dumps(index, indent=1))
+    return [out / shard.name for shard in shards]
+
+
+def _write(path: Path, shard: _Shard, source: TensorSource, dtype: torch.dtype | None) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in read_targets(shard.rules, source, dtype)}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"format": "pt", "origin": source.origin})
+    os.replace(part, path)
+
+
+def _is_finished(path: Path, shard: _Shard, source: TensorSource) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        infos, metadata = read_header(path)
+    except ValueError:  # cut off: written again
+        return False
+    found = {name: (info.shape, info.dtype) for name, info in infos.items()}
+    return found == shard.tensors and metadata.get("origin") == source.origin
+
+
+def _divide(
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
+) -> list[_Shard]:
+    groups = list(_groups(rules, source, dtype, shard_bytes))
+    shards = []
+    for number, group in enumerate(groups, 1):
+        name = f"model-{number:05d}-of-{len(groups):05d}.safetensors" if len(groups) > 1 else "model.safetensors"
+        tensors = {
+            target: (shape, dtype or source.infos[rule.source].dtype)
+            for rule in group
+            for target, shape in rule.target_shapes().items()
+        }
+        size = sum(prod(shape) * kind.itemsize for shape, kind in tensors.values())
+        shards.append(_Shard(name, tuple(group), tensors, size))
+    return shards
+
+
+def _groups(
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
+) -> Iterator[list[TensorRule]]:
+    group, total = [], 0
+    for rule in rules:
+        size = prod(rule.shape) * (dtype or source.infos[rule.source].dtype).itemsize
+        if group and total + size > shard_bytes:
+            yield group
+            group, total = [], 0
+        group.append(rule)
+        total += size
+    yield group

@@ -1,0 +1,103 @@
+"""Where each tensor of a checkpoint goes: rules, their check against the files, and their application."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lira_plugin.convert.safetensors_folder import TensorInfo
+
+
+class TensorSource(Protocol):
+    """Where tensors are read from, one at a time."""
+
+    infos: Mapping[str, TensorInfo]
+    origin: str
+    """Tells this state of the files from any other."""
+
+    def read(self, name: str) -> Tensor:
+        """One tensor."""
+
+
+def _whole(tensor: Tensor) -> tuple[Tensor]:
+    return (tensor,)
+
+
+@dataclass(frozen=True)
+class TensorRule:
+    """One tensor of a checkpoint becomes one or several of ours."""
+
+    source: str
+    shape: tuple[int, ...]
+    """Expected of the source."""
+    targets: tuple[str, ...]
+    split: Callable[[Tensor], tuple[Tensor, ...]] = _whole
+    """Gives the targets' tensors."""
+
+    def target_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the targets."""
+        parts = self.split(torch.empty(self.shape, device="meta"))
+        return {name: tuple(part.shape) for name, part in zip(self.targets, parts, strict=True)}
+
+
+def check_rules(
+    rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], where: str, unused: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Compare what the rules expect with what there is, and give the unused tensors with the reason.
+
+    Args:
+        rules: for all tensors that are used.
+        infos: the tensors that there are.
+        where: the checkpoint, for the message.
+        unused: regular expressions of names that are not used, with the reason.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, misshapen or not of floating point; up to four of each kind are named, with file
+            and expected shape.
+    """
+    expected = {rule.source: rule.shape for rule in rules}
+    reasons = {
+        name: reason
+        for name in infos.keys() - expected.keys()
+        for pattern, reason in (unused or {}).items()
+        if re.fullmatch(pattern, name)
+    }
+    known = {name: infos[name] for name in expected if name in infos}
+    problems = {
+        "missing": [f"{name} {shape}" for name, shape in expected.items() if name not in infos],
+        "unknown": [
+            f"{name} {info.shape} in {info.file.name}"
+            for name, info in infos.items()
+            if name not in expected and name not in reasons
+        ],
+        "of another shape": [
+            f"{name} {info.shape} in {info.file.name}, expected {expected[name]}"
+            for name, info in known.items()
+            if info.shape != expected[name]
+        ],
+        "not of floating point": [
+            f"{name} {info.dtype} in {info.file.name}"
+            for name, info in known.items()
+            if not isinstance(info.dtype, torch.dtype)
+        ],
+    }
+    found = [
+        f"{len(names)} {kind}: {'; '.join(names[:4])}" + ("; ..." if len(names) > 4 else "")
+        for kind, names in problems.items()
+        if names
+    ]
+    if found:
+        raise ValueError(f"{where} does not have the expected tensors\n  " + "\n  ".join(found))
+    return reasons
+
+
+def read_targets(
+    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of the targets, one source after another; ``dtype`` None keeps that of the files."""
+    for rule in rules:
+        parts = rule.split(source.read(rule.source))
+        yield from ((name, part.to(dtype or part.dtype)) for name, part in zip(rule.targets, parts, strict=True))

@@ -1,0 +1,52 @@
+"""A torch checkpoint file as a source of tensors."""
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from lira_plugin.convert.safetensors_folder import TensorInfo
+from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict
+
+
+class TorchFile:
+    """Tensors of a ``.pth`` file, which is read as a whole and without running code from it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it holds code, is cut off, or is no checkpoint.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = find_checkpoint(path)
+        self._state = read_state_dict(self.path)
+        self.infos = {
+            name: TensorInfo(
+                self.path, tuple(tensor.shape), tensor.dtype if tensor.is_floating_point() else str(tensor.dtype)
+            )
+            for name, tensor in self._state.items()
+        }
+
+    @property
+    def origin(self) -> str:
+        """Tells this state of the file from any other."""
+        stat = self.path.stat()
+        return json.dumps([self.path.name, stat.st_size, stat.st_mtime_ns])
+
+    def read(self, name: str) -> Tensor:
+        """One tensor."""
+        return self._state[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a matrix that tells the sizes of others.
+
+        Raises:
+            ValueError: there is no such matrix.
+        """
+        info = self.infos.get(name)
+        if info is None or len(info.shape) != 2:
+            raise ValueError(f"{self.path} has no matrix {name}: a released LIRA fine-tune is expected")
+        return info.shape

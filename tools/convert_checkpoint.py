@@ -1,0 +1,59 @@
+"""Convert published checkpoints. What comes out is safetensors; what goes in is checked tensor by tensor."""
+
+import argparse
+import sys
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def convert_internvl(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import convert_internvl
+
+    unused = convert_internvl(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
+    left = [f"not used: {name} ({reason})" for name, reason in sorted(unused.items())]
+    return "\n".join([*left, f"wrote {args.out}/llm and {args.out}/semantic_encoder"])
+
+
+def add_internvl(commands: argparse._SubParsersAction) -> None:
+    text = "InternVL2 (2B, 8B) to a semantic encoder and a Llama folder with tokenizer"
+    parser = commands.add_parser("internvl", help=text, description=text)
+    parser.set_defaults(run=convert_internvl)
+    parser.add_argument("folder", help="the published folder")
+    parser.add_argument("out", help="folder to write to; a run that broke off goes on there")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the output (default: as published)")
+    parser.add_argument("--shard-gb", type=float, default=2.0, help="size of an output shard, which bounds the memory")
+
+
+def convert_lira(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import convert_lira
+
+    return f"wrote {convert_lira(args.weights, args.internvl, args.out)}"
+
+
+def add_lira(commands: argparse._SubParsersAction) -> None:
+    text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to weights that a recipe's init_from reads"
+    parser = commands.add_parser("lira", help=text, description=text)
+    parser.set_defaults(run=convert_lira)
+    parser.add_argument("weights", help="the released file")
+    parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
+    parser.add_argument("out", help="folder to write model.safetensors to")
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add_command in (add_internvl, add_lira):
+        add_command(commands)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_args(arguments)
+    try:
+        print(args.run(args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
