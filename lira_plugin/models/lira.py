@@ -117,7 +117,7 @@ class LIRA(BaseModel):
         if self.loss_weights["masks"]:
             losses |= self._mask_losses(batch, encoded.features, output.hidden, data_samples)
         if self.loss_weights["projection"]:
-            losses["loss_projection"] = self._projection_loss(encoded.features)
+            losses["loss_projection"] = self._projection_loss(encoded.features, len(batch.pixel_images))
         return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
 
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
@@ -191,10 +191,15 @@ class LIRA(BaseModel):
         losses = self.mask_decoder.loss(logits, batch.masks[batch.seg_masks])
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
 
-    def _projection_loss(self, features: PixelFeatures) -> Tensor:
-        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``)."""
-        recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))
-        return self.loss_weights["projection"] * F.mse_loss(recovered.float(), features.objects.float())
+    def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
+        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``).
+
+        The blank image that a batch of text is run with teaches nothing: without images this is an exact zero that the
+        projections are still part of.
+        """
+        recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))[:num_images]
+        squares = F.mse_loss(recovered.float(), features.objects[:num_images].float(), reduction="sum")
+        return self.loss_weights["projection"] * squares / max(recovered.numel(), 1)
 
     def init_weights(self) -> None:
         """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).
