@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -36,14 +37,22 @@ def own_globals():
         kind._instance_dict.update(instances)
 
 
+@pytest.fixture(autouse=True)
+def plain_dumps(monkeypatch):
+    """The runner writes the config to the work dir; laying its text out takes seconds."""
+    import mmengine.config.config as module
+
+    monkeypatch.setattr(module, "FormatCode", lambda text, **style: (text, True))
+
+
 def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
     return Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py")
 
 
-def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> Runner:
+    """A runner of ``iters`` small iterations that keeps a checkpoint of every second."""
     config = config.copy()
-    config.model["init_from"] = []
     config.work_dir = str(work_dir)
     config.experiment_name = work_dir.name
     config.train_cfg.max_iters = iters
@@ -55,7 +64,13 @@ def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None
     config.log_processor.window_size = 1
     if resume is not None:
         config.load_from, config.resume = str(resume), True
-    Runner.from_cfg(config).train()
+    return Runner.from_cfg(config)
+
+
+def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+    """Train from nothing; return the losses."""
+    config.model["init_from"] = []
+    runner(config, work_dir, iters, resume).train()
     rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
     names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
     return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: row["iter"])]
@@ -75,3 +90,25 @@ def test_a_missing_stage_names_the_command(root, monkeypatch):
 
     with pytest.raises(FileNotFoundError, match=r"xtuner train configs/lira/lira_tiny_segmenter\.py"):
         MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
+
+
+def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(root, tmp_path, monkeypatch):
+    from lira_plugin.registry import DATASETS
+
+    config = recipe(root, "lira_tiny_grefcoco", monkeypatch)
+    config.model["init_from"] = []
+    config.model["generation"]["max_new_tokens"] = 8
+    scores = runner(config, tmp_path / "run", 1).test()
+    for view in ("refined", "coarse"):
+        assert {"cIoU", "gIoU", "N-acc", "T-acc", "P@0.5"} <= names_below(scores, f"grefcoco/val/{view}/")
+        assert {"cIoU", "gIoU"} <= names_below(scores, f"refcoco/testB/{view}/")
+        assert "N-acc" not in names_below(scores, f"refcoco/val/{view}/")
+    data = DATASETS.build(config.train_dataloader.dataset)
+    [part] = [part for part in data.datasets if part.source == "grefcoco/train"]
+    rng = np.random.default_rng(0)
+    turns = [turn for index in range(len(part)) for turn in part.get_record(index, rng).conversation.turns]
+    assert {len(turn.spans) for turn in turns} == {0, 1}
+
+
+def names_below(scores: dict[str, float], prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in scores if name.startswith(prefix)}
