@@ -92,6 +92,52 @@ def test_a_missing_stage_names_the_command(root, monkeypatch):
         MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
 
 
+def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Write what the first two stages would, with random weights; return those of the second."""
+    from lira_plugin.registry import MODELS
+
+    torch.manual_seed(11)
+    pretrain = recipe(root, "lira_tiny_pretrain", monkeypatch)
+    pretrain.model["init_from"] = []
+    model = MODELS.build(pretrain.model)
+    for name, state in (("segmenter", model.pixel_encoder.state_dict()), ("pretrain", model.state_dict())):
+        (root / name).mkdir()
+        torch.save({"state_dict": state}, root / name / "iter_1.pth")
+        (root / name / "last_checkpoint").write_text(str(root / name / "iter_1.pth"))
+    return model.state_dict()
+
+
+def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_model_again(
+    root, tmp_path, monkeypatch
+):
+    from lira_plugin.inference import LIRAInferencer
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "data").symlink_to(root / "data")
+    pretrained = save_earlier_stages(stages, monkeypatch)
+    config = recipe(stages, "lira_tiny_lora", monkeypatch)
+    trained = runner(config, tmp_path / "run", 2).train()
+    plain = {
+        name.replace("base_model.model.", "").replace("base_layer.", ""): p for name, p in trained.named_parameters()
+    }
+    adapters = {name: p for name, p in plain.items() if "lora_" in name}
+    assert len(adapters) == 4 * 7 * 2, "A and B of seven projections in four layers"
+    assert all(p.requires_grad and p.any() for p in adapters.values()), "B starts as zeros"
+    base = {name: p for name, p in plain.items() if name.startswith("llm.") and name not in adapters}
+    for name, parameter in base.items():
+        in_full = name.endswith(("embed_tokens.weight", "lm_head.weight"))
+        assert parameter.requires_grad == in_full
+        assert torch.equal(parameter, pretrained[name]) == (not in_full), name
+    saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
+    assert set(saved) == {name for name in trained.state_dict() if not name.startswith("pixel_encoder.")}
+    assert len([name for name in saved if name.startswith("llm.")]) == len(adapters) + 2
+
+    again = LIRAInferencer(config, tmp_path / "run").model
+    whole, expected = (torch.nn.Module.state_dict(model) for model in (again, trained))
+    assert whole.keys() == expected.keys() and all(torch.equal(whole[name], expected[name]) for name in expected)
+
+
 def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(root, tmp_path, monkeypatch):
     from lira_plugin.registry import DATASETS
 

@@ -50,7 +50,9 @@ class LIRA(BaseModel):
         semantic_encoder, pixel_encoder, sefe, llm, mask_decoder: configs of the parts.
         special_tokens: spelling (:class:`~lira_plugin.tokens.SpecialTokens` or its arguments).
         frozen: parts, or dotted names of modules inside of them, that are not trained: ``("pixel_encoder", "llm")``.
-        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`.
+        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`. LoRA is
+            put around the LLM after that, so they hold no adapters; to go on from a checkpoint with them, use the runner's
+            ``load_from``.
         loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
         generation: arguments of :class:`~lira_plugin.models.generation.InterleavedGenerator` beyond the model's own, with
             ``end_token`` (the text that ends an answer).
@@ -75,13 +77,17 @@ class LIRA(BaseModel):
         self.semantic_encoder: SemanticEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
-        self.llm: InterleavedLLM = MODELS.build(dict(llm, vocabulary_size=len(self.tokenizer)))
+        llm = dict(llm, vocabulary_size=len(self.tokenizer))
+        lora = llm.pop("lora", None)
+        self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
         self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
         self.generation = {"end_token": "<|im_end|>", **(generation or {})}
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:
             load_into(self, **stage)
+        if lora:  # only now: earlier stages have no adapters, and the adapters go around what they learnt
+            self.llm.add_lora(lora)
         self.frozen = tuple(frozen)
         for name in self.frozen:
             freeze(self.get_submodule(name))
