@@ -47,7 +47,7 @@ def test_the_options_that_are_named_are_those_of_the_tool(tool):
     ).stdout
     named = {word for c in COMMANDS if tool in c for word in shlex.split(c) if word.startswith("--")}
     if tool == "tools/quickstart.py":
-        named |= {"--work-dir", "--seed", "--scenes", "--background", "--no-ilvc", "--no-sefe"}
+        named |= {"--work-dir", "--seed", "--scenes", "--background", "--no-ilvc", "--no-sefe", "--overwrite"}
     assert all(option in usage for option in named), named
 
 

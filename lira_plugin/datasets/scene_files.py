@@ -43,6 +43,11 @@ class SceneFiles:
     root: Path
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the files: the arguments of :func:`write_scenes` and the version of the generator."""
+        return json.loads((self.root / _DONE).read_text())
+
+    @property
     def images(self) -> Path:
         """Folder of all images."""
         return self.root / "images"
