@@ -92,6 +92,16 @@ def test_a_missing_stage_names_the_command(root, monkeypatch):
         MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
 
 
+def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(root, monkeypatch):
+    from lira_plugin.registry import MODELS, TRANSFORMS
+
+    config = recipe(root, "lira_tiny", monkeypatch)
+    for registry, part in ((MODELS, config.model), (TRANSFORMS, config.test_dataloader.dataset.pipeline.tokenize)):
+        part.special_tokens = dict(part.special_tokens, seg="[SEG]")
+        with pytest.raises(ValueError, match=r"lacks the special tokens '\[SEG\]' .*'<seg>'"):
+            registry.build(part)
+
+
 def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
     """Write what the first two stages would, with random weights; return those of the second."""
     from lira_plugin.registry import MODELS
