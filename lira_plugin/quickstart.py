@@ -1,5 +1,8 @@
 """The whole tiny recipe in one go: write scenes, train three stages, evaluate, draw."""
 
+import argparse
+import ast
+import hashlib
 import json
 import os
 import platform
@@ -7,12 +10,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
@@ -31,8 +36,37 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class StageRecord:
+    """What ``stage.json`` in the folder of a stage says of its checkpoints.
+
+    Args:
+        made_from: all that determines them, see :meth:`Quickstart.made_from`.
+        started: when the process that trains it was started, in seconds since the epoch.
+        seconds: of all processes before that one, imports included; once it is finished, of all processes. What was lost
+            behind the last checkpoint of an interrupted one does not count.
+        iters: iterations of the finished stage, None before.
+    """
+
+    made_from: dict[str, Any]
+    started: float = 0.0
+    seconds: float = 0.0
+    iters: int | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "StageRecord":
+        """The record in ``folder``; an empty one where there is none."""
+        path = folder / "stage.json"
+        return cls(**json.loads(path.read_text())) if path.is_file() else cls({})
+
+    def write(self, folder: Path) -> None:
+        """Write it to ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stage.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+@dataclass(frozen=True)
 class Quickstart:
-    """Runs the tiny recipe; what a former run has finished is kept.
+    """Runs the tiny recipe; what a former run has made in the same way is kept.
 
     Args:
         work_dir: everything is written here.
@@ -43,6 +77,7 @@ class Quickstart:
         background: of the scenes, ``plain`` or ``photo``.
         variant: suffix of the last stage's config: empty, ``_no_ilvc`` or ``_no_sefe``.
         options: ``key=value`` settings for every stage, as after xtuner's ``--cfg-options``.
+        overwrite: train a stage anew that was made from something else; False is an error instead.
     """
 
     work_dir: Path
@@ -53,6 +88,7 @@ class Quickstart:
     background: str = "plain"
     variant: str = ""
     options: tuple[str, ...] = ()
+    overwrite: bool = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -66,21 +102,45 @@ class Quickstart:
         return tuple(Stage(name, self.config_dir / f"{config}.py", folders[name]) for name, config in names.items())
 
     def run(self) -> dict[str, Any]:
-        """Do everything; return what is in ``metrics.json``."""
+        """Do everything that is not done; return what is in ``metrics.json``.
+
+        Raises:
+            ValueError: the folder holds scenes or stages that were made from something else.
+            RuntimeError: a stage or the evaluation failed.
+        """
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         files = self.make_data()
-        stages = {stage.name: self.train(stage) for stage in self.stages}
-        report = {
-            "eval": self.evaluate(),
-            "stages": stages,
-            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
-            "seed": self.seed,
-            "peak_rss_mb": _peak_rss_mb(),
-        }
+        stages, results = {}, {}
+        for stage in self.stages:
+            stages[stage.name] = self.train(stage, self.made_from(stage, files, results))
+            results[stage.name] = _digest(_last_checkpoint(self.work_dir / stage.folder).read_bytes())
+        made_from = self.made_from(self.stages[-1], files, results)
         path = self.work_dir / f"metrics{self.variant}.json"
-        path.write_text(json.dumps(report, indent=2) + "\n")
-        self.draw(files)
+        report = json.loads(path.read_text()) if path.is_file() else {}
+        if report.get("made_from") != made_from:
+            report = {
+                "eval": self.evaluate(),
+                "stages": stages,
+                "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+                "seed": self.seed,
+                "peak_rss_mb": _peak_rss_mb(),
+                "made_from": made_from,
+            }
+            path.write_text(json.dumps(report, indent=2) + "\n")
+        panel = self.work_dir / f"panel{self.variant}.png"
+        if not panel.is_file() or panel.stat().st_mtime < path.stat().st_mtime:
+            self.draw(files, panel)
         return report
+
+    def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:
+        """All that determines the outcome of a stage; ``results`` are digests of the checkpoints that it starts from."""
+        return {
+            "config": {path.name: _digest(_code(path)) for path in _with_bases(stage.config)},
+            "options": list(self.options),
+            "seed": self.seed,
+            "scenes": files.settings,
+            "earlier stages": dict(results),
+        }
 
     def make_data(self) -> SceneFiles:
         """Write the scenes and their tokenizer, unless they are there."""
@@ -90,28 +150,57 @@ class Quickstart:
         write_scene_tokenizer(files)
         return files
 
-    def train(self, stage: Stage) -> dict[str, float]:
-        """Run ``xtuner train`` for one stage, resuming where it was interrupted.
+    def train(self, stage: Stage, made_from: dict[str, Any]) -> dict[str, float]:
+        """Run ``xtuner train`` for one stage, resuming where it was interrupted; nothing if it is finished.
 
         Returns:
-            ``seconds`` of the process that finished it, imports included, and ``iters``.
+            ``seconds`` (:class:`StageRecord`) and ``iters``.
+
+        Raises:
+            ValueError: its folder holds checkpoints that were made from something else, and ``overwrite`` is False.
         """
         folder = self.work_dir / stage.folder
-        record = folder / "finished.json"
-        if record.is_file():
-            return json.loads(record.read_text())
+        record, checkpoint = StageRecord.read(folder), _last_checkpoint(folder)
+        if checkpoint and record.made_from != made_from:
+            self._forget(stage, record, made_from)
+            checkpoint = None
+        if checkpoint and record.iters is not None:
+            return {"seconds": record.seconds, "iters": record.iters}
         command = ["train", str(stage.config), "--work-dir", str(folder), "--seed", str(self.seed)]
-        if self.options:
-            command += ["--cfg-options", *self.options]
-        marker = folder / "last_checkpoint"
-        if marker.is_file():
-            command += ["--resume", marker.read_text().strip()]
+        before = 0.0
+        if checkpoint:
+            command += ["--resume", str(checkpoint)]
+            before = record.seconds + max(0.0, checkpoint.stat().st_mtime - record.started)
+        StageRecord(made_from, time.time(), before).write(folder)
         start = time.perf_counter()
-        _xtuner(command, folder, stage.name)
-        iters = marker.read_text().strip().rpartition("iter_")[2].removesuffix(".pth")
-        result = {"seconds": round(time.perf_counter() - start, 1), "iters": int(iters)}
-        record.write_text(json.dumps(result) + "\n")
-        return result
+        _xtuner(command + self._cfg_options, folder, stage.name)
+        seconds = round(before + time.perf_counter() - start, 1)
+        iters = int(_last_checkpoint(folder).stem.removeprefix("iter_"))
+        StageRecord(made_from, 0.0, seconds, iters).write(folder)
+        return {"seconds": seconds, "iters": iters}
+
+    def _forget(self, stage: Stage, record: StageRecord, made_from: dict[str, Any]) -> None:
+        """Let a stage start anew, if that is allowed."""
+        folder = self.work_dir / stage.folder
+        there, asked = _flat(record.made_from), _flat(made_from)
+        changes = ", ".join(
+            f"{name} {there.get(name)!r} there and {asked.get(name)!r} asked"
+            for name in sorted(there.keys() | asked.keys())
+            if there.get(name) != asked.get(name)
+        )
+        if not there:
+            changes = "nothing says how they were made"
+        if not self.overwrite:
+            raise ValueError(
+                f"{folder} holds checkpoints that were made from something else: {changes}. Give the settings that they were "
+                "made with, choose another --work-dir, or train anew with --overwrite."
+            )
+        print_log(f"{stage.name}: trained anew, because the settings differ: {changes}", logger="current")
+        (folder / "last_checkpoint").unlink()
+
+    @property
+    def _cfg_options(self) -> list[str]:
+        return ["--cfg-options", *self.options] if self.options else []
 
     def evaluate(self) -> dict[str, dict[str, dict[str, float]]]:
         """Run ``xtuner test`` over val, testA and testB; return ``scores[split][refined|coarse][name]``."""
@@ -119,7 +208,8 @@ class Quickstart:
         folder = self.work_dir / stage.folder
         output = folder / "test"
         command = ["test", str(stage.config), "--work-dir", str(output)]
-        _xtuner([*command, "--checkpoint", (folder / "last_checkpoint").read_text().strip()], output, "evaluate")
+        command += ["--checkpoint", str(_last_checkpoint(folder)), *self._cfg_options]
+        _xtuner(command, output, "evaluate")
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for key, value in json.loads(newest.read_text()).items():
@@ -130,17 +220,58 @@ class Quickstart:
                 scores.setdefault(source, {})[names[0]] = value
         return scores
 
-    def draw(self, files: SceneFiles) -> Path:
-        """Draw ``panel.png``: questions of every task about val scenes, as ``tools/panels.py`` does."""
+    def draw(self, files: SceneFiles, path: Path) -> None:
+        """Draw questions of every task about val scenes, as ``tools/panels.py`` does."""
         from lira_plugin.datasets.scene_questions import scene_questions
         from lira_plugin.inference import LIRAInferencer
         from lira_plugin.visualization import draw_panels, save_image
 
         stage = self.stages[-1]
-        lira = LIRAInferencer(stage.config, self.work_dir / stage.folder)
-        path = self.work_dir / f"panel{self.variant}.png"
+        config = Config.fromfile(stage.config)
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
+        config.merge_from_dict(parser.parse_args(self._cfg_options).cfg_options)
+        lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
-        return path
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that MMEngine wrote last, wherever the folder has been moved to."""
+    marker = folder / "last_checkpoint"
+    path = folder / Path(marker.read_text().strip()).name if marker.is_file() else None
+    return path if path and path.is_file() else None
+
+
+def _with_bases(config: Path) -> list[Path]:
+    """A config and the files that it reads with ``from .name import ...``, each once."""
+    found, waiting = [], [config]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.append(path)
+            waiting += [
+                path.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom) and node.level
+            ]
+    return sorted(found)
+
+
+def _code(path: Path) -> bytes:
+    """A Python file without its comments and layout."""
+    return ast.dump(ast.parse(path.read_text())).encode()
+
+
+def _flat(made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """Without nesting: ``{"scenes": {"seed": 0}}`` becomes ``{"scenes seed": 0}``."""
+    flat: dict[str, Any] = {}
+    for name, value in made_from.items():
+        flat |= {f"{name} {key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _xtuner(arguments: list[str], folder: Path, name: str) -> None:

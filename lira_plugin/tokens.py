@@ -1,7 +1,13 @@
 """The special tokens of interleaved grounding: the only place that knows their spelling and ids."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from mmengine.logging import print_log
+
+_BRACKETS = "<>[](){}|"
 
 
 class SpecialTokenIds(NamedTuple):
@@ -15,7 +21,7 @@ class SpecialTokenIds(NamedTuple):
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Spelling of the special tokens.
+    """Spelling of the special tokens, and whether a vocabulary may lack them.
 
     Args:
         seg: its hidden state is decoded to a mask. The released checkpoints spell it ``[SEG]``.
@@ -24,6 +30,9 @@ class SpecialTokens:
         phrase_end: closes it.
         reserved: tokens that a published vocabulary holds between ``phrase_end`` and ``image_id`` and that are not used
             here (LIRA's ``<region>`` and ``<mark>``, ``omg_llava/model/lira.py``).
+        add_missing: add tokens that the vocabulary lacks, with a warning: right where a recipe introduces them to an LLM
+            and trains them. False makes a missing token an error: right where they have been learnt already, as a finished
+            fine-tune with its own tokenizer, in which another spelling would get a token that nobody trained.
     """
 
     seg: str = "<seg>"
@@ -31,6 +40,7 @@ class SpecialTokens:
     phrase_start: str = "<p>"
     phrase_end: str = "</p>"
     reserved: tuple[str, ...] = ()
+    add_missing: bool = True
 
     @property
     def in_order(self) -> tuple[str, ...]:
@@ -40,6 +50,11 @@ class SpecialTokens:
     def add_to(self, tokenizer: Any) -> int:
         """Add the tokens that ``tokenizer`` does not have; return how many were added."""
         return tokenizer.add_tokens(list(self.in_order), special_tokens=True)
+
+    def missing_from(self, tokenizer: Any) -> tuple[str, ...]:
+        """The tokens that the vocabulary of ``tokenizer`` lacks, in order."""
+        vocabulary = tokenizer.get_vocab()
+        return tuple(token for token in self.in_order if token not in vocabulary)
 
     def resolve(self, tokenizer: Any, embedding_size: int | None = None) -> SpecialTokenIds:
         """Look the ids up and check them.
@@ -90,12 +105,52 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
         special_tokens: spelling, or its arguments.
 
     Raises:
-        ValueError: see :meth:`SpecialTokens.resolve`.
+        ValueError: a token is missing and ``add_missing`` is False, or see :meth:`SpecialTokens.resolve`.
     """
     if isinstance(tokenizer, dict):
         arguments = dict(tokenizer)
         tokenizer = arguments.pop("type")(**arguments)
     if not isinstance(special_tokens, SpecialTokens):
         special_tokens = SpecialTokens(**(special_tokens or {}))
+    missing = special_tokens.missing_from(tokenizer)
+    if missing and not special_tokens.add_missing:
+        raise ValueError(
+            f"the tokenizer {_name(tokenizer)} lacks the special tokens {_listed(missing)}{_hint(missing, tokenizer)}: give "
+            "the spelling of this checkpoint in special_tokens, or add_missing=True where they are yet to be trained"
+        )
     special_tokens.add_to(tokenizer)
-    return tokenizer, special_tokens.resolve(tokenizer)
+    ids = special_tokens.resolve(tokenizer)
+    if missing:
+        print_log(
+            f"added the special tokens {_listed(missing)}{_hint(missing, tokenizer)} to the tokenizer {_name(tokenizer)}: "
+            "they mean nothing before they are trained",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return tokenizer, ids
+
+
+def _name(tokenizer: Any) -> str:
+    return getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
+
+
+def _listed(tokens: Iterable[str]) -> str:
+    return ", ".join(map(repr, tokens))
+
+
+def _hint(missing: Iterable[str], tokenizer: Any) -> str:
+    """What the vocabulary may call the missing tokens, in brackets."""
+    vocabulary = tokenizer.get_vocab()
+    found = [(token, others) for token in missing if (others := _look_alikes(token, vocabulary))]
+    hints = [f"for {token!r} its vocabulary has {_listed(others)}" for token, others in found]
+    return f" ({'; '.join(hints)})" if hints else ""
+
+
+def _look_alikes(token: str, vocabulary: Iterable[str]) -> list[str]:
+    """Tokens in brackets that say the same word in other letters or brackets, such as ``[SEG]`` for ``<seg>``."""
+    word = _word(token)
+    return sorted(other for other in vocabulary if _word(other) == word and other[-1:] in _BRACKETS and other != token)
+
+
+def _word(token: str) -> str:
+    return token.strip(_BRACKETS).casefold()

@@ -1,14 +1,21 @@
-"""The quickstart from end to end, with a handful of iterations a stage."""
+"""The quickstart: what is kept and what is done anew; and from end to end, with a handful of iterations a stage."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 
+from lira_plugin import quickstart as quickstart_module
+from lira_plugin.quickstart import Quickstart, Stage, StageRecord
+
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs" / "lira"
 
 
 def quickstart(work_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -42,17 +49,166 @@ def test_the_recipe_runs_and_is_reused(tmp_path):
     assert panel is not None and min(panel.shape[:2]) > 160
 
     logs = sorted((tmp_path / "run").glob("*/xtuner_train.log"))
+    logs += [tmp_path / "run" / "lira" / "test" / "xtuner_test.log", tmp_path / "run" / "panel.png"]
     written = [log.stat().st_mtime for log in logs]
-    assert len(logs) == 3
+    assert len(logs) == 5
     second = quickstart(tmp_path / "run", *arguments)
     assert second.returncode == 0
-    assert [log.stat().st_mtime for log in logs] == written, "a finished stage was trained again"
+    assert [log.stat().st_mtime for log in logs] == written, "what was done is done again"
 
 
 def test_a_failing_stage_shows_its_output(tmp_path):
-    from lira_plugin.quickstart import Quickstart, Stage
-
     runner = Quickstart(tmp_path, ROOT / "configs" / "lira")
     with pytest.raises(RuntimeError, match=r"xtuner train .*no_such.*failed") as error:
-        runner.train(Stage("segmenter", tmp_path / "no_such.py", "segmenter"))
+        runner.train(Stage("segmenter", tmp_path / "no_such.py", "segmenter"), {})
     assert "no_such.py" in str(error.value) and "Traceback" in str(error.value)
+
+
+class FakeXtuner:
+    """Stands in for xtuner's process: notes what it is asked and leaves the files that it would leave.
+
+    ``interrupted`` is the stage that does not come to its end, after its first checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.runs, self.interrupted = 0, ""
+
+    def __call__(self, command: list[str], folder: Path, name: str) -> None:
+        self.commands.append(command)
+        self.runs += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        if command[0] == "test":
+            (folder / "run").mkdir(exist_ok=True)
+            scores = {f"refcoco/val/{view}/cIoU": self.runs / 100 for view in ("refined", "coarse")}
+            (folder / "run" / "scores.json").write_text(json.dumps(scores))
+            return
+        iters = 1 if name == self.interrupted else 2
+        (folder / f"iter_{iters}.pth").write_text(f"{name} {self.runs}")
+        (folder / "last_checkpoint").write_text(str(folder / f"iter_{iters}.pth"))
+        if name == self.interrupted:
+            raise KeyboardInterrupt
+
+    def take(self) -> list[str]:
+        """What was run since the last call: the names of the configs, ``test`` for the evaluation."""
+        done = ["test" if command[0] == "test" else Path(command[1]).stem for command in self.commands]
+        self.commands.clear()
+        return done
+
+
+@pytest.fixture
+def xtuner(monkeypatch):
+    fake = FakeXtuner()
+    monkeypatch.setattr(quickstart_module, "_xtuner", fake)
+    monkeypatch.setattr(Quickstart, "draw", lambda self, files, path: path.write_text("drawn"))
+    monkeypatch.setenv("LIRA_TINY_ROOT", "elsewhere")  # run() sets it
+    return fake
+
+
+def tiny(work_dir: Path, **settings) -> Quickstart:
+    return Quickstart(work_dir, CONFIGS, **{"scenes": 6, "eval_scenes": 1, **settings})
+
+
+ALL = ["lira_tiny_segmenter", "lira_tiny_pretrain", "lira_tiny", "test"]
+
+
+def test_nothing_is_done_twice(tmp_path, xtuner):
+    first = tiny(tmp_path).run()
+    assert xtuner.take() == ALL
+    drawn = (tmp_path / "panel.png").stat().st_mtime_ns
+    assert tiny(tmp_path).run() == first == json.loads((tmp_path / "metrics.json").read_text())
+    assert xtuner.take() == []
+    assert (tmp_path / "panel.png").stat().st_mtime_ns == drawn
+    (tmp_path / "panel.png").unlink()
+    tiny(tmp_path).run()
+    assert xtuner.take() == [] and (tmp_path / "panel.png").is_file()
+
+
+def test_a_folder_that_was_moved_is_as_good_as_before(tmp_path, xtuner):
+    tiny(tmp_path / "here").run()
+    xtuner.take()
+    (tmp_path / "here").rename(tmp_path / "there")
+    tiny(tmp_path / "there").run()
+    assert xtuner.take() == []
+
+
+def test_other_options_are_refused_until_they_may_overwrite(tmp_path, xtuner):
+    first = tiny(tmp_path, options=("train_cfg.max_iters=2",)).run()
+    assert all(command[-2:] == ["--cfg-options", "train_cfg.max_iters=2"] for command in xtuner.commands)
+    xtuner.take()
+    with pytest.raises(
+        ValueError, match=r"segmenter holds .*options \['train_cfg.max_iters=2'\] there and \[\] asked.*--ov"
+    ):
+        tiny(tmp_path).run()
+    assert xtuner.take() == []
+    second = tiny(tmp_path, overwrite=True).run()
+    assert not [command for command in xtuner.commands if "--cfg-options" in command or "--resume" in command]
+    assert xtuner.take() == ALL and second["eval"] != first["eval"]
+    assert tiny(tmp_path).run() == second and xtuner.take() == []
+
+
+def test_a_variant_shares_the_earlier_stages(tmp_path, xtuner):
+    tiny(tmp_path).run()
+    xtuner.take()
+    tiny(tmp_path, variant="_no_ilvc").run()
+    assert xtuner.take() == ["lira_tiny_no_ilvc", "test"]
+    tiny(tmp_path).run()
+    assert xtuner.take() == []
+
+
+def test_a_stage_on_other_earlier_stages_is_refused(tmp_path, xtuner):
+    tiny(tmp_path).run()
+    xtuner.take()
+    (tmp_path / "pretrain" / "last_checkpoint").unlink()
+    with pytest.raises(ValueError, match=r"lira holds .*earlier stages pretrain '\w+' there"):
+        tiny(tmp_path).run()
+    assert xtuner.take() == ["lira_tiny_pretrain"]
+    tiny(tmp_path, overwrite=True).run()
+    assert xtuner.take() == ["lira_tiny", "test"]
+
+
+def test_a_stage_whose_config_changed_is_refused_but_comments_may_change(tmp_path, xtuner):
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    runner = replace(tiny(tmp_path / "run"), config_dir=tmp_path / "configs")
+    runner.run()
+    xtuner.take()
+    schedule = tmp_path / "configs" / "_base_" / "schedules" / "tiny.py"
+    schedule.write_text("# a remark\n" + schedule.read_text())
+    runner.run()
+    assert xtuner.take() == []
+    schedule.write_text(schedule.read_text().replace("max_norm=5.0", "max_norm=1.0"))
+    with pytest.raises(ValueError, match=r"segmenter holds .*config tiny\.py"):
+        runner.run()
+
+
+def test_checkpoints_of_somebody_else_are_not_taken_for_a_stage(tmp_path, xtuner):
+    (tmp_path / "segmenter").mkdir()
+    (tmp_path / "segmenter" / "iter_2.pth").write_text("trained by hand")
+    (tmp_path / "segmenter" / "last_checkpoint").write_text(str(tmp_path / "segmenter" / "iter_2.pth"))
+    with pytest.raises(ValueError, match="nothing says how they were made"):
+        tiny(tmp_path).run()
+    assert xtuner.take() == []
+
+
+def test_an_interrupted_stage_goes_on_and_its_seconds_add_up(tmp_path, xtuner):
+    xtuner.interrupted = "pretrain"
+    with pytest.raises(KeyboardInterrupt):
+        tiny(tmp_path).run()
+    folder = tmp_path / "pretrain"
+    record, written = StageRecord.read(folder), (folder / "iter_1.pth").stat().st_mtime
+    assert record.iters is None and record.seconds == 0
+    os.utime(folder / "iter_1.pth", (written, record.started + 100))  # its first process took this long
+    with pytest.raises(ValueError, match="pretrain holds .*options"):
+        runner = tiny(tmp_path, options=("train_cfg.max_iters=4",))
+        runner.train(runner.stages[1], {**record.made_from, "options": list(runner.options)})
+    with pytest.raises(KeyboardInterrupt):
+        tiny(tmp_path).run()
+    assert xtuner.commands[-1][-2:] == ["--resume", str(folder / "iter_1.pth")]
+    record = StageRecord.read(folder)
+    assert 100 <= record.seconds < 101
+    os.utime(folder / "iter_1.pth", (written, record.started + 20))
+    xtuner.interrupted = ""
+    report = tiny(tmp_path).run()
+    assert 120 <= report["stages"]["pretrain"]["seconds"] < 125
+    assert report["stages"]["segmenter"]["seconds"] < 5
+    assert report["stages"]["pretrain"]["iters"] == 2

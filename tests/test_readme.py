@@ -1,9 +1,11 @@
 """What the README tells a reader to type exists."""
 
+import argparse
 import ast
 import importlib
 import inspect
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config, DictAction
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,8 +50,34 @@ def test_the_options_that_are_named_are_those_of_the_tool(tool):
     ).stdout
     named = {word for c in COMMANDS if tool in c for word in shlex.split(c) if word.startswith("--")}
     if tool == "tools/quickstart.py":
-        named |= {"--work-dir", "--seed", "--scenes", "--background", "--no-ilvc", "--no-sefe"}
+        named |= {"--work-dir", "--seed", "--scenes", "--background", "--no-ilvc", "--no-sefe", "--overwrite"}
     assert all(option in usage for option in named), named
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "--cfg-options" in command])
+def test_the_settings_that_are_changed_are_those_of_the_config(command):
+    words = shlex.split(command)
+    config = Config.fromfile(ROOT / next(word for word in words if word.startswith("configs/")))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    options = parser.parse_args(words[words.index("--cfg-options") :]).cfg_options
+    for key in options:
+        node = config
+        for part in key.split(".")[:-1]:  # an argument may be absent, for its default
+            assert part.isdigit() or part in node, f"{key}: there is no {part!r}"
+            node = node[int(part) if part.isdigit() else part]
+    config.merge_from_dict(options)
+    assert config.train_cfg.max_iters == config.param_scheduler[-1].end, "the schedule is as long as the training"
+
+
+def test_the_quickstart_and_the_single_steps_write_the_same_scenes(monkeypatch):
+    """The README has both in one folder, which holds one set of scenes."""
+    defaults = []
+    for words in (["tools/quickstart.py"], ["tools/make_scenes.py", "folder"]):
+        monkeypatch.setattr(sys, "argv", words)
+        arguments = runpy.run_path(str(ROOT / words[0]))["parse_args"]()
+        defaults.append({name: getattr(arguments, name) for name in ("scenes", "eval_scenes", "background", "seed")})
+    assert defaults[0] == defaults[1]
 
 
 def test_the_python_lines_fit_the_package():

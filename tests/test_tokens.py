@@ -1,9 +1,12 @@
+import logging
+
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
+from lira_plugin import tokens
 from lira_plugin.tokens import SpecialTokens, load_tokenizer
 
 
@@ -95,3 +98,57 @@ def test_an_id_outside_the_embedding_is_an_error():
 def test_load_tokenizer_takes_a_config_and_a_spelling():
     tokenizer, ids = load_tokenizer({"type": tokenizer_of, "words": ["cat"]}, {"seg": "[SEG]"})
     assert tokenizer("cat [SEG]")["input_ids"] == [1, ids.seg]
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What is logged as a warning."""
+    messages = []
+
+    def print_log(message, logger, level):
+        assert (logger, level) == ("current", logging.WARNING)
+        messages.append(message)
+
+    monkeypatch.setattr(tokens, "print_log", print_log)
+    return messages
+
+
+def test_tokens_that_are_added_are_logged(warnings):
+    tokenizer = tokenizer_of(["cat"])
+    tokenizer.add_tokens(["<p>", "</p>"], special_tokens=True)
+    load_tokenizer(tokenizer)
+    [message] = warnings
+    assert "added the special tokens '<seg>', '<image_id>'" in message and "'<p>'" not in message
+    load_tokenizer(tokenizer)
+    assert len(warnings) == 1, "nothing is added the second time"
+
+
+def test_the_warning_names_the_spelling_of_the_vocabulary(warnings):
+    tokenizer = tokenizer_of(["seg", "cat"])
+    tokenizer.add_tokens(["[SEG]", "<p>", "</p>"], special_tokens=True)
+    load_tokenizer(tokenizer)
+    [message] = warnings
+    assert "for '<seg>' its vocabulary has '[SEG]'" in message and "'seg'" not in message
+
+
+def test_a_missing_token_may_be_refused_with_the_spellings_that_are_there():
+    tokenizer = tokenizer_of(["cat", "seg", "segment"])
+    tokenizer.add_tokens(["[SEG]", "<|seg|>", "<p>", "</p>"], special_tokens=True)
+    size = len(tokenizer)
+    with pytest.raises(ValueError, match=r"lacks .*'<seg>', '<image_id>' \(for '<seg>' .* '<\|seg\|>', '\[SEG\]'\)"):
+        load_tokenizer(tokenizer, {"add_missing": False})
+    assert len(tokenizer) == size, "a refused tokenizer is left as it was"
+
+
+def test_the_closing_token_is_no_spelling_of_the_opening_one():
+    tokenizer = tokenizer_of(["cat"])
+    tokenizer.add_tokens(["<seg>", "</p>", "<image_id>"], special_tokens=True)
+    with pytest.raises(ValueError, match=r"lacks the special tokens '<p>': "):
+        load_tokenizer(tokenizer, SpecialTokens(add_missing=False))
+
+
+def test_nothing_is_refused_or_logged_where_all_tokens_are_there(warnings):
+    tokenizer = tokenizer_of(["cat"])
+    SpecialTokens().add_to(tokenizer)
+    _, ids = load_tokenizer(tokenizer, {"add_missing": False})
+    assert ids == SpecialTokens().resolve(tokenizer) and not warnings

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -36,14 +37,22 @@ def own_globals():
         kind._instance_dict.update(instances)
 
 
+@pytest.fixture(autouse=True)
+def plain_dumps(monkeypatch):
+    """The runner writes the config to the work dir; laying its text out takes seconds."""
+    import mmengine.config.config as module
+
+    monkeypatch.setattr(module, "FormatCode", lambda text, **style: (text, True))
+
+
 def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
     return Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py")
 
 
-def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> Runner:
+    """A runner of ``iters`` small iterations that keeps a checkpoint of every second."""
     config = config.copy()
-    config.model["init_from"] = []
     config.work_dir = str(work_dir)
     config.experiment_name = work_dir.name
     config.train_cfg.max_iters = iters
@@ -55,7 +64,13 @@ def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None
     config.log_processor.window_size = 1
     if resume is not None:
         config.load_from, config.resume = str(resume), True
-    Runner.from_cfg(config).train()
+    return Runner.from_cfg(config)
+
+
+def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+    """Train from nothing; return the losses."""
+    config.model["init_from"] = []
+    runner(config, work_dir, iters, resume).train()
     rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
     rows = [row for row in rows if "loss" in row]  # others are scores of pictures
     names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
@@ -76,3 +91,81 @@ def test_a_missing_stage_names_the_command(root, monkeypatch):
 
     with pytest.raises(FileNotFoundError, match=r"xtuner train configs/lira/lira_tiny_segmenter\.py"):
         MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
+
+
+def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(root, monkeypatch):
+    from lira_plugin.registry import MODELS, TRANSFORMS
+
+    config = recipe(root, "lira_tiny", monkeypatch)
+    for registry, part in ((MODELS, config.model), (TRANSFORMS, config.test_dataloader.dataset.pipeline.tokenize)):
+        part.special_tokens = dict(part.special_tokens, seg="[SEG]")
+        with pytest.raises(ValueError, match=r"lacks the special tokens '\[SEG\]' .*'<seg>'"):
+            registry.build(part)
+
+
+def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Write what the first two stages would, with random weights; return those of the second."""
+    from lira_plugin.registry import MODELS
+
+    torch.manual_seed(11)
+    pretrain = recipe(root, "lira_tiny_pretrain", monkeypatch)
+    pretrain.model["init_from"] = []
+    model = MODELS.build(pretrain.model)
+    for name, state in (("segmenter", model.pixel_encoder.state_dict()), ("pretrain", model.state_dict())):
+        (root / name).mkdir()
+        torch.save({"state_dict": state}, root / name / "iter_1.pth")
+        (root / name / "last_checkpoint").write_text(str(root / name / "iter_1.pth"))
+    return model.state_dict()
+
+
+def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_model_again(
+    root, tmp_path, monkeypatch
+):
+    from lira_plugin.inference import LIRAInferencer
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "data").symlink_to(root / "data")
+    pretrained = save_earlier_stages(stages, monkeypatch)
+    config = recipe(stages, "lira_tiny_lora", monkeypatch)
+    trained = runner(config, tmp_path / "run", 2).train()
+    plain = {
+        name.replace("base_model.model.", "").replace("base_layer.", ""): p for name, p in trained.named_parameters()
+    }
+    adapters = {name: p for name, p in plain.items() if "lora_" in name}
+    assert len(adapters) == 4 * 7 * 2, "A and B of seven projections in four layers"
+    assert all(p.requires_grad and p.any() for p in adapters.values()), "B starts as zeros"
+    base = {name: p for name, p in plain.items() if name.startswith("llm.") and name not in adapters}
+    for name, parameter in base.items():
+        in_full = name.endswith(("embed_tokens.weight", "lm_head.weight"))
+        assert parameter.requires_grad == in_full
+        assert torch.equal(parameter, pretrained[name]) == (not in_full), name
+    saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
+    assert set(saved) == {name for name in trained.state_dict() if not name.startswith("pixel_encoder.")}
+    assert len([name for name in saved if name.startswith("llm.")]) == len(adapters) + 2
+
+    again = LIRAInferencer(config, tmp_path / "run").model
+    whole, expected = (torch.nn.Module.state_dict(model) for model in (again, trained))
+    assert whole.keys() == expected.keys() and all(torch.equal(whole[name], expected[name]) for name in expected)
+
+
+def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(root, tmp_path, monkeypatch):
+    from lira_plugin.registry import DATASETS
+
+    config = recipe(root, "lira_tiny_grefcoco", monkeypatch)
+    config.model["init_from"] = []
+    config.model["generation"]["max_new_tokens"] = 8
+    scores = runner(config, tmp_path / "run", 1).test()
+    for view in ("refined", "coarse"):
+        assert {"cIoU", "gIoU", "N-acc", "T-acc", "P@0.5"} <= names_below(scores, f"grefcoco/val/{view}/")
+        assert {"cIoU", "gIoU"} <= names_below(scores, f"refcoco/testB/{view}/")
+        assert "N-acc" not in names_below(scores, f"refcoco/val/{view}/")
+    data = DATASETS.build(config.train_dataloader.dataset)
+    [part] = [part for part in data.datasets if part.source == "grefcoco/train"]
+    rng = np.random.default_rng(0)
+    turns = [turn for index in range(len(part)) for turn in part.get_record(index, rng).conversation.turns]
+    assert {len(turn.spans) for turn in turns} == {0, 1}
+
+
+def names_below(scores: dict[str, float], prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in scores if name.startswith(prefix)}

@@ -9,7 +9,7 @@ from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", help="folder to write to, such as work_dirs/tiny/data")
-    parser.add_argument("--scenes", type=int, default=8000, help="training scenes")
+    parser.add_argument("--scenes", type=int, default=6000, help="training scenes")
     parser.add_argument("--eval-scenes", type=int, default=100, help="scenes of each of val, testA and testB")
     parser.add_argument("--size", type=int, default=128, help="longer side in pixels")
     parser.add_argument("--background", choices=["plain", "photo"], default="plain")

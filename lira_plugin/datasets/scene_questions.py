@@ -7,8 +7,9 @@ import numpy as np
 from lira_plugin.datasets.gcg import GCGDataset
 from lira_plugin.datasets.questions import ImageQuestion
 from lira_plugin.datasets.refer import ReferSegDataset
-from lira_plugin.datasets.scene_files import CAPTION_REQUEST, SceneFiles
+from lira_plugin.datasets.scene_files import SceneFiles
 from lira_plugin.datasets.scene_language import Thing, ask
+from lira_plugin.datasets.scene_records import CAPTION_REQUEST
 
 
 def scene_questions(

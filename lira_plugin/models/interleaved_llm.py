@@ -50,15 +50,28 @@ class InterleavedLLM(nn.Module):
         super().__init__()
         model = _build(llm) if isinstance(llm, dict) else llm
         model.config.use_cache = False
-        grown = vocabulary_size is not None and grow_vocabulary(model, vocabulary_size)
-        if grown and lora and not lora.get("train_embeddings"):
-            raise ValueError(
-                f"{grown} special tokens are new to the LLM, and LoRA without train_embeddings=True would leave their random "
-                "embeddings as they are; set it, or start from an LLM whose vocabulary has them"
-            )
+        self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.model = add_lora(model, lora) if lora else model
+        self.model = model
+        if lora:
+            self.add_lora(lora)
+
+    def add_lora(self, lora: dict[str, Any]) -> None:
+        """Put LoRA adapters around the LLM, once all of its weights are there.
+
+        Args:
+            lora: see :func:`~lira_plugin.models.trainable.add_lora`.
+
+        Raises:
+            ValueError: LoRA would leave the embeddings of new tokens untrained.
+        """
+        if self._grown and not lora.get("train_embeddings"):
+            raise ValueError(
+                f"{self._grown} special tokens are new to the LLM, and LoRA without train_embeddings=True would leave their "
+                "random embeddings as they are; set it, or start from an LLM whose vocabulary has them"
+            )
+        self.model = add_lora(self.model, lora)
 
     @property
     def causal_lm(self) -> PreTrainedModel:

@@ -50,7 +50,9 @@ class LIRA(BaseModel):
         semantic_encoder, pixel_encoder, sefe, llm, mask_decoder: configs of the parts.
         special_tokens: spelling (:class:`~lira_plugin.tokens.SpecialTokens` or its arguments).
         frozen: parts, or dotted names of modules inside of them, that are not trained: ``("pixel_encoder", "llm")``.
-        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`.
+        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`. LoRA is
+            put around the LLM after that, so they hold no adapters; to go on from a checkpoint with them, use the runner's
+            ``load_from``.
         loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
         generation: settings of :meth:`generator`: those of :class:`~lira_plugin.models.generation.Decoding`, ``batch_size``
             (answers written at the same time) and ``end_token`` (the text that ends an answer).
@@ -75,13 +77,17 @@ class LIRA(BaseModel):
         self.semantic_encoder: SemanticEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
-        self.llm: InterleavedLLM = MODELS.build(dict(llm, vocabulary_size=len(self.tokenizer)))
+        llm = dict(llm, vocabulary_size=len(self.tokenizer))
+        lora = llm.pop("lora", None)
+        self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
         self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
         self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:
             load_into(self, **stage)
+        if lora:  # only now: earlier stages have no adapters, and the adapters go around what they learnt
+            self.llm.add_lora(lora)
         self.frozen = tuple(frozen)
         for name in self.frozen:
             freeze(self.get_submodule(name))
@@ -117,7 +123,7 @@ class LIRA(BaseModel):
         if self.loss_weights["masks"]:
             losses |= self._mask_losses(batch, encoded.features, output.hidden, data_samples)
         if self.loss_weights["projection"]:
-            losses["loss_projection"] = self._projection_loss(encoded.features)
+            losses["loss_projection"] = self._projection_loss(encoded.features, len(batch.pixel_images))
         return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
 
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
@@ -210,10 +216,15 @@ class LIRA(BaseModel):
         losses = self.mask_decoder.loss(logits, batch.masks[batch.seg_masks])
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
 
-    def _projection_loss(self, features: PixelFeatures) -> Tensor:
-        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``)."""
-        recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))
-        return self.loss_weights["projection"] * F.mse_loss(recovered.float(), features.objects.float())
+    def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
+        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``).
+
+        The blank image that a batch of text is run with teaches nothing: without images this is an exact zero that the
+        projections are still part of.
+        """
+        recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))[:num_images]
+        squares = F.mse_loss(recovered.float(), features.objects[:num_images].float(), reduction="sum")
+        return self.loss_weights["projection"] * squares / max(recovered.numel(), 1)
 
     def init_weights(self) -> None:
         """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from lira_plugin.datasets.questions import read_questions
-from lira_plugin.datasets.scene_files import CAPTION_REQUEST, SceneFiles, write_scenes
+from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
 from lira_plugin.datasets.scene_questions import scene_questions
+from lira_plugin.datasets.scene_records import CAPTION_REQUEST
 from lira_plugin.structures import decode_union
 
 

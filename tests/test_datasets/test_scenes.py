@@ -12,8 +12,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from lira_plugin.datasets import scene_files
-from lira_plugin.datasets.scene_files import ROUND_CATEGORIES, SceneFiles, write_scenes
+from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
 from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, group_sentences
+from lira_plugin.datasets.scene_records import ROUND_CATEGORIES, image_id_of
 from lira_plugin.datasets.scenes import DIAMETERS, MIN_VISIBLE, load_photos, make_scene
 
 NUM_TRAIN, NUM_EVAL, SEED = 60, 12, 5
@@ -37,7 +38,7 @@ def written(files):
     for split in SPLITS:
         for i in range(NUM_TRAIN if split == "train" else NUM_EVAL):
             rng = np.random.default_rng((SEED, SPLITS.index(split), i))
-            found[scene_files._image_id(split, i)] = make_scene(rng)
+            found[image_id_of(split, i)] = make_scene(rng)
     return found
 
 

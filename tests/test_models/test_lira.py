@@ -324,8 +324,9 @@ def test_text_alone_trains_the_language_model_and_gives_zero_gradients_elsewhere
     model = tiny_lira(frozen=FROZEN, loss_weights={"projection": 1.0})
     data = make_batch([text_record("a"), text_record("b", "Why?", "because")])
     losses = model(**data, mode="loss")
-    assert losses["loss_mask"] == losses["loss_dice"] == 0 and losses["loss_llm"] > 0
-    (losses["loss_llm"] + losses["loss_mask"] + losses["loss_dice"]).backward()
+    assert losses["loss_mask"] == losses["loss_dice"] == losses["loss_projection"] == 0 and losses["loss_llm"] > 0
+    assert losses["loss_projection"].requires_grad
+    total(losses).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name

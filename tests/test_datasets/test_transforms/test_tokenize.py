@@ -369,6 +369,9 @@ class Stubborn:
     def add_tokens(self, tokens, special_tokens=False):
         return 0
 
+    def get_vocab(self):
+        return {token: 10 + number for number, token in enumerate(self.known)}
+
     def convert_tokens_to_ids(self, token):
         return 10 + self.known.index(token) if token in self.known else self.unk_token_id
 

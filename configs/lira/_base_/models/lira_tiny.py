@@ -50,7 +50,7 @@ ffn = dict(
 )
 positions = dict(num_feats=dims // 2, normalize=True)
 
-special_tokens = dict(seg="<seg>", image_id="<image_id>", phrase_start="<p>", phrase_end="</p>")
+special_tokens = dict(seg="<seg>", image_id="<image_id>", phrase_start="<p>", phrase_end="</p>", add_missing=False)
 template = dict(
     system="", instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n", suffix="<|im_end|>"
 )

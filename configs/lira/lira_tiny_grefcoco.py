@@ -1,0 +1,14 @@
+"""The tiny LIRA that also learns and is tested on gRefCOCO: sentences that name one thing, several, or nothing.
+
+Its test gives N-acc and T-acc beside the scores of RefCOCO, for a checkpoint of ``lira_tiny.py`` as well.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .lira_tiny import *
+
+work_dir = f"{root}/lira_grefcoco"
+generalized = refer | dict(dataset="grefcoco")
+train_dataloader.dataset.datasets.append(generalized | dict(num_expressions=4, repeats=3))
+test_dataloader.dataset.datasets.append(generalized | dict(split="val"))
