@@ -24,6 +24,8 @@ PLACE_MARGIN = 0.12
 """Distance, as a share of the longer side, by which an object must be the outermost to be "the left one"."""
 RELATION_MARGIN = 0.12
 """Distance, as a share of the longer side, from which on an object is "left of" another."""
+LIST_MARGIN = 0.03
+"""Distance between neighbours, as a share of the longer side, from which on objects are listed from left to right."""
 
 SentenceKind = Literal[
     "category", "colour_category", "size_category", "size_colour_category", "colour", "place", "relation"
@@ -95,7 +97,7 @@ class Question:
 
     question: str
     answer: str
-    kind: Literal["colour", "count", "presence"]
+    kind: Literal["colour", "count", "presence", "list"]
 
 
 def plural(category: str) -> str:
@@ -361,12 +363,27 @@ def _question_stream(things: Sequence[Thing], rng: np.random.Generator) -> Itera
             yield Question(f"Is there {with_article(absent_name(things, rng))}?", "no", "presence")
 
 
-def ask(things: Sequence[Thing], rng: np.random.Generator) -> tuple[Question, ...]:
-    """Two to four different questions about colours, counts and presence, with their answers."""
+def _list(things: Sequence[Thing], margin: float) -> list[Question]:
+    """The objects from left to right; no question where their order is hard to judge."""
+    ordered = sorted(things, key=lambda thing: thing.centre[0])
+    if any(right.centre[0] - left.centre[0] < margin for left, right in zip(ordered, ordered[1:])):
+        return []
+    names = ", ".join(f"{thing.size} {thing.colour} {thing.category}" for thing in ordered)
+    return [Question("List the objects from left to right.", names, "list")]
+
+
+def ask(things: Sequence[Thing], side: int, rng: np.random.Generator) -> tuple[Question, ...]:
+    """Two to four different questions about colours, counts and presence, and mostly one for a list of all objects.
+
+    Args:
+        things: the objects.
+        side: longer side of the image, which scales the margins.
+        rng: makes the choices.
+    """
     number = int(rng.integers(2, 5))
     questions: dict[str, Question] = {}
     for question in _question_stream(things, rng):
         questions.setdefault(question.question, question)
         if len(questions) == number:
-            return tuple(questions.values())
+            return (*_list(things, LIST_MARGIN * side), *questions.values())
     raise AssertionError("the stream of questions does not end")

@@ -35,7 +35,7 @@ MIN_VISIBLE = 0.65
 """Share of its area that later objects leave of each object, at least."""
 MIN_POLYGON_IOU = 0.96
 """Agreement with the mask from which on a polygon stands for it."""
-DIAMETERS = {"small": (0.20, 0.26), "large": (0.36, 0.46)}
+DIAMETERS = {"small": (0.25, 0.31), "large": (0.40, 0.48)}
 """Range of the diameter for each size word, as a share of the longer side."""
 
 _PAINT = {
@@ -49,7 +49,7 @@ _PAINT = {
     "white": (244, 244, 244),
 }
 _PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
-_OBJECT_COUNTS = (0.10, 0.20, 0.30, 0.24, 0.16)  # of 2, 3, ... objects
+_OBJECT_COUNTS = (0.14, 0.24, 0.28, 0.20, 0.14)  # of 2, 3, ... objects
 _ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))  # (height, width) over the longer side
 _SUPERSAMPLING = 8  # fillPoly also paints the pixels that an edge only touches; eighths keep that small
 _SUBPIXEL_BITS = 4
@@ -199,7 +199,7 @@ def make_scene(
         objects,
         refer(objects, size, rng),
         describe(objects, (height, width), rng),
-        ask(objects, rng),
+        ask(objects, size, rng),
     )
 
 

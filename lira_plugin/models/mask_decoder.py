@@ -3,12 +3,10 @@
 Shape letters: K ``<seg>`` states, N images, H width of the LLM, D query channels, h x w mask feature map, S target side.
 """
 
-import torch
-from mmcv.ops import point_sample
-from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.models.segmenter import Mask2FormerSegmenter, Pyramid
 from lira_plugin.registry import MODELS
 
@@ -51,9 +49,7 @@ class MaskDecoder(nn.Module):
                 type="mmdet.DiceLoss", use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=0.5
             )
         )
-        self.num_points = num_points
-        self.oversample_ratio = oversample_ratio
-        self.importance_sample_ratio = importance_sample_ratio
+        self.sampling = PointSampling(num_points, oversample_ratio, importance_sample_ratio)
 
     def forward(
         self, states: Tensor, image_owner: Tensor, pyramid: Pyramid, segmenter: Mask2FormerSegmenter
@@ -94,24 +90,7 @@ class MaskDecoder(nn.Module):
         Returns:
             ``loss_mask`` and ``loss_dice``; with K = 0 both are an exact zero that still reaches the inputs.
         """
-        num_masks, num_outputs = len(targets), len(mask_logits)
-        logits = torch.stack(mask_logits, 1).float().flatten(0, 1)[:, None]
-        if num_masks == 0:
-            return {"loss_mask": logits.sum(), "loss_dice": logits.sum()}
-        with torch.autocast(logits.device.type, enabled=False):
-            with torch.no_grad():
-                points = get_uncertain_point_coords_with_randomness(
-                    logits, None, self.num_points, self.oversample_ratio, self.importance_sample_ratio
-                )
-                sampled = point_sample(targets[:, None].float(), points.view(num_masks, -1, 2))
-                sampled = sampled.view(num_masks * num_outputs, self.num_points)
-            predicted = point_sample(logits, points)[:, 0]
-            return {
-                "loss_mask": self.loss_mask(
-                    predicted.flatten(), sampled.flatten(), avg_factor=num_masks * self.num_points + 1e-4
-                ),
-                "loss_dice": self.loss_dice(predicted, sampled, avg_factor=num_masks + 1e-4),
-            }
+        return point_losses(mask_logits, targets, self.loss_mask, self.loss_dice, self.sampling)
 
 
 def _slot_in_image(image_owner: Tensor) -> tuple[Tensor, int]:

@@ -83,7 +83,7 @@ class PixelEncoder(BaseModel):
         """
         if mode == "tensor":
             return self.encode(batch.pixel_images)
-        _, decoded, _ = self._segment(batch.pixel_images)
+        pyramid, decoded, _ = self._segment(batch.pixel_images)
         if mode == "predict":
             return self._instances(decoded, batch.pixel_images.shape[-2:])
         if mode != "loss":
@@ -92,7 +92,10 @@ class PixelEncoder(BaseModel):
             InstanceData(labels=batch.mask_labels[owned], masks=batch.masks[owned].float())
             for owned in (batch.mask_owner == image for image in range(len(batch.pixel_images)))
         ]
-        return self.segmenter.loss_by_feat(decoded.class_logits, decoded.mask_logits, truth, [{}] * len(truth))
+        losses = self.segmenter.loss_by_feat(decoded.class_logits, decoded.mask_logits, truth, [{}] * len(truth))
+        if self.segmenter.prompted:
+            losses |= self.segmenter.prompted_losses(pyramid, decoded, truth)
+        return losses
 
     def _segment(self, images: Tensor) -> tuple[Pyramid, Decoded, Tensor]:
         maps = self.backbone((images.to(self.mean.dtype) / 255 - self.mean) / self.std)

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from mmdet.models import Mask2FormerHead
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
 
 
@@ -53,11 +55,24 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     Args:
         class_prototypes: (C, E) embedding of each class; queries are then classified by their similarity to it
             (:class:`PrototypeClassifier`) instead of by one weight vector a class.
+        prompted: weight of the losses of :meth:`prompted_losses`, 0 for none. OMG-Seg, which LIRA builds on, learns to
+            decode prompts, one query alone, beside its own queries; without it a query that was decoded before, as
+            an object token is, decodes to a worse mask than it stood for.
+        prompt_noise: standard deviation of the noise on the queries of :meth:`prompted_losses`; LayerNorm gives their features
+            a deviation of about one.
     """
 
-    def __init__(self, *args: Any, class_prototypes: Sequence[Sequence[float]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        class_prototypes: Sequence[Sequence[float]] | None = None,
+        prompted: float = 0.0,
+        prompt_noise: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
+        self.prompted, self.prompt_noise = prompted, prompt_noise
         if class_prototypes is not None:
             if len(class_prototypes) != self.num_classes:
                 raise ValueError(f"{self.num_classes} classes need as many prototypes, got {len(class_prototypes)}")
@@ -122,6 +137,31 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             self.query_feat.weight.expand(num_images, -1, -1),
             self.query_embed.weight.expand(num_images, -1, -1),
         )
+
+    def prompted_losses(self, pyramid: Pyramid, decoded: Decoded, truth: Sequence[InstanceData]) -> dict[str, Tensor]:
+        """Decode the final queries that own an object once more, each alone, and ask for the same object.
+
+        This is what becomes of a ``<seg>`` state that recovers an object's query.
+
+        Args:
+            pyramid: of N images.
+            decoded: of :meth:`segment`.
+            truth: ``labels`` (M,) and ``masks`` (M, S, S) of each image.
+        """
+        with torch.no_grad():
+            _, _, masks, weights, _ = self.get_targets(
+                list(decoded.class_logits[-1]), list(decoded.mask_logits[-1]), truth, [{}] * len(truth)
+            )
+        queries = decoded.query_features.detach()
+        queries = queries + self.prompt_noise * torch.randn_like(queries)
+        again = self.decode(
+            pyramid, queries, self.query_embed.weight.expand_as(queries), independent=True, classify=False
+        )
+        owned = torch.stack(weights) > 0
+        sampling = PointSampling(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
+        outputs = [logits[owned] for logits in again.mask_logits[1:]]
+        losses = point_losses(outputs, torch.cat(masks), self.loss_mask, self.loss_dice, sampling)
+        return {f"prompted.{name}": self.prompted * loss for name, loss in losses.items()}
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Any = None) -> tuple[list[Tensor], list[Tensor]]:
         """mmdet's interface: class and mask logits of every decoder output."""

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from tiny import IMAGE, OUTPUTS, D, H, random_images, tiny_pixel_encoder
 
-from lira_plugin.models import MaskDecoder, mask_decoder
+from lira_plugin.models import MaskDecoder, point_losses
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def chosen_points(monkeypatch):
         assert logits.shape == (MASKS * OUTPUTS, 1, SIDE, SIDE) and number == POINTS
         return points.flatten(0, 1)
 
-    monkeypatch.setattr(mask_decoder, "get_uncertain_point_coords_with_randomness", sample)
+    monkeypatch.setattr(point_losses, "get_uncertain_point_coords_with_randomness", sample)
     return rows, columns
 
 
@@ -102,7 +102,7 @@ def test_the_sampler_is_asked_as_the_reference_asks_it(monkeypatch):
         asked.append(settings)
         return torch.rand(len(logits), settings[0], 2)
 
-    monkeypatch.setattr(mask_decoder, "get_uncertain_point_coords_with_randomness", sample)
+    monkeypatch.setattr(point_losses, "get_uncertain_point_coords_with_randomness", sample)
     MaskDecoder(H, D).loss([torch.randn(1, 8, 8)], torch.ones(1, 16, 16, dtype=torch.bool))
     assert asked == [(12544, 3.0, 0.75)]
 

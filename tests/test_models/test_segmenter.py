@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
 
 
@@ -111,3 +112,55 @@ def test_prototypes_take_the_place_of_the_class_weights():
     assert classes[-1].shape == (1, Q, CLASSES + 1)
     with pytest.raises(ValueError, match=f"{CLASSES} classes need as many prototypes, got {CLASSES - 1}"):
         Mask2FormerSegmenter(**config, class_prototypes=prototypes[1:])
+
+
+def test_prompted_losses_ask_each_decoded_query_alone_for_its_object(segmenter, monkeypatch):
+    """One query at a time, against the object that a brute-force matching of masks gives it."""
+    from lira_plugin.models import segmenter as module
+
+    with torch.no_grad():
+        segmenter.query_feat.weight.normal_(std=20)  # so that no two queries say the same
+        pyramid = segmenter.encode(maps(2))
+        decoded = segmenter.segment(pyramid)
+    truth = []
+    for number, owners in enumerate(([4, 1], [2])):  # each object is what one of the queries says already
+        masks = (decoded.mask_logits[-1][number, owners] > 0).float()
+        masks = torch.nn.functional.interpolate(masks[:, None], scale_factor=4)[:, 0]
+        truth.append(InstanceData(labels=decoded.class_logits[-1][number, owners, :-1].argmax(-1), masks=masks))
+    seen = {}
+    monkeypatch.setattr(
+        module, "point_losses", lambda outputs, targets, *args: seen.update(outputs=outputs, targets=targets) or {}
+    )
+    segmenter.prompted = 1.0
+    with torch.no_grad():
+        segmenter.prompted_losses(pyramid, decoded, truth)
+    expected = [(0, 1, truth[0].masks[1]), (0, 4, truth[0].masks[0]), (1, 2, truth[1].masks[0])]
+    assert len(seen["targets"]) == 3
+    for row, (image, query, mask) in enumerate(expected):
+        assert torch.equal(seen["targets"][row], mask)
+        with torch.no_grad():
+            alone = segmenter.decode(
+                pyramid.of(torch.tensor([image])),
+                decoded.query_features[image : image + 1, query : query + 1],
+                segmenter.query_embed.weight[None, query : query + 1],
+            )
+        for ours, theirs in zip(seen["outputs"], alone.mask_logits[1:], strict=True):
+            torch.testing.assert_close(ours[row], theirs[0, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_prompted_losses_train_the_decoder_and_not_the_queries(segmenter):
+    segmenter.train()
+    pyramid = segmenter.encode(maps(1))
+    decoded = segmenter.segment(pyramid)
+    truth = [InstanceData(labels=torch.tensor([1]), masks=torch.ones(1, 64, 64))]
+    segmenter.prompted, segmenter.prompt_noise = 0.5, 0.3
+    sum(segmenter.prompted_losses(pyramid, decoded, truth).values()).backward()
+    assert segmenter.query_feat.weight.grad is None or not segmenter.query_feat.weight.grad.any()
+    assert segmenter.transformer_decoder.layers[0].ffn.layers[0][0].weight.grad.abs().sum() > 0
+
+
+def test_without_objects_prompted_losses_are_zero(segmenter):
+    pyramid = segmenter.encode(maps(1))
+    empty = [InstanceData(labels=torch.zeros(0, dtype=torch.long), masks=torch.zeros(0, 64, 64))]
+    losses = segmenter.prompted_losses(pyramid, segmenter.segment(pyramid), empty)
+    assert all(float(loss) == 0 for loss in losses.values())

@@ -78,6 +78,8 @@ pixel_encoder = dict(
         num_stuff_classes=0,
         num_queries=num_queries,
         class_prototypes=class_prototypes,
+        prompted=0.5,
+        prompt_noise=0.2,
         pixel_decoder=dict(
             type=MSDeformAttnPixelDecoder,
             strides=[4, 8, 16, 16],
@@ -160,6 +162,8 @@ model = dict(
                 num_hidden_layers=4,
                 num_attention_heads=4,
                 max_position_embeddings=2048,
+                rope_theta=1e6,  # as InternLM2: with 1e4 narrow heads find nothing by content beyond a few tokens
+                initializer_range=0.07,
                 tie_word_embeddings=False,
             ),
         ),

@@ -1,0 +1,298 @@
+"""How fast Algorithm 1 answers: the batched generator against a loop that answers one question at a time.
+
+The loop does what published demos of such models do: batch 1, the image encoded again for every question, every hidden layer
+kept, logits of every position. Both run the same random weights, whose output head is biased towards the special tokens so that
+answers hold masks and views, and their tokens are checked to be equal. Variants take turns in every round.
+
+    python benchmarks/generation.py --json benchmarks/generation.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+from transformers import DynamicCache
+
+from lira_plugin.datasets import GCG_QUESTIONS, grounding_collate
+from lira_plugin.datasets.base import build_pipeline
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.models import LIRA
+from lira_plugin.registry import DATASETS, MODELS
+from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn, refer_question, region_view
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "lira" / "lira_tiny.py"
+LLMS = {
+    "tiny": {},
+    "134M": {
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "vocab_size": 32000,
+    },
+}
+"""Settings of the Llama: that of the tiny recipe, and 134 M parameters as small published language models have."""
+EXPRESSIONS = 8
+"""Referring expressions an image."""
+NEW_TOKENS = {"RefSeg": 10, "GCG": 48}
+"""Length of an answer: that of ``<seg><image_id> <p> red circle </p> <seg>.``, and of a caption with three phrases."""
+
+
+class Task(NamedTuple):
+    """Prompts of one kind."""
+
+    name: str
+    samples: list[GroundingSample]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; rates are medians over the rounds."""
+
+    variant: str
+    task: str
+    batch: int
+    llm: str
+    tokens_per_s: float
+    expressions_per_s: float
+    peak_rss_mb: int
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--llms", nargs="+", choices=list(LLMS), default=list(LLMS))
+    return parser.parse_args()
+
+
+def build_model(llm: str, sefe: bool = True) -> LIRA:
+    """The tiny recipe's model with random weights and the given LLM."""
+    config = Config.fromfile(CONFIG if sefe else CONFIG.with_name("lira_tiny_no_sefe.py"))
+    settings = LLMS[llm]
+    config.model.init_from = []
+    config.model.llm.llm.config.update(settings)
+    if settings:
+        for part in ("semantic_encoder", "sefe", "mask_decoder"):
+            config.model[part].hidden_size = settings["hidden_size"]
+    torch.manual_seed(0)
+    model: LIRA = MODELS.build(config.model).eval()
+    _bias_head(model)
+    return model
+
+
+def _bias_head(model: LIRA) -> None:
+    """Let the random model write special tokens often, and never end by itself."""
+    end = model.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    head = model.llm.causal_lm.get_output_embeddings()
+    with torch.no_grad():
+        head.weight.mul_(20)
+    bias = torch.zeros(head.out_features)
+    bias[[model.ids.seg, model.ids.image_id]] = float(head.weight.norm(dim=1).mean()) * 2.2
+    bias[end] = -torch.inf
+    bias[len(model.tokenizer) :] = -torch.inf
+    head.register_forward_hook(lambda module, args, output: output + bias)
+
+
+def make_tasks(root: Path, images: int) -> list[Task]:
+    """Prompts over scenes: eight expressions an image, and one caption an image."""
+    config = Config.fromfile(CONFIG)
+    dataset = config.test_dataloader.dataset
+    pipeline = build_pipeline(dataset.pipeline)
+    records = DATASETS.build(dict(dataset.datasets[0], split="train"))
+    paths = sorted({records.get_record(number, np.random.default_rng(0)).image_path for number in range(len(records))})
+    phrases = [
+        "red circle",
+        "large square",
+        "ring on the left",
+        "star",
+        "blue object",
+        "small cross",
+        "top star",
+        "ring",
+    ]
+
+    def prompt(number: int, path: str, question: str) -> GroundingSample:
+        record = Record("benchmark", str(number), path, Conversation((Turn(question, ""),)))
+        return pipeline({"record": record, "rng": np.random.default_rng(0)})
+
+    refer = [
+        prompt(n, path, refer_question(phrases[n % len(phrases)]))
+        for path in paths[:images]
+        for n in range(EXPRESSIONS)
+    ]
+    captions = [prompt(n, path, GCG_QUESTIONS[0]) for n, path in enumerate(paths[: 4 * images])]
+    return [Task("RefSeg", refer), Task("GCG", captions)]
+
+
+@torch.no_grad()
+def one_by_one(model: LIRA, samples: list[GroundingSample], limit: int) -> list[str]:
+    """The loop: one question at a time, everything encoded anew."""
+    return [_answer_alone(model, sample, limit) for sample in samples]
+
+
+def _answer_alone(model: LIRA, sample: GroundingSample, limit: int) -> str:
+    encoded = model.encode(**grounding_collate([sample]))
+    llm, cache, ids, mask, masks = model.llm.causal_lm, DynamicCache(), [], None, []
+    forced = model.tokenizer(" <p>", add_special_tokens=False)["input_ids"]
+    feed = encoded.embeddings[:1][:, encoded.attention_mask[0]]
+    chosen = 0
+    while True:
+        output = llm(inputs_embeds=feed, past_key_values=cache, use_cache=True, output_hidden_states=True)
+        if ids and ids[-1] == model.ids.seg:
+            state = output.hidden_states[-1][0, -1:]
+            segmenter = model.pixel_encoder.segmenter
+            logits = model.mask_decoder(state, torch.tensor([0]), encoded.features.pyramid, segmenter)[-1]
+            mask = sample.letterbox.invert_logits(logits)[0].numpy() > 0
+            masks.append(mask)
+        if chosen == limit:
+            break
+        token = int(output.logits[0, -1].argmax())
+        chosen += 1
+        ids.append(token)
+        if chosen == limit and token != model.ids.seg:
+            break
+        feed = model.llm.embed(torch.tensor([[token]]))
+        if token == model.ids.image_id:
+            shown = mask if mask is not None else np.ones(sample.image.shape[:2], bool)
+            view = region_view(sample.image, shown, model.semantic_encoder.vit.patch_embed.img_size[0])
+            local = model.semantic_encoder(torch.from_numpy(view.copy()).permute(2, 0, 1)[None])
+            feed = torch.cat([feed, local, model.llm.embed(torch.tensor([forced]))], 1)
+            ids += forced
+    return model.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+
+
+def batched(model: LIRA, samples: list[GroundingSample], limit: int, batch: int, **decoding: Any) -> list[str]:
+    """Ours: a queue of all questions, ``batch`` of them at a time; images are encoded as they are needed."""
+    chunk = max(batch, EXPRESSIONS)
+    requests = chain.from_iterable(
+        model.requests(**grounding_collate(samples[start : start + chunk])) for start in range(0, len(samples), chunk)
+    )
+    generator = model.generator(batch_size=batch, max_new_tokens=limit, **decoding)
+    return [answer.raw_text for answer in generator(requests)]
+
+
+def measure(run: Callable[[], list[str]]) -> tuple[list[str], float, int]:
+    """Answers, seconds, and the highest resident memory meanwhile in MiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    start = time.perf_counter()
+    answers = run()
+    seconds = time.perf_counter() - start
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return answers, seconds, int(status["VmHWM"].split()[0]) // 1024
+
+
+def compare(llm: str, tasks: list[Task], batches: list[int], rounds: int, bar: tqdm) -> Iterator[Row]:
+    """Rows of one LLM."""
+    model, plain = build_model(llm), build_model(llm, sefe=False)
+    for task in tasks:
+        limit = NEW_TOKENS[task.name]
+        without = [_without_semantic(sample) for sample in task.samples]
+        runs: dict[tuple[str, int], Callable[[], list[str]]] = {
+            ("loop", 1): lambda task=task, limit=limit: one_by_one(model, task.samples, limit)
+        }
+        for batch in batches:
+            runs["ours", batch] = lambda t=task, n=limit, b=batch: batched(model, t.samples, n, b)
+        runs["ours without ILVC", 16] = lambda t=task, n=limit: batched(model, t.samples, n, 16, ilvc=False)
+        runs["ours without SEFE", 16] = lambda s=without, n=limit: batched(plain, s, n, 16)
+        seconds: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
+        memory: dict[tuple[str, int], int] = dict.fromkeys(runs, 0)
+        answers: dict[tuple[str, int], list[str]] = {}
+        for _ in range(rounds):
+            for key, run in runs.items():
+                bar.set_postfix_str(f"{llm} {task.name} {key[0]} {key[1]}")
+                answers[key], spent, peak = measure(run)
+                seconds[key].append(spent)
+                memory[key] = max(memory[key], peak)
+                bar.update()
+        for batch in batches:
+            same = sum(a == b for a, b in zip(answers["loop", 1], answers["ours", batch], strict=True))
+            if same < len(task.samples):
+                print(f"{llm} {task.name} batch {batch}: {same} of {len(task.samples)} answers equal", file=sys.stderr)
+        for key in runs:
+            tokens = sum(len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in answers[key])
+            middle = statistics.median(seconds[key])
+            ratios = sorted(slow / fast for slow, fast in zip(seconds["loop", 1], seconds[key]))
+            rate = tokens / middle
+            base = sum(len(model.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in answers["loop", 1])
+            scale = tokens / base  # answers of the variants differ in length
+            yield Row(
+                key[0], task.name, key[1], llm, round(rate, 1), round(len(task.samples) / middle, 2), memory[key],
+                *(round(ratio * scale, 2) for ratio in (statistics.median(ratios), ratios[0], ratios[-1])),
+            )  # fmt: skip
+
+
+def _without_semantic(sample: GroundingSample) -> GroundingSample:
+    """The prompt of a model without SEFE."""
+    kept = sample.kinds != RowKind.SEMANTIC
+    return replace(sample, input_ids=sample.input_ids[kept], labels=sample.labels[kept], kinds=sample.kinds[kept])
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| LLM | task | variant | batch | tokens/s | expressions/s | tokens/s against the loop (spread) | peak MiB |",
+        "|" + " --- |" * 8,
+    ]
+    for row in rows:
+        ratio = f"{row.speedup:.1f}x ({row.speedup_low:.1f}-{row.speedup_high:.1f})"
+        cells = [
+            row.llm,
+            row.task,
+            row.variant,
+            row.batch,
+            row.tokens_per_s,
+            row.expressions_per_s,
+            ratio,
+            row.peak_rss_mb,
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope("lira_plugin")
+    batches, rounds = [1, 4, 16, 64], 1 if args.quick else args.rounds
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LIRA_TINY_ROOT"] = folder
+        write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10))
+        tasks = make_tasks(Path(folder), 4 if args.quick else 8)
+        rows = []
+        with tqdm(total=len(args.llms) * 2 * (len(batches) + 3) * rounds) as bar:
+            for llm in args.llms:
+                rows += compare(llm, tasks, batches, rounds, bar)
+    print(table(rows))
+    if args.json:
+        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "architecture": platform.machine()}
+        report = {
+            "machine": machine,
+            "torch": torch.__version__,
+            "rounds": rounds,
+            "rows": [asdict(row) for row in rows],
+        }
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
