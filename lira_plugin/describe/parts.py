@@ -12,6 +12,7 @@ from lira_plugin.describe.blank_tokenizer import blank_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.models.interleaved_llm import build_causal_lm
 from lira_plugin.registry import MODELS
+from lira_plugin.tokens import SpecialTokens
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class RecipeSize:
 def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
     """Build a recipe's model without weights and count.
 
-    Earlier stages are not loaded. Where the tokenizer's files are absent, the LLM's vocabulary and the special tokens are taken
-    for its size.
+    Earlier stages are not loaded. Where the tokenizer's files are absent, its size is taken to be that of the LLM's vocabulary,
+    with the special tokens if they are to be added.
 
     Args:
         model: config of a LIRA, or of a part that trains alone.
@@ -65,7 +66,7 @@ def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
             return RecipeSize(built, count_parts(built), 0, ())
         llm = build_causal_lm({**model["llm"]["llm"]})
         llm_size = _count(llm.parameters())
-        tokenizer, notes = _tokenizer(model["tokenizer"], llm.get_input_embeddings().num_embeddings)
+        tokenizer, notes = _tokenizer(model, llm.get_input_embeddings().num_embeddings)
         replaced = {"tokenizer": tokenizer, "init_from": [], "llm": {**model["llm"], "llm": llm}}
         built = MODELS.build({**model, **replaced})
     parts = count_parts(built)
@@ -88,10 +89,15 @@ def _count(parameters: Any) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def _tokenizer(config: Mapping[str, Any], rows: int) -> tuple[Any, tuple[str, ...]]:
-    arguments = {**config}
+def _tokenizer(model: Mapping[str, Any], rows: int) -> tuple[Any, tuple[str, ...]]:
+    arguments = {**model["tokenizer"]}
     try:
         return arguments.pop("type")(**arguments), ()
     except (OSError, ValueError) as error:  # of transformers too, which asks the hub where there is no folder
         reason = str(error).splitlines()[0]
-        return blank_tokenizer(rows), (f"a vocabulary of {rows} tokens and the special ones is assumed: {reason}",)
+    tokens = SpecialTokens(**(model.get("special_tokens") or {}))
+    if not tokens.add_missing:  # they are among the rows
+        rows -= len(tokens.in_order)
+    tokenizer = blank_tokenizer(rows)
+    tokens.add_to(tokenizer)
+    return tokenizer, (f"a vocabulary of {len(tokenizer)} tokens is assumed: {reason}",)

@@ -56,7 +56,8 @@ def test_an_absent_tokenizer_is_assumed_and_said(tmp_path):
 
     measured = measure_recipe({**recipe, "tokenizer": {"type": absent}})
     (note,) = measured.notes
-    assert "260" in note and str(tmp_path) in note
+    assert "264 tokens" in note, "the vocabulary of the LLM's config, and four special tokens"
+    assert str(tmp_path) in note
     assert measured.base == whole.base, "the base has no new tokens"
 
 
