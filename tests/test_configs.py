@@ -1,7 +1,6 @@
 """Every config file loads, stays short, survives being written out, and spells the arguments of what it names."""
 
 import inspect
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,22 +19,24 @@ LEAVES = sorted(CONFIGS.glob("*.py"))
 SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
 
 
+VARIABLES = ("LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
+FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
+
+
 @pytest.fixture(scope="module")
 def load(tmp_path_factory):
-    """Load a config by path; tiny recipes read and write below a folder of their own."""
+    """Load a config by path; recipes read and write below a folder of their own."""
     root = tmp_path_factory.mktemp("tiny")
     loaded: dict[Path, Config] = {}
 
     def load(path: Path) -> Config:
         if path not in loaded:
-            before = os.environ.get("LIRA_TINY_ROOT")
-            os.environ["LIRA_TINY_ROOT"] = str(root)
-            try:
+            with pytest.MonkeyPatch.context() as patch:
+                for variable in VARIABLES:
+                    patch.setenv(variable, str(root))
+                for variable in FILES:
+                    patch.delenv(variable, raising=False)
                 loaded[path] = Config.fromfile(path)
-            finally:
-                os.environ.pop("LIRA_TINY_ROOT")
-                if before is not None:
-                    os.environ["LIRA_TINY_ROOT"] = before
         return loaded[path]
 
     load.root = root
@@ -105,6 +106,8 @@ def misspelt(cfg: dict) -> list[str]:
 
 def test_there_are_configs():
     assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter"} <= {path.stem for path in LEAVES}
+    assert {"lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"} <= {path.stem for path in LEAVES}
+    assert {"lira_2b_no_ilvc", "lira_2b_no_sefe", "lira_2b_ilvc_half"} <= {path.stem for path in LEAVES}
 
 
 @leaves
@@ -119,7 +122,9 @@ def test_it_loads_and_has_what_training_needs(load, path):
     cfg = load(path)
     assert {"model", "train_dataloader", "train_cfg", "optim_wrapper", "work_dir"} <= set(cfg)
     assert cfg.default_scope == "lira_plugin"
-    assert cfg.train_cfg.max_iters == max(scheduler.end for scheduler in cfg.param_scheduler)
+    length = cfg.train_cfg.get("max_iters") or cfg.train_cfg.max_epochs
+    assert length == max(scheduler.end for scheduler in cfg.param_scheduler)
+    assert all(scheduler.by_epoch == ("max_epochs" in cfg.train_cfg) for scheduler in cfg.param_scheduler)
     absent = [cfg.get(key) is None for key in ("test_dataloader", "test_cfg", "test_evaluator")]
     assert len(set(absent)) == 1, "all three or none, as the runner wants it"
 
@@ -230,6 +235,65 @@ def test_a_typo_is_found(load, place, typo):
 def test_without_the_variable_the_root_is_in_the_working_folder(monkeypatch):
     monkeypatch.delenv("LIRA_TINY_ROOT", raising=False)
     assert Config.fromfile(CONFIGS / "lira_tiny_segmenter.py").work_dir == "work_dirs/tiny/segmenter"
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+@pytest.mark.parametrize("size", ["2b", "8b"])
+def test_the_recipes_are_the_papers(load, stage, size):
+    """Facts, section 4."""
+    cfg = load(CONFIGS / f"lira_{size}{'_pretrain' if stage == 'pretrain' else ''}.py")
+    pretrain = stage == "pretrain"
+    assert cfg.optim_wrapper.optimizer.lr == (1e-3 if pretrain else 2e-5)
+    assert tuple(cfg.optim_wrapper.optimizer.betas) == (0.9, 0.999) and cfg.optim_wrapper.optimizer.weight_decay == 0
+    assert cfg.optim_wrapper.clip_grad.max_norm == 1 and cfg.optim_wrapper.dtype == "bfloat16"
+    batch = (cfg.train_dataloader.batch_size, cfg.optim_wrapper.accumulative_counts)
+    assert batch == ((8, 4) if pretrain else (1, 16))
+    warmup, cosine = cfg.param_scheduler
+    assert (warmup.start_factor, warmup.end, cosine.begin, cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert pipeline.tokenize.max_length == (4096 if pretrain else 1024)
+    assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 6)
+    assert pipeline.tokenize.layout.semantic is not pretrain
+    assert ("llm" in cfg.model.frozen) is pretrain and {"semantic_encoder", "pixel_encoder"} <= set(cfg.model.frozen)
+    if not pretrain:
+        rank = {"2b": 128, "8b": 256}[size]
+        assert (cfg.model.llm.lora.r, cfg.model.llm.lora.lora_alpha) == (rank, 2 * rank)
+        data = [
+            (entry.get("source") or entry.dataset, entry.get("repeats", 1))
+            for entry in cfg.train_dataloader.dataset.datasets
+        ]
+        assert data == [
+            ("vqa", 1),
+            ("refcoco", 3),
+            ("refcoco+", 3),
+            ("refcocog", 3),
+            ("gcg/RefCOCOg", 1),
+            ("gcg/flickr_mergedGT", 1),
+            ("gcg/GranDf_HA", 10),
+            ("gcg/OpenPsg", 1),
+        ]
+        assert {entry.num_expressions for entry in cfg.train_dataloader.dataset.datasets[1:4]} == {3}
+        assert len(cfg.test_dataloader.dataset.datasets) == 8
+
+
+@pytest.mark.parametrize("name", ["lira_2b", "lira_8b", "lira_8b_pretrain"])
+def test_model_and_data_have_one_tokenizer(load, name):
+    cfg = load(CONFIGS / f"{name}.py")
+    loaders = [cfg[key] for key in ("train_dataloader", "test_dataloader") if cfg.get(key) is not None]
+    paths = {loader.dataset.pipeline.tokenize.tokenizer.path for loader in loaders}
+    paths |= {cfg.model.tokenizer.path, cfg.model.llm.llm.path, cfg.model.semantic_encoder.path}
+    assert paths == {f"{load.root}/InternVL2-{name.split('_')[1].upper()}"}
+
+
+def test_paths_come_from_variables_and_from_the_command_line(monkeypatch):
+    monkeypatch.setenv("LIRA_INTERNVL2_8B", "/models/8b")
+    monkeypatch.setenv("LIRA_DATA", "/data")
+    cfg = Config.fromfile(CONFIGS / "lira_8b.py")
+    assert cfg.model.llm.llm.path == cfg.model.tokenizer.path == "/models/8b"
+    assert cfg.train_dataloader.dataset.datasets[0].ann_file == "/data/vqa/stage2.json"
+    cfg.merge_from_dict({"model.llm.llm.path": "/other", "train_dataloader.dataset.datasets.0.ann_file": "mine.json"})
+    assert cfg.model.llm.llm.path == "/other"
+    assert cfg.train_dataloader.dataset.datasets[0].ann_file == "mine.json"
 
 
 def test_a_config_can_be_read_before_anything_is_imported():

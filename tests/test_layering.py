@@ -13,7 +13,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if ".mim" not in path.parts)
 LAYERS = (
     {"structures", "tokens", "registry", "compat", "version"},
     {"datasets", "models", "evaluation"},
-    {"hooks", "inference", "visualization", "convert"},
+    {"hooks", "inference", "visualization", "convert", "describe"},
     {"quickstart"},
 )
 LLM_FILES = ("models/interleaved_llm", "models/generation/", "models/trainable")

@@ -56,7 +56,7 @@ class Losses(Hook):
         self.values[runner.iter] = float(outputs["loss"])
 
 
-def train(work_dir, max_iters, resume_from=None, seed=3, hooks=(SeedEachIterHook,), **settings):
+def train(work_dir, max_iters, resume_from=None, seed=3, hooks=(SeedEachIterHook,), max_epochs=None, **settings):
     """Train; return the losses by iteration and the draws that were loaded."""
     torch.manual_seed(99 if resume_from is None else 11)  # no help from the state that a process happens to be in
     draws, losses = [], Losses()
@@ -70,7 +70,7 @@ def train(work_dir, max_iters, resume_from=None, seed=3, hooks=(SeedEachIterHook
             batch_size=BATCH,
             collate_fn={"type": "default_collate"},
         ),
-        train_cfg={"type": ResumableTrainLoop, "max_iters": max_iters},
+        train_cfg={"type": ResumableTrainLoop, "max_iters": max_iters, "max_epochs": max_epochs},
         optim_wrapper={"type": OptimWrapper, "optimizer": {"type": torch.optim.AdamW, "lr": 0.05}},
         default_hooks={
             "logger": None,

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -39,10 +40,30 @@ def add_lira(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("out", help="folder to write model.safetensors to")
 
 
+def convert_omg_seg(args: argparse.Namespace) -> str:
+    from mmengine.config import Config
+
+    from lira_plugin.convert import convert_omg_seg
+
+    unused = convert_omg_seg(Config.fromfile(args.config).model.pixel_encoder, args.weights, args.out, args.clip)
+    reasons = sorted({f"not used: {count} tensors ({reason})" for reason, count in Counter(unused.values()).items()})
+    return "\n".join([*reasons, f"wrote {args.out}/model.safetensors"])
+
+
+def add_omg_seg(commands: argparse._SubParsersAction) -> None:
+    text = "OMG-Seg (omg_seg_convl.pth) over CLIP's ConvNeXt-L to the pixel encoder of a recipe"
+    parser = commands.add_parser("omg-seg", help=text, description=text)
+    parser.set_defaults(run=convert_omg_seg)
+    parser.add_argument("weights", help="the published file")
+    parser.add_argument("out", help="folder to write model.safetensors to")
+    parser.add_argument("--clip", help="checkpoint of open_clip's convnext_large_d_320, for weights without a backbone")
+    parser.add_argument("--config", default="configs/lira/lira_2b.py", help="recipe (default: %(default)s)")
+
+
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (add_internvl, add_lira):
+    for add_command in (add_internvl, add_lira, add_omg_seg):
         add_command(commands)
     return parser.parse_args(arguments)
 

@@ -3,10 +3,12 @@
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
 from lira_plugin.convert.lira import convert_lira
+from lira_plugin.convert.omg_seg import convert_omg_seg
 
 __all__ = [
     "convert_internvl",
     "convert_lira",
+    "convert_omg_seg",
     "internlm2_tokenizer",
     "llama_from_internvl",
     "semantic_encoder_from_internvl",

@@ -16,7 +16,7 @@ SPACE = "▁"  # what sentencepiece writes for a space
 ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
-def internlm2_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
+def internlm2_tokenizer(path: str | Path, obtain: str = "") -> PreTrainedTokenizerFast:
     """Build the tokenizer of an InternLM2 or InternVL2 folder; a recipe names it as the tokenizer's ``type``.
 
     Ids are those of the folder's own (slow) tokenizer: added tokens are found first, each stretch of text between them is
@@ -27,6 +27,7 @@ def internlm2_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     Args:
         path: folder with ``tokenizer.model`` and ``tokenizer_config.json``; ``added_tokens.json`` and
             ``special_tokens_map.json`` are read where they exist.
+        obtain: where the folder comes from, for the message when it is not there.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -35,7 +36,10 @@ def internlm2_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     folder = Path(path)
     for name in ("tokenizer.model", "tokenizer_config.json"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}: the folder of InternVL2 or InternLM2 is expected")
+            way_out = f"; {obtain}" if obtain else ""
+            raise FileNotFoundError(
+                f"{folder} has no {name}: the folder of InternVL2 or InternLM2 is expected{way_out}"
+            )
     config = read_json(folder / "tokenizer_config.json")
     roles = {**config, **_optional(folder / "special_tokens_map.json")}
     special = {role: _content(roles[role]) for role in ROLES if roles.get(role) is not None}

@@ -16,31 +16,39 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
+from lira_plugin.convert.published import PUBLISHED
 from lira_plugin.convert.safetensors_folder import SafetensorsFolder, read_config
 from lira_plugin.convert.shards import write_shards
 from lira_plugin.convert.tensor_rules import TensorRule, check_rules, read_targets
+from lira_plugin.models.checkpoint import weights_left_out
 from lira_plugin.models.semantic_encoder import SemanticEncoder
 
 UNUSED = {r"language_model\..*\.rotary_emb\.inv_freq": "computed from rope_theta"}
 
 
 def llama_from_internvl(
-    path: str | Path, dtype: str | torch.dtype = torch.float32, **settings: Any
+    path: str | Path,
+    dtype: str | torch.dtype = torch.float32,
+    published: str | None = None,
+    obtain: str = "",
+    **settings: Any,
 ) -> LlamaForCausalLM:
     """The language model of a published InternVL2 folder; a recipe names it as the ``type`` of its LLM.
 
-    On the meta device (``with torch.device("meta")``) only ``config.json`` is read.
+    On the meta device (``with torch.device("meta")``) only ``config.json`` is read, or not even that with ``published``.
 
     Args:
         path: the folder.
         dtype: of the weights.
+        published: see :class:`InternVLCheckpoint`.
+        obtain: see :class:`InternVLCheckpoint`.
         settings: replace those of the :class:`~transformers.LlamaConfig`, such as ``attn_implementation``.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the folder is of another model, or a tensor does not fit.
     """
-    checkpoint = InternVLCheckpoint(path)
+    checkpoint = InternVLCheckpoint(path, published, obtain)
     config = checkpoint.llama_config(**settings)
     with init_empty_weights(include_buffers=False):
         model = LlamaForCausalLM(config)
@@ -48,20 +56,26 @@ def llama_from_internvl(
 
 
 def semantic_encoder_from_internvl(
-    path: str | Path, dtype: str | torch.dtype = torch.float32, **settings: Any
+    path: str | Path,
+    dtype: str | torch.dtype = torch.float32,
+    published: str | None = None,
+    obtain: str = "",
+    **settings: Any,
 ) -> SemanticEncoder:
     """InternViT and ``mlp1`` of a published InternVL2 folder; a recipe names it as the ``type`` of its semantic encoder.
 
     Args:
         path: the folder.
         dtype: of the weights.
+        published: see :class:`InternVLCheckpoint`.
+        obtain: see :class:`InternVLCheckpoint`.
         settings: replace arguments of :class:`~lira_plugin.models.SemanticEncoder`.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the folder is of another model, or a tensor does not fit.
     """
-    checkpoint = InternVLCheckpoint(path)
+    checkpoint = InternVLCheckpoint(path, published, obtain)
     # timm computes with numbers of the default device, which a meta tensor does not have.
     with torch.device("cpu"), init_empty_weights(include_buffers=False):
         encoder = SemanticEncoder(**{**checkpoint.semantic_encoder_args(), **settings})
@@ -110,15 +124,18 @@ class InternVLCheckpoint:
 
     Args:
         path: folder with ``config.json``; the weights are not looked at before they are needed.
+        published: name of a published model (:data:`~lira_plugin.convert.published.PUBLISHED`), whose sizes stand in for a folder
+            that is not there while weights are left out (:func:`~lira_plugin.models.checkpoint.weights_left_out`).
+        obtain: where the folder comes from, for the message when it is not there.
 
     Raises:
         FileNotFoundError: no ``config.json``.
         ValueError: it is not of an InternVL2 with InternViT-300M's kind of encoder and InternLM2.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, published: str | None = None, obtain: str = "") -> None:
         self.path = Path(path)
-        config = read_config(self.path)
+        config = self._config(published, obtain)
         self.vision, self.llm = config.get("vision_config", {}), config.get("llm_config", {})
         llm_architecture = (self.llm.get("architectures") or ["none"])[0]
         self._expect(config, "", model_type="internvl_chat", ps_version="v2", select_layer=-1)
@@ -131,6 +148,14 @@ class InternVLCheckpoint:
         self.kv_heads = self.llm.get("num_key_value_heads") or heads
         self.queries = heads // self.kv_heads
         self.fused_rows = (heads + 2 * self.kv_heads) * (self.llm["hidden_size"] // heads)
+
+    def _config(self, published: str | None, obtain: str) -> dict[str, Any]:
+        try:
+            return read_config(self.path)
+        except FileNotFoundError as error:
+            if published is None or not weights_left_out():
+                raise FileNotFoundError(f"{error}; {obtain}" if obtain else str(error)) from None
+        return PUBLISHED[published]
 
     def _expect(self, found: Mapping[str, Any], where: str, **expected: Any) -> None:
         """Settings that would change the computation; absent ones have these values in the published code."""
@@ -222,8 +247,8 @@ class InternVLCheckpoint:
 
     def fill(self, module: nn.Module, rules: Sequence[TensorRule], dtype: str | torch.dtype) -> nn.Module:
         """Give an empty module its weights, one tensor at a time; on the meta device it stays empty."""
-        if torch.empty(0).is_meta:
-            return module
+        if weights_left_out():
+            return module.to(_dtype(dtype))
         folder, _ = self.open()
         # A copy, as a view of the file would change or vanish with it.
         state = {name: part.clone() for name, part in read_targets(rules, folder, _dtype(dtype))}

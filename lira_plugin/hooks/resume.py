@@ -1,6 +1,7 @@
 """Reproducible iterations, and a training loop that resumes exactly and cheaply."""
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch.utils.data import DataLoader
 
 from lira_plugin.registry import HOOKS, LOOPS
 
@@ -19,11 +21,34 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     MMEngine's loop draws and throws away every batch up to the iteration resumed from; here the sampler skips them. It needs a
     sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
+
+    Args:
+        runner: whose loop it is.
+        dataloader: loader or its config.
+        max_iters: iterations of the training.
+        max_epochs: how often to go through the data, instead of ``max_iters``.
+        kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
+
+    Raises:
+        ValueError: neither or both of ``max_iters`` and ``max_epochs`` are given.
     """
 
-    def __init__(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        max_iters: int | None = None,
+        max_epochs: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         self._seed_before_resume = runner.seed
-        super().__init__(runner, *args, **kwargs)
+        if (max_iters is None) == (max_epochs is None):
+            raise ValueError(f"give max_iters or max_epochs, got {max_iters} and {max_epochs}")
+        if max_epochs is not None:
+            if isinstance(dataloader, dict):
+                dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
+            max_iters = math.ceil(max_epochs * len(dataloader))
+        super().__init__(runner, dataloader, max_iters, **kwargs)
 
     def run(self) -> torch.nn.Module:
         """Train."""

@@ -34,6 +34,15 @@ _MMENGINE_DATA = [
 ]
 
 
+def weights_left_out() -> bool:
+    """Whether models are built without weights at this moment, for their shapes alone.
+
+    So it is on the meta device and within ``accelerate.init_empty_weights``: parameters made there have no data. Who would read
+    a weight file then need not.
+    """
+    return nn.Linear(1, 1).weight.is_meta
+
+
 def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
     """The checkpoint file at ``path``, or the last one of the MMEngine work dir at ``path``.
 
@@ -77,6 +86,34 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} has no state dict: expected names with tensors, or such under 'state_dict' or 'module'"
         )
     return dict(state)
+
+
+def read_tensor(path: str | Path, obtain: str = "") -> Tensor:
+    """Read a torch file that holds one tensor, without running code from it.
+
+    Args:
+        path: the file.
+        obtain: where it comes from, for the message when it is absent.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it holds something else, or is cut off.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(missing(path, obtain))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is no readable file of a tensor (is the download complete?): {error}") from error
+    if not isinstance(content, Tensor):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected one tensor")
+    return content
+
+
+def missing(path: str | Path, obtain: str = "") -> str:
+    """The message about an absent file, with the way to it."""
+    return f"there is no {path}" + (f"; {obtain}" if obtain else "")
 
 
 def load_into(

@@ -48,7 +48,7 @@ class InterleavedLLM(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        model = _build(llm) if isinstance(llm, dict) else llm
+        model = build_causal_lm(llm) if isinstance(llm, dict) else llm
         model.config.use_cache = False
         self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
         if gradient_checkpointing:
@@ -104,6 +104,10 @@ class InterleavedLLM(nn.Module):
                 in the middle is as good as absent.
             labels: (B, L); row i predicts ``labels[i + 1]``. Logits are computed for supervised rows only.
         """
+        decoder = self.causal_lm.get_decoder()
+        if getattr(decoder, "gradient_checkpointing", False):
+            # transformers recomputes in training mode alone; a frozen LLM is in evaluation mode, yet gradients pass through.
+            decoder.training = torch.is_grad_enabled()
         positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         hidden = self.hidden_states(embeddings, attention_mask=attention_mask.long(), position_ids=positions)
         return LLMOutput(hidden, None if labels is None else self._loss(hidden, labels))
@@ -174,7 +178,8 @@ def grow_vocabulary(model: PreTrainedModel, size: int) -> int:
     return size - old
 
 
-def _build(llm: dict) -> PreTrainedModel:
+def build_causal_lm(llm: dict) -> PreTrainedModel:
+    """Build a causal LM from its config, in which ``config`` may be one too."""
     llm = dict(llm)
     if isinstance(llm.get("config"), dict):
         llm["config"] = MODELS.build(llm["config"])

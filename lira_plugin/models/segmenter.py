@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from mmdet.models import Mask2FormerHead
+from mmdet.models.layers import SinePositionalEncoding3D
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
 
@@ -60,6 +62,10 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             an object token is, decodes to a worse mask than it stood for.
         prompt_noise: standard deviation of the noise on the queries of :meth:`prompted_losses`; LayerNorm gives their features
             a deviation of about one.
+        open_vocabulary: arguments of :class:`~lira_plugin.models.open_vocabulary.OpenVocabularyClassifier`, which then
+            classifies.
+        video_positions: encode positions as in a video of one frame, which adds a constant vector to the encoding of an image;
+            OMG-Seg was trained so.
     """
 
     def __init__(
@@ -68,15 +74,30 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         class_prototypes: Sequence[Sequence[float]] | None = None,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
+        open_vocabulary: dict | None = None,
+        video_positions: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
         self.prompted, self.prompt_noise = prompted, prompt_noise
+        self.video_positions = video_positions
+        if video_positions:
+            encoding = self.decoder_positional_encoding
+            self.decoder_positional_encoding = SinePositionalEncoding3D(
+                encoding.num_feats, normalize=encoding.normalize
+            )
         if class_prototypes is not None:
             if len(class_prototypes) != self.num_classes:
                 raise ValueError(f"{self.num_classes} classes need as many prototypes, got {len(class_prototypes)}")
             self.cls_embed = PrototypeClassifier(self.cls_embed.in_features, torch.tensor(class_prototypes))
+        if open_vocabulary is not None:
+            if class_prototypes is not None:
+                raise ValueError("give class_prototypes or open_vocabulary, not both")
+            self.cls_embed = OpenVocabularyClassifier(self.cls_embed.in_features, **open_vocabulary)
+            if len(self.cls_embed.class_embeddings) != self.num_classes:
+                known = len(self.cls_embed.class_embeddings)
+                raise ValueError(f"{self.num_classes} classes need as many class embeddings, got {known}")
 
     def encode(self, features: Sequence[Tensor]) -> Pyramid:
         """Run the pixel decoder over backbone ``features``, each (N, C_i, h_i, w_i)."""
@@ -84,8 +105,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         memories, positions, sizes = [], [], []
         for level in range(self.num_transformer_feat_level):
             memory = self.decoder_input_projs[level](maps[level])
-            no_padding = memory.new_zeros((len(memory), *memory.shape[-2:]), dtype=torch.bool)
-            positions.append(self.decoder_positional_encoding(no_padding).flatten(2).transpose(1, 2))
+            positions.append(self._positions(memory))
             sizes.append(tuple(memory.shape[-2:]))
             memories.append(memory.flatten(2).transpose(1, 2) + self.level_embed.weight[level])
         return Pyramid(mask_features, tuple(memories), tuple(positions), tuple(sizes))
@@ -126,7 +146,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             normed = self.transformer_decoder.post_norm(query_features)
             mask_logits.append(torch.einsum("nqc,nchw->nqhw", self.mask_embed(normed), pyramid.mask_features))
             if classify:
-                class_logits.append(self.cls_embed(normed))
+                class_logits.append(self._classify(normed, pyramid.mask_features, mask_logits[-1]))
         return Decoded(query_features, class_logits, mask_logits)
 
     def segment(self, pyramid: Pyramid) -> Decoded:
@@ -167,6 +187,20 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         """mmdet's interface: class and mask logits of every decoder output."""
         decoded = self.segment(self.encode(x))
         return decoded.class_logits, decoded.mask_logits
+
+    def _positions(self, memory: Tensor) -> Tensor:
+        """Position encoding (N, h * w, D) of a (N, D, h, w) map."""
+        no_padding = memory.new_zeros((len(memory), *memory.shape[-2:]), dtype=torch.bool)
+        if self.video_positions:
+            encoded = self.decoder_positional_encoding(no_padding[:, None])[:, 0]
+        else:
+            encoded = self.decoder_positional_encoding(no_padding)
+        return encoded.flatten(2).transpose(1, 2)
+
+    def _classify(self, queries: Tensor, mask_features: Tensor, mask_logits: Tensor) -> Tensor:
+        if isinstance(self.cls_embed, OpenVocabularyClassifier):
+            return self.cls_embed(queries, mask_features, mask_logits)
+        return self.cls_embed(queries)
 
     def _attention_mask(self, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Block memory cells outside of the predicted mask; a row that would be blocked as a whole sees everything."""

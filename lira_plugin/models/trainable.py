@@ -1,6 +1,6 @@
 """What is trained, what is frozen, and what a checkpoint holds: all in one place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -24,18 +24,37 @@ def add_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> nn.Module:
     Args:
         llm: the model.
         lora: arguments of :class:`peft.LoraConfig`, plus ``train_embeddings`` (default False): train the input embedding and
-            the head in full beside the adapters, as LIRA does.
+            the head in full beside the adapters, as LIRA does, and ``shared_inputs`` (default none): names of linear layers that
+            read the same input, which then share the adapter's matrix A. With ``("q_proj", "k_proj", "v_proj")`` the adapters are
+            those of one fused projection, as InternLM2 has it in the published checkpoints.
+
+    Raises:
+        ValueError: a layer of ``shared_inputs`` has no adapter.
     """
     from peft import LoraConfig, get_peft_model
 
     lora = dict(lora)
-    train_embeddings = lora.pop("train_embeddings", False)
+    train_embeddings, shared_inputs = lora.pop("train_embeddings", False), lora.pop("shared_inputs", ())
     wrapped = get_peft_model(llm, LoraConfig(task_type="CAUSAL_LM", **lora))
     if train_embeddings:
         base = wrapped.get_base_model()
         base.get_input_embeddings().requires_grad_(True)
         base.get_output_embeddings().requires_grad_(True)
+    if shared_inputs:
+        _share_inputs(wrapped, shared_inputs)
     return wrapped
+
+
+def _share_inputs(model: nn.Module, names: Sequence[str]) -> None:
+    """Let sibling layers of these names have one matrix A."""
+    first_name = names[0]
+    parents = [module for module in model.modules() if first_name in module._modules]
+    groups = [[parent._modules.get(name) for name in names] for parent in parents]
+    if not groups or not all(hasattr(layer, "lora_A") for group in groups for layer in group):
+        raise ValueError(f"shared_inputs names {list(names)}: they must lie side by side and be among target_modules")
+    for first, *others in groups:
+        for layer in others:
+            layer.lora_A = first.lora_A
 
 
 def trainable_names(module: nn.Module) -> list[str]:

@@ -1,6 +1,7 @@
 """Data classes that flow through the package."""
 
 from lira_plugin.structures.conversation import (
+    CHAT_TEMPLATES,
     INTERNVL2_TEMPLATE,
     ChatTemplate,
     Conversation,
@@ -26,6 +27,7 @@ from lira_plugin.structures.region_view import region_view, resize_image
 from lira_plugin.structures.visual_layout import VisualLayout
 
 __all__ = [
+    "CHAT_TEMPLATES",
     "IGNORE_INDEX",
     "INTERNVL2_TEMPLATE",
     "ChatTemplate",

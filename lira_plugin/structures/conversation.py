@@ -134,6 +134,8 @@ INTERNVL2_TEMPLATE = ChatTemplate(
     instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n",
     suffix="<|im_end|>",
 )
+CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE}
+"""Published templates by the names that xtuner and LIRA give them."""
 
 
 def refer_question(label: str) -> str:

@@ -1,10 +1,12 @@
 """Exact and cheap resume, in small MMEngine trainings."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from training import BATCH, train
 
-from lira_plugin.hooks import SeedEachIterHook
+from lira_plugin.hooks import ResumableTrainLoop, SeedEachIterHook
 
 
 @pytest.mark.parametrize("stop", [5, 10])
@@ -81,3 +83,16 @@ def test_workers_begin_at_the_right_place_too(tmp_path, uninterrupted):
     folder, losses, _ = uninterrupted
     resumed, _ = train(tmp_path, 12, folder / "iter_10.pth", num_workers=1, persistent_workers=True)
     assert resumed == {iteration: losses[iteration] for iteration in (10, 11)}
+
+
+def test_an_epoch_is_as_many_iterations_as_it_takes(tmp_path):
+    """Seven records in batches of three are three iterations; two epochs and a half are eight."""
+    losses, draws = train(tmp_path / "a", max_iters=None, max_epochs=2.5)
+    same, again = train(tmp_path / "b", max_iters=8)
+    assert len(losses) == 8 and losses == same and draws == again
+
+
+@pytest.mark.parametrize("given", [{}, {"max_iters": 3, "max_epochs": 1}])
+def test_iterations_or_epochs(given):
+    with pytest.raises(ValueError, match="max_iters or max_epochs"):
+        ResumableTrainLoop(SimpleNamespace(seed=0), {}, **given)

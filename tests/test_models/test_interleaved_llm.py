@@ -221,3 +221,59 @@ def test_the_model_is_built_from_a_config():
     assert llm.embed(torch.tensor([[32]])).shape == (1, 1, 16)
     assert llm.logits(torch.zeros(1, 16)).shape == (1, 33)
     assert config["type"] is LlamaConfig, "the config is not changed"
+
+
+def test_a_frozen_llm_recomputes_too():
+    """Gradients pass through it to what is trained before it; transformers alone would keep all activations in eval mode."""
+    llm = tiny_llm(gradient_checkpointing=True)
+    llm.requires_grad_(False).eval()
+    calls = []
+    llm.causal_lm.get_decoder().layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
+    embeddings = torch.randn(2, 5, H, requires_grad=True)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    hidden = llm(embeddings, mask).hidden
+    assert len(calls) == 1
+    hidden.sum().backward()
+    assert len(calls) == 2, "computed again in the backward pass"
+    plain = copy.deepcopy(llm)
+    plain.causal_lm.gradient_checkpointing_disable()
+    assert torch.equal(plain(embeddings, mask).hidden, hidden)
+    with torch.no_grad():
+        llm(embeddings, mask)
+    assert not llm.causal_lm.get_decoder().training, "nor does it stand in the way of a cache"
+
+
+def lora_llm(**lora):
+    settings = {"r": 3, "lora_alpha": 6, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]}
+    return tiny_llm(lora={**settings, **lora})
+
+
+def test_layers_of_one_input_share_a_matrix_as_a_fused_projection_does():
+    torch.manual_seed(0)
+    llm = lora_llm(shared_inputs=["q_proj", "k_proj", "v_proj"])
+    attention = llm.causal_lm.get_decoder().layers[1].self_attn
+    layers = [attention.q_proj, attention.k_proj, attention.v_proj]
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight)
+    fused_a = layers[0].lora_A["default"].weight
+    fused_b = torch.cat([layer.lora_B["default"].weight for layer in layers])
+    x = torch.randn(4, H)
+    difference = torch.cat([layer(x) - layer.base_layer(x) for layer in layers], -1)
+    torch.testing.assert_close(difference, 2 * x @ fused_a.T @ fused_b.T, atol=1e-5, rtol=1e-5)
+
+    def trained(model):
+        return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+    assert trained(lora_llm()) - trained(llm) == 2 * 2 * 3 * H, "two matrices A less in each of two layers"
+    saved = llm.state_dict()
+    assert len([name for name in saved if "lora_A" in name]) == 2 * 4, (
+        "a checkpoint has each layer's, as without sharing"
+    )
+    lora_llm().load_state_dict(saved)
+
+
+def test_what_is_shared_must_have_an_adapter():
+    with pytest.raises(ValueError, match="shared_inputs names"):
+        lora_llm(shared_inputs=["q_proj", "gate_proj"])
+    with pytest.raises(ValueError, match="shared_inputs names"):
+        lora_llm(shared_inputs=["gate_proj", "up_proj"])

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.transforms.image import to_channels_first
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import ChatTemplate, PhraseSpan, Record, Turn, region_view
+from lira_plugin.structures import CHAT_TEMPLATES, ChatTemplate, PhraseSpan, Record, Turn, region_view
 from lira_plugin.tokens import SpecialTokens
 
 
@@ -54,7 +54,7 @@ class ILVC(BaseTransform):
 
     Args:
         size: side of a view, that of a tile.
-        template: chat template (:class:`ChatTemplate` or its arguments).
+        template: chat template (:class:`ChatTemplate`, its arguments, or its name in :data:`CHAT_TEMPLATES`).
         special_tokens: spelling (:class:`SpecialTokens` or its arguments).
         prob: share of the samples with ILVC: 1 always, 0 never, in between the two-prompt training of the supplement's section 6.
         suffixes: what is put behind the question with and without ILVC, so that the model can be told which to do.
@@ -80,7 +80,7 @@ class ILVC(BaseTransform):
     def __init__(
         self,
         size: int = 448,
-        template: ChatTemplate | dict | None = None,
+        template: ChatTemplate | dict | str | None = None,
         special_tokens: SpecialTokens | dict | None = None,
         prob: float = 1.0,
         suffixes: tuple[str, str] = ("", ""),
@@ -97,6 +97,10 @@ class ILVC(BaseTransform):
             )
         if template is None:
             raise ValueError("ILVC needs a chat template: give its system, instruction and suffix")
+        if isinstance(template, str):
+            if template not in CHAT_TEMPLATES:
+                raise ValueError(f"unknown chat template {template!r}; known are {sorted(CHAT_TEMPLATES)}")
+            template = CHAT_TEMPLATES[template]
         self.size = size
         self.template = template if isinstance(template, ChatTemplate) else ChatTemplate(**template)
         tokens = special_tokens or {}

@@ -324,3 +324,12 @@ def test_a_template_must_take_the_question_once():
     """It is split there, to put the image in; a second place has no meaning."""
     with pytest.raises(ValueError, match="{input}"):
         ILVC(template={**TEMPLATE, "instruction": "{input} and {input}"})
+
+
+def test_a_published_template_goes_by_its_name():
+    named, given = (
+        run([refer_turn("dog", 0)], template=template) for template in ("internvl2_chat", INTERNVL2_TEMPLATE)
+    )
+    assert named["parts"] == given["parts"]
+    with pytest.raises(ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_chat'\]"):
+        ILVC(template="gpt")

@@ -1,0 +1,124 @@
+"""The data of the paper's two stages and of RefSeg evaluation, below ``data_root`` as LIRA's data release lays them out."""
+
+from mmengine.config import read_base
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import TestLoop
+
+from lira_plugin.datasets import (
+    ILVC,
+    DecodeRegions,
+    GCGDataset,
+    LetterboxImage,
+    LlavaDataset,
+    LoadImage,
+    MixtureDataset,
+    PackGroundingInputs,
+    ReferSegDataset,
+    ResumableSampler,
+    TileImage,
+    TokenizeConversation,
+    grounding_collate,
+)
+from lira_plugin.evaluation import ReferSegMetric
+
+with read_base():
+    from ..models.lira_internvl2 import *
+
+glamm = f"{data_root}/glamm_data"
+coco2014 = f"{glamm}/images/coco2014/train2014"
+pipeline = dict(
+    load=dict(type=LoadImage),
+    decode=dict(type=DecodeRegions),
+    letterbox=dict(type=LetterboxImage, size=image_size),
+    interleave=dict(type=ILVC, size=tile_size, template=template, special_tokens=special_tokens),
+    tile=dict(type=TileImage, size=tile_size, min_tiles=1, max_tiles=6),
+    tokenize=dict(
+        type=TokenizeConversation,
+        tokenizer=tokenizer,
+        layout=layout,
+        special_tokens=special_tokens,
+        max_length=1024,
+    ),
+    pack=dict(type=PackGroundingInputs),
+)
+
+# The pretrain stage.
+captions = dict(
+    type=LlavaDataset,
+    ann_file=f"{data_root}/pretrained/stage1.json",
+    image_root=f"{data_root}/pretrained/images",
+    source="pretrain",
+)
+
+# The finetune stage: 411 k questions, 168 k RefSeg records (three draws of each image), 206 k captions.
+vqa = dict(
+    type=LlavaDataset, ann_file=f"{data_root}/vqa/stage2.json", image_root=f"{data_root}/vqa/images", source="vqa"
+)
+refer = dict(type=ReferSegDataset, data_root=f"{data_root}/ref_seg", image_root=coco2014)
+refer_train = [
+    dict(**refer, dataset=dataset, split="train", num_expressions=3) for dataset in ("refcoco", "refcoco+", "refcocog")
+]
+refcocog_gcg, flickr_gcg, grandf_gcg, psg_gcg = [
+    dict(
+        type=GCGDataset,
+        ann_file=f"{glamm}/annotations/{file}_GCG_train_highlight_bg.json",
+        image_root=f"{glamm}/images/{images}",
+        layout=gcg_layout,
+        source=f"gcg/{file}",
+    )
+    for file, images, gcg_layout in (
+        ("RefCOCOg", "coco2014/train2014", "refcocog"),
+        ("flickr_mergedGT", "flickr30k/Flickr30K", "flickr"),
+        ("GranDf_HA", "grandf/train", "grandf"),
+        ("OpenPsg", "coco2017", "grandf"),
+    )
+]
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    dataset=dict(
+        type=MixtureDataset,
+        datasets=[
+            vqa,
+            *[entry | dict(repeats=3) for entry in refer_train],
+            refcocog_gcg,
+            flickr_gcg,
+            grandf_gcg | dict(repeats=10),
+            psg_gcg,
+        ],
+        pipeline=pipeline,
+    ),
+    sampler=dict(type=ResumableSampler),
+    collate_fn=dict(type=grounding_collate),
+)
+
+test_splits = [
+    (dataset, split)
+    for dataset, splits in (
+        ("refcoco", ("val", "testA", "testB")),
+        ("refcoco+", ("val", "testA", "testB")),
+        ("refcocog", ("val", "test")),
+    )
+    for split in splits
+]
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    dataset=dict(
+        type=MixtureDataset,
+        datasets=[dict(**refer, dataset=dataset, split=split) for dataset, split in test_splits],
+        # LIRA's RefSeg evaluation cuts more tiles than its training.
+        pipeline=pipeline
+        | dict(
+            interleave=pipeline["interleave"] | dict(answers=False),
+            tile=pipeline["tile"] | dict(min_tiles=4, max_tiles=12),
+            pack=dict(type=PackGroundingInputs, for_generation=True),
+        ),
+    ),
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=grounding_collate),
+)
+test_evaluator = dict(type=ReferSegMetric)
+test_cfg = dict(type=TestLoop)

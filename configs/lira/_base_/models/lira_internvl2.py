@@ -1,0 +1,52 @@
+"""LIRA over InternVL2-2B, as the paper has it: InternViT-300M, InternLM2-1.8B, OMG-Seg."""
+
+from lira_plugin.convert import internlm2_tokenizer, llama_from_internvl, semantic_encoder_from_internvl
+from lira_plugin.models import LIRA, SEFE, InterleavedLLM, MaskDecoder
+
+# isort: split
+from mmengine.config import read_base
+
+with read_base():
+    from .omg_seg_convnext_l import *
+
+tile_size = 448
+hidden_size = 2048  # of the LLM
+# Spelt, ordered and reserved as in the published checkpoints.
+special_tokens = dict(
+    seg="[SEG]", image_id="<image_id>", phrase_start="<p>", phrase_end="</p>", reserved=("<region>", "<mark>")
+)
+template = "internvl2_chat"
+tokenizer = dict(type=internlm2_tokenizer, **internvl2_2b)
+layout = dict(
+    tokens_per_tile=256,
+    pixel_tokens=(image_size // 32 // unshuffle) ** 2,
+    object_tokens=num_queries,
+    semantic=True,
+)
+omg_seg_weights = dict(**omg_seg, prefix="pixel_encoder.", may_lack=["llm", "sefe", "semantic_encoder", "mask_decoder"])
+
+model = dict(
+    type=LIRA,
+    tokenizer=tokenizer,
+    special_tokens=special_tokens,
+    semantic_encoder=dict(type=semantic_encoder_from_internvl, published="InternVL2-2B", **internvl2_2b),
+    pixel_encoder=pixel_encoder,
+    sefe=dict(
+        type=SEFE,
+        pixel_channels=unshuffle**2 * channels[-1] + 2 * dims,
+        object_channels=2 * dims,
+        hidden_size=hidden_size,
+        query_channels=unshuffle**2 * channels[-1],
+        num_heads=32,
+    ),
+    llm=dict(
+        type=InterleavedLLM,
+        llm=dict(type=llama_from_internvl, published="InternVL2-2B", **internvl2_2b),
+        gradient_checkpointing=True,
+    ),
+    mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=12544),
+    frozen=["semantic_encoder", "pixel_encoder"],
+    init_from=[omg_seg_weights],
+    loss_weights=dict(llm=1.0, masks=1.0, projection=0.0),
+    generation=dict(max_new_tokens=100, batch_size=8),
+)

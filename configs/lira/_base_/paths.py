@@ -1,0 +1,33 @@
+"""Where the recipes read and write; an environment variable moves each of them (docs/weights.md).
+
+A single path is replaced on the command line where it is used, as in ``--cfg-options model.llm.llm.path=...``.
+"""
+
+# See paths_tiny.py for this import.
+from mmengine.config.config import os
+
+root = os.environ.get("LIRA_ROOT", "work_dirs/lira")
+data_root = os.environ.get("LIRA_DATA", "data")
+weights_root = os.environ.get("LIRA_WEIGHTS", "pretrained")
+
+internvl2_2b = dict(
+    path=os.environ.get("LIRA_INTERNVL2_2B", f"{weights_root}/InternVL2-2B"),
+    obtain="download https://huggingface.co/OpenGVLab/InternVL2-2B and set LIRA_INTERNVL2_2B to the folder (docs/weights.md)",
+)
+internvl2_8b = dict(
+    path=os.environ.get("LIRA_INTERNVL2_8B", f"{weights_root}/InternVL2-8B"),
+    obtain="download https://huggingface.co/OpenGVLab/InternVL2-8B and set LIRA_INTERNVL2_8B to the folder (docs/weights.md)",
+)
+class_embeddings = dict(
+    path=os.environ.get(
+        "LIRA_CLASS_EMBEDDINGS", f"{weights_root}/omg_llava/convnext_large_d_320_CocoPanopticOVDataset.pth"
+    ),
+    obtain="download it from https://huggingface.co/zhangtao-whu/OMG-LLaVA and set LIRA_CLASS_EMBEDDINGS to the file "
+    "(docs/weights.md)",
+)
+omg_seg = dict(
+    path=os.environ.get("LIRA_OMG_SEG", f"{weights_root}/omg_seg/model.safetensors"),
+    made_by=f"python tools/convert_checkpoint.py omg-seg OMG_SEG_CONVL.PTH {weights_root}/omg_seg --clip CLIP_CONVNEXT\n"
+    "or set LIRA_OMG_SEG to the file that this writes; docs/weights.md says where its two inputs come from",
+)
+del os

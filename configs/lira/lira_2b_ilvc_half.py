@@ -1,0 +1,15 @@
+"""LIRA-2B with two prompts: half of the samples are answered with ILVC, half without, and the question says which.
+
+The supplement (section 6) gives the idea, not the words: the suffixes are ours.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .lira_2b import *
+
+work_dir = f"{root}/2b_ilvc_half"
+suffixes = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
+train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=suffixes)
+# Testing is with ILVC; without: interleave.prob=0 and model.generation.ilvc=False on the command line.
+test_dataloader.dataset.pipeline.interleave.update(suffixes=suffixes)

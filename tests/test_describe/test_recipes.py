@@ -1,0 +1,147 @@
+"""Parameters of recipes without weights: against a model that has them, the published files, and the paper's numbers."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny import lira_config, tiny_tokenizer
+
+from lira_plugin.describe import describe_recipe, measure_recipe
+from lira_plugin.models import LIRA
+
+ROOT = Path(__file__).resolve().parents[2]
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "lm_head"], "train_embeddings": True}
+
+
+def tiny_recipe():
+    """A tiny LIRA in the form of a recipe, its LLM given by a config."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = lira_config(frozen=["pixel_encoder"], loss_weights={"projection": 1.0})
+    sizes = {"vocab_size": 260, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
+    llm = {"type": AutoModelForCausalLM.from_config, "config": {"type": LlamaConfig, **sizes}}
+    return {
+        **config,
+        "type": LIRA,
+        "tokenizer": {"type": tiny_tokenizer},
+        "llm": {**config["llm"], "llm": llm, "lora": LORA, "gradient_checkpointing": True},
+    }
+
+
+def test_counts_are_those_of_the_real_model():
+    recipe = tiny_recipe()
+    measured = measure_recipe(recipe)
+    arguments = {key: value for key, value in recipe.items() if key != "type"}
+    real = LIRA(**arguments)
+    for name, part in measured.parts.items():
+        parameters = list(getattr(real, name).parameters())
+        assert part.total == sum(p.numel() for p in parameters), name
+        assert part.trainable == sum(p.numel() for p in parameters if p.requires_grad), name
+    assert measured.total == sum(p.numel() for p in real.parameters())
+    assert measured.trainable == sum(p.numel() for p in real.parameters() if p.requires_grad)
+    assert measured.parts["pixel_encoder"].trainable == 0
+    assert all(p.is_meta for p in measured.model.parameters()), "nothing was allocated"
+    assert not measured.notes
+
+
+def test_an_absent_tokenizer_is_assumed_and_said(tmp_path):
+    recipe = tiny_recipe()
+    whole = measure_recipe(recipe)
+
+    def absent():
+        raise FileNotFoundError(f"no tokenizer at {tmp_path}")
+
+    measured = measure_recipe({**recipe, "tokenizer": {"type": absent}})
+    (note,) = measured.notes
+    assert "264 tokens" in note, "the vocabulary of the LLM's config, and four special tokens"
+    assert str(tmp_path) in note
+    assert measured.base == whole.base, "the base has no new tokens"
+
+
+@pytest.fixture(scope="module")
+def describe(tmp_path_factory):
+    """Describe a full-size recipe where none of its files exists."""
+    done = {}
+
+    def describe(name):
+        if name not in done:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LIRA_WEIGHTS", str(tmp_path_factory.mktemp("nothing")))
+                done[name] = describe_recipe(Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py"))
+        return done[name]
+
+    return describe
+
+
+def test_internvl2_2b_has_the_parameters_of_the_published_file(describe):
+    lines = (ROOT / "tests" / "data" / "internvl2_2b_keys.txt").read_text().splitlines()
+    shapes = [line[line.index("[") + 1 : line.rindex("]")].split(",") for line in lines if "[" in line]
+    assert sum(math.prod(map(int, shape)) for shape in shapes) == 2_205_754_368
+    assert describe("lira_2b")["base"] == 2_205_754_368
+
+
+def test_2b_trains_what_the_paper_trains(describe):
+    """Facts, section 4: adapters 138 M, embeddings and head 379 M, projector 54.6 M, state projection 1.3 M."""
+    described = describe("lira_2b")
+    rows, width, rank, wide, fused, layers = 92553 + 6, 2048, 128, 8192, 4096, 24
+    linears = [(width, fused), (width, width), (width, wide), (width, wide), (wide, width)]
+    adapters = layers * sum(rank * (source + target) for source, target in linears) + rank * (width + rows)
+    assert described["parts"]["llm"]["trainable"] == adapters + 2 * rows * width
+    assert adapters == pytest.approx(138e6, rel=0.01)
+    assert described["parts"]["sefe"] == {"total": 54_560_768, "trainable": 54_560_768}
+    projections = (512 * 6144 + 6144) + (6144 + 6656) * width + 2 * (width * width + 2 * width) + 2 * width
+    attention = 4 * (width * width + width) + 4 * width
+    assert projections + attention == 54_560_768
+    assert described["parts"]["mask_decoder"]["trainable"] == width * 512 + 512 + 512 * 512 + 512
+    assert described["trainable"] == pytest.approx(573e6, rel=0.005)
+    assert {name for name, part in described["parts"].items() if not part["trainable"]} == {
+        "semantic_encoder",
+        "pixel_encoder",
+    }
+
+
+def test_8b_trains_what_the_paper_trains(describe):
+    described = describe("lira_8b")
+    assert described["trainable"] == pytest.approx(1.55e9, rel=0.005)
+    assert described["parts"]["sefe"]["trainable"] == pytest.approx(156e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_8b_pretrain"])
+def test_pretrain_trains_the_projectors_alone(describe, name):
+    described = describe(name)
+    assert {part for part, size in described["parts"].items() if size["trainable"]} == {"sefe", "mask_decoder"}
+    assert described["sequence"]["images"]["640x480"]["semantic"] == 0
+
+
+def test_lengths_and_memory_of_the_finetune(describe):
+    described = describe("lira_2b")
+    assert described["sequence"]["images"]["640x480"]["total"] == 2350
+    assert described["sequence"]["length"] == 2350 + 256 + 3 * 256
+    memory = described["memory_gb"]
+    assert memory["amp"]["1"]["weights"] == pytest.approx(4 * described["total"] / 1e9, rel=1e-3)
+    assert memory["zero2"]["8"]["optimizer"] == pytest.approx(12 * described["trainable"] / 8e9, rel=1e-2)
+    totals = [memory[name]["8"]["total"] for name in ("amp", "zero1", "zero2", "zero3")]
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_the_pixel_encoder_is_omg_seg(describe):
+    """21.0 M parameters of the published head, less those of parts that LIRA does not use, and ConvNeXt-L."""
+    lines = Path(ROOT / "tests" / "data" / "omg_seg_head_keys.txt").read_text().splitlines()
+    published = {line.split(" ")[0]: line[line.index("[") :] for line in lines}
+    unused = ("iou_embed", "mask_tokens", "pb_embedding", "pos_linear")
+    used = {name: shape for name, shape in published.items() if not name.split(".")[1].startswith(unused)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIRA_WEIGHTS", "/nonexistent")
+        config = Config.fromfile(ROOT / "configs" / "lira" / "lira_2b.py").model.pixel_encoder
+    segmenter = measure_recipe(config).model.segmenter
+    ours = {name: list(tensor.shape) for name, tensor in segmenter.state_dict().items()}
+    classifier = ("cls_proj", "mask_pooling_proj")
+    expected = {}
+    for name, shape in used.items():
+        name = name.removeprefix("panoptic_head.")
+        expected[f"cls_embed.{name}" if name.startswith(classifier) else name] = shape
+    assert {name: str(shape) for name, shape in ours.items() if not name.startswith("loss_")} == expected
+    assert isinstance(segmenter, torch.nn.Module)

@@ -1,0 +1,50 @@
+"""What the guides say about recipes, files and numbers is so."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+from lira_plugin.describe import measure_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs" / "lira"
+GUIDES = [*sorted((ROOT / "docs").glob("*.md")), CONFIGS / "README.md"]
+by_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+@by_guide
+def test_links_and_files_of_commands_exist(guide):
+    text = guide.read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (guide.parent / target).exists(), target
+    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+        for word in shlex.split(block, comments=True):
+            if word.startswith(("configs/", "tools/")):
+                assert (ROOT / word).is_file(), word
+
+
+def test_every_variable_of_the_recipes_is_documented():
+    variables = set(re.findall(r"LIRA_\w+", (CONFIGS / "_base_" / "paths.py").read_text()))
+    assert variables and variables <= set(re.findall(r"LIRA_\w+", (ROOT / "docs" / "weights.md").read_text()))
+
+
+def test_every_recipe_is_in_the_table():
+    text = (CONFIGS / "README.md").read_text()
+    assert all(f"`{path.name}`" in text for path in CONFIGS.glob("*.py") if "tiny" not in path.stem)
+
+
+@pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"])
+def test_the_sizes_in_the_table_and_in_the_metafile(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("LIRA_WEIGHTS", str(tmp_path))
+    size = measure_recipe(Config.fromfile(CONFIGS / f"{name}.py").model)
+    row = next(line for line in (CONFIGS / "README.md").read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    assert f"| {size.total:,} | {size.trainable:,} |" in row
+    models = {model["Name"]: model for model in yaml.safe_load((CONFIGS / "metafile.yml").read_text())["Models"]}
+    if name in models:
+        assert models[name]["Metadata"] == {"Parameters": size.total, "Trained Parameters": size.trainable}
+        assert (ROOT / models[name]["Config"]).is_file()
+        assert all(entry["Source"] == "paper" for entry in models[name]["Reported"])

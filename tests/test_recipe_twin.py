@@ -1,0 +1,217 @@
+"""The full-size recipe on a twin: published layouts with random weights, and nothing of the recipe changed but sizes and paths.
+
+One step of each stage, and an answer; the weights of the stages flow as they would for the published files.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from internvl_twin import TINY, write_internvl
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from lira_plugin.convert import convert_omg_seg
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.describe import measure_recipe
+from lira_plugin.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE, TILE, DIMS, QUERIES = 128, TINY["image"]["image_size"], 16, 8
+BACKBONE = {"depths": [1, 1, 1, 1], "dims": [4, 8, 12, 16]}
+WIDTH = TINY["llm"]["hidden_size"]
+
+
+def shrink(config, files):
+    """Sizes and paths alone; bf16 autocast is CUDA's, so the wrapper is the plain one."""
+    pixels, objects = 4 * BACKBONE["dims"][-1] + 2 * DIMS, 2 * DIMS
+    attention, ffn = {"embed_dims": DIMS, "num_heads": 2}, {"embed_dims": DIMS, "feedforward_channels": 32}
+    positions = {"num_feats": DIMS // 2}
+    config.merge_from_dict(
+        {
+            "model": {
+                "pixel_encoder": {
+                    "backbone": BACKBONE,
+                    "segmenter": {
+                        "in_channels": BACKBONE["dims"],
+                        "feat_channels": DIMS,
+                        "out_channels": DIMS,
+                        "num_queries": QUERIES,
+                        "open_vocabulary": {"class_embeddings": {"channels": 12}},
+                        "pixel_decoder": {
+                            "norm_cfg": {"num_groups": 4},
+                            "encoder": {"num_layers": 1, "layer_cfg": {"self_attn_cfg": attention, "ffn_cfg": ffn}},
+                            "positional_encoding": positions,
+                        },
+                        "positional_encoding": positions,
+                        "transformer_decoder": {
+                            "num_layers": 3,
+                            "layer_cfg": {"self_attn_cfg": attention, "cross_attn_cfg": attention, "ffn_cfg": ffn},
+                        },
+                    },
+                },
+                "sefe": {
+                    "pixel_channels": pixels,
+                    "object_channels": objects,
+                    "hidden_size": WIDTH,
+                    "query_channels": 4 * BACKBONE["dims"][-1],
+                    "num_heads": 4,
+                },
+                "mask_decoder": {"hidden_size": WIDTH, "query_channels": DIMS, "num_points": 64},
+                "generation": {"max_new_tokens": 6},
+            }
+        }
+    )
+    if "lora" in config.model.llm:
+        config.model.llm.lora.update(r=2, lora_alpha=4)
+    layout = {"tokens_per_tile": 4, "pixel_tokens": (SIDE // 64) ** 2, "object_tokens": QUERIES}
+    for name in ("train_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if loader is None:
+            continue
+        loader.update(num_workers=0, persistent_workers=False, batch_size=2)
+        pipeline = loader.dataset.pipeline
+        pipeline.letterbox.size = SIDE
+        pipeline.interleave.size = pipeline.tile.size = TILE
+        pipeline.tokenize.layout.update(layout)
+    move_data(config, files)
+    config.optim_wrapper.type = "OptimWrapper"
+    del config.optim_wrapper["dtype"]
+    return config
+
+
+def move_data(config, files):
+    """The recipe's own entries, on the files of the scenes; scenes have no second file of a format."""
+    places = {
+        "pretrain": {"ann_file": f"{files}/llava/scenes_train.json", "image_root": f"{files}/images"},
+        "vqa": {"ann_file": f"{files}/llava/scenes_train.json", "image_root": f"{files}/images"},
+        "refcoco": {"data_root": str(files), "image_root": f"{files}/images"},
+        "gcg/GranDf_HA": {"ann_file": f"{files}/grandf/scenes_GCG_train.json", "image_root": f"{files}/images"},
+    }
+    for name in ("train_dataloader", "test_dataloader"):
+        if config.get(name) is None:
+            continue
+        dataset = config[name].dataset
+        kept = []
+        for entry in dataset.datasets:
+            place = places.get(entry.get("source") or entry["dataset"])
+            if place:
+                entry.update(place, repeats=40)  # long enough for a warm-up of 3 %
+                kept.append(entry)
+        dataset.datasets = kept
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Folders in the published layouts, and the environment variables that name them."""
+    root = tmp_path_factory.mktemp("twin")
+    scopes = DefaultScope._instance_dict.copy()
+    files = write_scenes(root / "data", 6, 2, progress=False)
+    write_internvl(root / "internvl", TINY, shards=2)
+    torch.manual_seed(0)
+    torch.save(torch.nn.functional.normalize(torch.randn(133, 2, 12), dim=-1), root / "classes.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmengine.config.config.FormatCode", lambda text, **style: (text, True))  # it takes seconds
+        patch.setenv("LIRA_ROOT", str(root / "work"))
+        patch.setenv("LIRA_INTERNVL2_2B", str(root / "internvl"))
+        patch.setenv("LIRA_CLASS_EMBEDDINGS", str(root / "classes.pth"))
+        patch.setenv("LIRA_OMG_SEG", str(root / "omg_seg" / "model.safetensors"))
+
+        def recipe(name):
+            return shrink(Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py"), files.root)
+
+        write_omg_seg(recipe("lira_2b").model.pixel_encoder, root)
+        yield recipe, root
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(scopes)
+
+
+def write_omg_seg(config, root):
+    """A random ``omg_seg_convl.pth`` of these sizes, converted as a user would."""
+    encoder = MODELS.build({**config})
+    published = {}
+    for name, tensor in encoder.state_dict().items():
+        name = name.replace("segmenter.", "panoptic_head.", 1).replace("cls_embed.", "", 1)
+        name = name.replace("backbone.stem_", "backbone.stem.")
+        for stage in range(4):
+            name = name.replace(f"backbone.stages_{stage}.", f"backbone.layer{stage + 1}.")
+        if ".loss_" not in name:
+            published[name] = tensor
+    torch.save({"state_dict": published}, root / "omg_seg_convl.pth")
+    convert_omg_seg(config, root / "omg_seg_convl.pth", root / "omg_seg")
+
+
+def run(config, name, iters=3):
+    """Train in this process; return the last losses and the runner. The rate is next to nothing in the first iteration."""
+    config.experiment_name = name
+    config.train_cfg.pop("max_epochs")
+    config.train_cfg.max_iters = iters
+    config.optim_wrapper.accumulative_counts = 1
+    config.default_hooks.logger.interval = 1
+    runner = Runner.from_cfg(config)
+    runner.train()
+    (log,) = Path(config.work_dir).glob("*/vis_data/scalars.json")
+    return json.loads(log.read_text().splitlines()[-1]), runner
+
+
+def test_pretrain_finetune_and_an_answer(world):
+    recipe, _ = world
+    row, pretrained = run(recipe("lira_2b_pretrain"), "twin_pretrain")
+    assert {"loss_llm", "loss_projection"} <= set(row) and "loss_mask" not in row and row["loss"] > 0
+    trained = {name.split(".")[0] for name, p in pretrained.model.named_parameters() if p.requires_grad}
+    assert trained == {"sefe", "mask_decoder"}
+    saved = pretrained.model.state_dict()
+    assert {name.split(".")[0] for name in saved} == {"sefe", "mask_decoder"}, "a checkpoint holds what was trained"
+
+    config = recipe("lira_2b")
+    config.train_dataloader.dataset.datasets = config.train_dataloader.dataset.datasets[1:]  # with masks
+    model = MODELS.build(config.model)
+    torch.testing.assert_close(model.sefe.state_dict()["query_proj.weight"], saved["sefe.query_proj.weight"])
+    row, runner = run(config, "twin")
+    assert {"loss_llm", "loss_mask", "loss_dice"} <= set(row) and row["loss_mask"] > 0
+    after = runner.model
+    moved = {
+        name
+        for (name, old), new in zip(model.state_dict().items(), after.state_dict().values(), strict=True)
+        if not torch.equal(old, new)
+    }
+    for part in ("lora_B", "embed_tokens", "lm_head", "sefe.enrich", "sefe.pixel_proj", "state_proj"):
+        assert any(part in name for name in moved), f"{part} learns"
+    assert torch.equal(after.pixel_encoder.segmenter.query_feat.weight, model.pixel_encoder.segmenter.query_feat.weight)
+
+    loader = runner.build_dataloader(config.test_dataloader)
+    batch = next(iter(loader))
+    after.eval()
+    answers = after(**batch, mode="predict")
+    assert len(answers) == 2 and all(isinstance(answer.text, str) for answer in answers)
+    assert {sample.source for sample in batch["data_samples"]} <= {"refcoco/val"}
+
+
+def test_description_and_model_agree(world):
+    recipe, _ = world
+    config = recipe("lira_2b")
+    config.model.init_from = config.model.init_from[:1]
+    measured, real = measure_recipe(config.model), MODELS.build(config.model)
+    assert not measured.notes, "the tokenizer is there"
+    assert measured.total == sum(p.numel() for p in real.parameters())
+    assert measured.trainable == sum(p.numel() for p in real.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("LIRA_INTERNVL2_2B", "OpenGVLab/InternVL2-2B and set LIRA_INTERNVL2_2B"),
+        ("LIRA_OMG_SEG", "convert_checkpoint.py omg-seg"),
+        ("LIRA_CLASS_EMBEDDINGS", "zhangtao-whu/OMG-LLaVA and set LIRA_CLASS_EMBEDDINGS"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_variable_and_origin(world, monkeypatch, tmp_path, variable, words):
+    recipe, _ = world
+    monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError) as caught:
+        MODELS.build(recipe("lira_2b_pretrain").model)
+    assert str(tmp_path / "nowhere") in str(caught.value)
+    assert words in str(caught.value) and variable in str(caught.value)
+    assert "docs/weights.md" in str(caught.value)
