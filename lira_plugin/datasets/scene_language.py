@@ -7,6 +7,7 @@ with a clear margin, so a sentence that is hard to judge is never said.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -366,7 +367,7 @@ def _question_stream(things: Sequence[Thing], rng: np.random.Generator) -> Itera
 def _list(things: Sequence[Thing], margin: float) -> list[Question]:
     """The objects from left to right; no question where their order is hard to judge."""
     ordered = sorted(things, key=lambda thing: thing.centre[0])
-    if any(right.centre[0] - left.centre[0] < margin for left, right in zip(ordered, ordered[1:])):
+    if any(right.centre[0] - left.centre[0] < margin for left, right in pairwise(ordered)):
         return []
     names = ", ".join(f"{thing.size} {thing.colour} {thing.category}" for thing in ordered)
     return [Question("List the objects from left to right.", names, "list")]

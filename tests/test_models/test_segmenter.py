@@ -3,6 +3,8 @@ import torch
 from mmengine.structures import InstanceData
 from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
 
+from lira_plugin.models.segmenter import Decoded
+
 
 @pytest.fixture
 def segmenter():
@@ -119,14 +121,16 @@ def test_prompted_losses_ask_each_decoded_query_alone_for_its_object(segmenter, 
     from lira_plugin.models import segmenter as module
 
     with torch.no_grad():
-        segmenter.query_feat.weight.normal_(std=20)  # so that no two queries say the same
         pyramid = segmenter.encode(maps(2))
-        decoded = segmenter.segment(pyramid)
+    boxes = torch.full((2, Q, 16, 16), -8.0)
+    for query in range(Q):
+        boxes[:, query, 2 * query : 2 * query + 4] = 8.0
+    classes = torch.zeros(2, Q, CLASSES + 1)
+    decoded = Decoded(torch.randn(2, Q, D), [classes], [boxes])
     truth = []
     for number, owners in enumerate(([4, 1], [2])):  # each object is what one of the queries says already
-        masks = (decoded.mask_logits[-1][number, owners] > 0).float()
-        masks = torch.nn.functional.interpolate(masks[:, None], scale_factor=4)[:, 0]
-        truth.append(InstanceData(labels=decoded.class_logits[-1][number, owners, :-1].argmax(-1), masks=masks))
+        masks = torch.nn.functional.interpolate((boxes[number, owners] > 0).float()[:, None], scale_factor=4)[:, 0]
+        truth.append(InstanceData(labels=torch.zeros(len(owners), dtype=torch.long), masks=masks))
     seen = {}
     monkeypatch.setattr(
         module, "point_losses", lambda outputs, targets, *args: seen.update(outputs=outputs, targets=targets) or {}
