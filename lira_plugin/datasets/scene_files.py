@@ -87,6 +87,11 @@ class SceneFiles:
         """Questions and captions of the train images, and two records without an image, laid out as LLaVA's."""
         return self.root / "llava" / "scenes_train.json"
 
+    @property
+    def llava_val(self) -> Path:
+        """Questions and captions of the val images."""
+        return self.root / "llava" / "scenes_val.json"
+
     def annotations(self) -> tuple[Path, ...]:
         """All annotation files."""
         return (
@@ -99,12 +104,12 @@ class SceneFiles:
             self.coco_train,
             self.coco_val,
             self.llava_train,
+            self.llava_val,
         )
 
     def texts(self) -> Iterator[str]:
         """Every sentence, caption, question and answer in the files, of all splits; what a tokenizer is to learn."""
-        with open(self.refcoco / "refs(unc).p", "rb") as file:
-            refs = pickle.load(file)
+        refs = pickle.loads((self.refcoco / "refs(unc).p").read_bytes())
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:
                 yield sentence["sent"]
@@ -150,10 +155,9 @@ def write_scenes(
     settings["version"] = GENERATOR_VERSION
     if _is_written(files, settings):
         return files
-
     make_scene(np.random.default_rng(seed), size, background)  # refuses bad settings before anything is written
     files.images.mkdir(parents=True, exist_ok=True)
-    _write(files.root / _PARTIAL, _to_json(settings))
+    _write(files.root / _PARTIAL, settings)
     (files.root / _DONE).unlink(missing_ok=True)
     annotations = {split: _Annotations(split) for split in SPLITS}
     for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
@@ -212,13 +216,9 @@ def _file_name(image_id: int) -> str:
     return f"COCO_train2014_{image_id:012d}.jpg"
 
 
-def _to_json(content: Any) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
-
-
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode())
 
 
 def _write_annotations(files: SceneFiles, annotations: dict[str, "_Annotations"]) -> None:
@@ -228,14 +228,15 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, "_Annotations"]
     texts = [_llava_record(f"text-{number}", None, turns) for number, turns in enumerate(_TEXT_ONLY)]
     # through JSON, so that equal strings are equally (not) shared whatever the interpreter interns
     _write(files.refcoco / "refs(unc).p", pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
-    _write(files.refcoco / "instances.json", _to_json(_instances(*annotations.values())))
-    _write(files.grefcoco / "grefs(unc).json", _to_json(grefs))
-    _write(files.grefcoco / "instances.json", _to_json(_instances(train, val)))
-    _write(files.grandf_train, _to_json(train.grandf))
-    _write(files.grandf_val, _to_json(val.grandf))
-    _write(files.coco_train, _to_json(_coloured_instances(train)))
-    _write(files.coco_val, _to_json(_coloured_instances(val)))
-    _write(files.llava_train, _to_json(train.llava + texts))
+    _write(files.refcoco / "instances.json", _instances(*annotations.values()))
+    _write(files.grefcoco / "grefs(unc).json", grefs)
+    _write(files.grefcoco / "instances.json", _instances(train, val))
+    _write(files.grandf_train, train.grandf)
+    _write(files.grandf_val, val.grandf)
+    _write(files.coco_train, _coloured_instances(train))
+    _write(files.coco_val, _coloured_instances(val))
+    _write(files.llava_train, train.llava + texts)
+    _write(files.llava_val, val.llava)
 
 
 def _numbered(refs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -323,7 +324,6 @@ class _Annotations:
         if self.split in ("train", "val"):
             self._add_group_sentences(scene, image_id, name, rng)
             self._add_caption(scene, image)
-        if self.split == "train":
             turns = [(question.question, question.answer) for question in scene.questions]
             self.llava.append(_llava_record(f"{image_id}-vqa", name, turns))
             self.llava.append(_llava_record(f"{image_id}-caption", name, [(CAPTION_REQUEST, scene.caption.text)]))

@@ -8,6 +8,7 @@ from lira_plugin.structures.conversation import (
     Record,
     Region,
     Turn,
+    refer_label,
     refer_question,
     refer_turn,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "refer_label",
     "refer_question",
     "refer_turn",
     "region_view",
