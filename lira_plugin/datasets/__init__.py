@@ -4,7 +4,7 @@ from lira_plugin.datasets.base import Draw, GroundingDataset
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.collate import grounding_collate
 from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCG_QUESTIONS, GCGDataset
-from lira_plugin.datasets.image_batches import ImageBatchSampler, image_batches
+from lira_plugin.datasets.image_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
 from lira_plugin.datasets.refer import ReferSegDataset, load_refs

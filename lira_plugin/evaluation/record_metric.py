@@ -61,8 +61,8 @@ class RecordMetric(BaseMetric):
         Raises:
             ValueError: a record of the data set has no row, or a row belongs to none.
         """
-        rows = in_order(chain.from_iterable(all_gather_object(self.results)), size)
-        self.results.clear()
+        own, self.results = self.results, []
+        rows = in_order(chain.from_iterable(all_gather_object(own)), size)
         summary: list[dict[str, float] | None] = [None]
         if is_main_process():
             prefix = f"{self.prefix}/" if self.prefix else ""
