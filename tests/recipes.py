@@ -49,7 +49,7 @@ def write_work_dir(root: Path, scenes: int = 8, eval_scenes: int = 3) -> Path:
     work_dir = root / "lira"
     work_dir.mkdir()
     config = Config.fromfile(CONFIGS / "lira_tiny.py")
-    config.model.update(init_from=[])
+    config.model.update(init_from=[], frozen=[])  # so that the checkpoint has all weights
     config.model.generation.update(max_new_tokens=12)
     with patch.object(mmengine.config.config, "FormatCode", lambda text, **style: (text, True)):  # layout takes seconds
         config.dump(work_dir / "lira_tiny.py")

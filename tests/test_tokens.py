@@ -1,4 +1,5 @@
 import pytest
+from tiny import tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -95,3 +96,14 @@ def test_an_id_outside_the_embedding_is_an_error():
 def test_load_tokenizer_takes_a_config_and_a_spelling():
     tokenizer, ids = load_tokenizer({"type": tokenizer_of, "words": ["cat"]}, {"seg": "[SEG]"})
     assert tokenizer("cat [SEG]")["input_ids"] == [1, ids.seg]
+
+
+def test_a_tokenizer_can_be_named_by_a_dotted_path(tmp_path):
+    """As in recipes that MMEngine has written out, where a class method has become a string."""
+    tiny_tokenizer().save_pretrained(tmp_path)
+    config = {"type": "transformers.AutoTokenizer.from_pretrained", "pretrained_model_name_or_path": str(tmp_path)}
+    tokenizer, ids = load_tokenizer(config)
+    assert tokenizer.convert_tokens_to_ids("<seg>") == ids.seg
+    assert config["type"], "the config is left as it is"
+    with pytest.raises(ImportError, match=r"transformers\.AutoTokenizer\.from_nowhere"):
+        load_tokenizer({"type": "transformers.AutoTokenizer.from_nowhere"})

@@ -144,7 +144,7 @@ def refer_question(label: str) -> str:
 
 def refer_label(question: str) -> str | None:
     """The label that a RefSeg question asks for, None where it is another question: the inverse of :func:`refer_question`."""
-    match = re.fullmatch(r"please segment\s+(.*[^\s.])[\s.]*", question.strip(), re.IGNORECASE | re.DOTALL)
+    match = re.fullmatch(r"please\s+segment\s+(.*[^\s.])[\s.]*", question.strip(), re.IGNORECASE | re.DOTALL)
     return match.group(1).lower() if match else None
 
 

@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-import torch
+from distributed import on_two_processes
 from pycocotools import mask as coco_mask
 from test_refer_seg_metric import answer_of, block, sample_of
 
@@ -72,8 +72,7 @@ SHARES = [[6, 0, 1, 5], [2, 4, 3, 0, 6, 2]], [[0, 1, 2, 3, 4, 5, 6], []]
 """What the two ranks have: unequal, out of order, some records twice; or one has nothing."""
 
 
-def _evaluate_on_rank(rank: int, folder: str, queue) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
+def _evaluate_on_rank(rank: int) -> list:
     results = []
     for shares in SHARES:
         metric = Texts()
@@ -84,26 +83,11 @@ def _evaluate_on_rank(rank: int, folder: str, queue) -> None:
         metric.evaluate(3)
     except ValueError as error:
         results.append(str(error))
-    queue.put((rank, results))
-    torch.distributed.destroy_process_group()
+    return results
 
 
-def test_two_processes_with_unequal_shares(tmp_path):
-    context = torch.multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    workers = [context.Process(target=_evaluate_on_rank, args=(rank, str(tmp_path), queue)) for rank in range(2)]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(60)
-            assert worker.exitcode == 0
-    finally:
-        for worker in workers:
-            worker.kill()
-    results = dict(queue.get() for _ in workers)
-    for rank in range(2):
-        whole, lopsided, error = results[rank]
+def test_two_processes_with_unequal_shares():
+    for whole, lopsided, error in on_two_processes(_evaluate_on_rank):
         assert whole == lopsided == {"texts": EXPECTED}
         assert error.startswith("1 of 3 records were not answered: number 2;"), "every process learns of it"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from distributed import on_two_processes
 
 from lira_plugin.evaluation import ReferSegMetric
 from lira_plugin.structures import (
@@ -278,32 +279,17 @@ def test_what_cannot_be_scored_is_an_error():
         ReferSegMetric(min_pixels=-1)
 
 
-def _score_on_rank(rank: int, pairs, folder: str, queue) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
+def _score_on_rank(rank: int, pairs) -> dict[str, float]:
     metric = ReferSegMetric()
     mine = pairs[rank::2]
     metric.process({"data_samples": [sample for sample, _ in mine]}, [answer for _, answer in mine])
-    queue.put((rank, metric.evaluate(5)))
-    torch.distributed.destroy_process_group()
+    return metric.evaluate(5)
 
 
-def test_two_processes_score_as_one(tmp_path):
+def test_two_processes_score_as_one():
     cases = random_cases(0, with_empty=True)[:5]
     pairs = numbered([(sample_of(target), answer_of(refined, coarse)) for refined, coarse, target in cases])
     alone = evaluate(pairs)
-    context = torch.multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
     padded = [*pairs, pairs[0]]  # as a distributed sampler pads
-    workers = [context.Process(target=_score_on_rank, args=(rank, padded, str(tmp_path), queue)) for rank in range(2)]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(60)
-            assert worker.exitcode == 0
-    finally:
-        for worker in workers:
-            worker.kill()
-    results = dict(queue.get() for _ in workers)
-    assert results[0] == pytest.approx(alone) and results[1] == pytest.approx(alone)
+    assert on_two_processes(_score_on_rank, padded) == [pytest.approx(alone)] * 2
     assert not any(math.isnan(value) for value in alone.values())
