@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
+from mmengine.utils import get_object_from_string
 
 _BRACKETS = "<>[](){}|"
 
@@ -101,15 +102,20 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
 
     Args:
         tokenizer: a Hugging Face tokenizer, or a config of one such as
-            ``dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=...)``.
+            ``dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=...)``. A recipe that MMEngine has
+            written into a work dir spells the type as a dotted path.
         special_tokens: spelling, or its arguments.
 
     Raises:
         ValueError: a token is missing and ``add_missing`` is False, or see :meth:`SpecialTokens.resolve`.
+        ImportError: the dotted path names nothing.
     """
     if isinstance(tokenizer, dict):
         arguments = dict(tokenizer)
-        tokenizer = arguments.pop("type")(**arguments)
+        make = arguments.pop("type")
+        if isinstance(make, str) and (make := get_object_from_string(name := make)) is None:
+            raise ImportError(f"the type of the tokenizer, {name!r}, cannot be imported")
+        tokenizer = make(**arguments)
     if not isinstance(special_tokens, SpecialTokens):
         special_tokens = SpecialTokens(**(special_tokens or {}))
     missing = special_tokens.missing_from(tokenizer)

@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+from tiny import tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -152,3 +153,14 @@ def test_nothing_is_refused_or_logged_where_all_tokens_are_there(warnings):
     SpecialTokens().add_to(tokenizer)
     _, ids = load_tokenizer(tokenizer, {"add_missing": False})
     assert ids == SpecialTokens().resolve(tokenizer) and not warnings
+
+
+def test_a_tokenizer_can_be_named_by_a_dotted_path(tmp_path):
+    """As in recipes that MMEngine has written out, where a class method has become a string."""
+    tiny_tokenizer().save_pretrained(tmp_path)
+    config = {"type": "transformers.AutoTokenizer.from_pretrained", "pretrained_model_name_or_path": str(tmp_path)}
+    tokenizer, ids = load_tokenizer(config)
+    assert tokenizer.convert_tokens_to_ids("<seg>") == ids.seg
+    assert config["type"], "the config is left as it is"
+    with pytest.raises(ImportError, match=r"transformers\.AutoTokenizer\.from_nowhere"):
+        load_tokenizer({"type": "transformers.AutoTokenizer.from_nowhere"})

@@ -4,6 +4,7 @@ from lira_plugin.datasets.base import Draw, GroundingDataset
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.collate import grounding_collate
 from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCG_QUESTIONS, GCGDataset
+from lira_plugin.datasets.image_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
 from lira_plugin.datasets.refer import ReferSegDataset, load_refs
@@ -28,6 +29,7 @@ __all__ = [
     "Draw",
     "GCGDataset",
     "GroundingDataset",
+    "ImageBatchSampler",
     "LetterboxImage",
     "LlavaDataset",
     "LoadImage",
@@ -39,6 +41,7 @@ __all__ = [
     "TileImage",
     "TokenizeConversation",
     "grounding_collate",
+    "image_batches",
     "load_refs",
     "safe_load",
 ]

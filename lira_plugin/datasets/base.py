@@ -26,15 +26,27 @@ class Draw(NamedTuple):
 
 Pipeline = Sequence[dict | Any] | Mapping[str, dict | Any]
 
+STEPS = ("load", "decode", "letterbox", "interleave", "tile", "tokenize", "pack")
+"""Names of the steps of a pipeline, in their order. A config written into a work dir has its keys sorted by the alphabet."""
+
 
 def build_pipeline(pipeline: Pipeline | None) -> Compose:
-    """Build transforms, from a dict with ``record`` (:class:`Record`) and ``rng`` (NumPy generator) to a sample.
+    """Build transforms, from a dict with ``record`` (:class:`Record`), ``rng`` (NumPy generator) and ``index`` to a sample.
 
     Args:
-        pipeline: transforms or their configs in order, as a list, or by name so that a recipe can change one of them
-            (``train_dataloader.dataset.pipeline.interleave.prob=0``).
+        pipeline: transforms or their configs in order, as a list, or by name (:data:`STEPS`, in which order they run) so
+            that a recipe can change one of them (``train_dataloader.dataset.pipeline.interleave.prob=0``).
+
+    Raises:
+        ValueError: a name is none of :data:`STEPS`.
     """
-    steps = list(pipeline.values()) if isinstance(pipeline, Mapping) else list(pipeline or ())
+    if isinstance(pipeline, Mapping):
+        unknown = sorted(set(pipeline) - set(STEPS))
+        if unknown:
+            raise ValueError(f"steps of a pipeline by name are {list(STEPS)}, got {unknown}; give a list for others")
+        steps = [pipeline[name] for name in STEPS if name in pipeline]
+    else:
+        steps = list(pipeline or ())
     return Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps])
 
 
@@ -64,12 +76,18 @@ class GroundingDataset(Dataset):
         """Approximate text length of each record in words, negative without an image (xtuner's convention)."""
         raise NotImplementedError
 
+    @property
+    def image_paths(self) -> list[str | None]:
+        """The image of each record, None without one; records of one image are best evaluated in one batch."""
+        rng = np.random.default_rng(self.seed)
+        return [self.get_record(index, rng).image_path for index in range(len(self))]
+
     def __getitem__(self, draw: int | Draw) -> GroundingSample:
         index, number = draw if isinstance(draw, Draw) else (int(draw), 0)
         if not 0 <= index < len(self):
             raise IndexError(f"{self.source} has {len(self)} records, asked for number {index}")
         rng = np.random.default_rng((self.seed, number, index))
-        return self.pipeline({"record": self.get_record(index, rng), "rng": rng})
+        return self.pipeline({"record": self.get_record(index, rng), "rng": rng, "index": index})
 
 
 def log_skipped(source: str, path: str, skipped: dict[str, list[str]]) -> None:

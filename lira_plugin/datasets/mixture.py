@@ -77,6 +77,11 @@ class MixtureDataset(Dataset):
         """Lengths of the data sets' records in the order of this mixture's indices, for xtuner's sampler."""
         return [length for child, count in zip(self.datasets, self.repeats) for length in child.modality_length * count]
 
+    @property
+    def image_paths(self) -> list[str | None]:
+        """The image of each record in the order of this mixture's indices, None without one."""
+        return [path for child, count in zip(self.datasets, self.repeats) for path in child.image_paths * count]
+
     def describe(self) -> tuple[MixturePart, ...]:
         """What the mixture is made of, in order."""
         return tuple(
@@ -92,4 +97,9 @@ class MixtureDataset(Dataset):
         child = self.datasets[place]
         offset = index - (self._ends[place - 1] if place else 0)
         repeat, inner = divmod(offset, len(child))
-        return self.pipeline(child[Draw(inner, draw.number if isinstance(draw, Draw) else repeat)])
+        item = child[Draw(inner, draw.number if isinstance(draw, Draw) else repeat)]
+        if isinstance(item, dict):
+            item["index"] = index
+        elif isinstance(item, GroundingSample):  # of a data set with a pipeline of its own
+            item.index = index
+        return self.pipeline(item)

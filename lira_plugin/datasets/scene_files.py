@@ -87,6 +87,11 @@ class SceneFiles:
         """Questions and captions of the train images, and two records without an image, laid out as LLaVA's."""
         return self.root / "llava" / "scenes_train.json"
 
+    @property
+    def llava_val(self) -> Path:
+        """Questions and captions of the val images."""
+        return self.root / "llava" / "scenes_val.json"
+
     def annotations(self) -> tuple[Path, ...]:
         """All annotation files."""
         return (
@@ -99,12 +104,12 @@ class SceneFiles:
             self.coco_train,
             self.coco_val,
             self.llava_train,
+            self.llava_val,
         )
 
     def texts(self) -> Iterator[str]:
         """Every sentence, caption, question and answer in the files, of all splits; what a tokenizer is to learn."""
-        with open(self.refcoco / "refs(unc).p", "rb") as file:
-            refs = pickle.load(file)
+        refs = pickle.loads((self.refcoco / "refs(unc).p").read_bytes())
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:
                 yield sentence["sent"]
@@ -153,7 +158,7 @@ def write_scenes(
 
     make_scene(np.random.default_rng(seed), size, background)  # refuses bad settings before anything is written
     files.images.mkdir(parents=True, exist_ok=True)
-    _write(files.root / _PARTIAL, _to_json(settings))
+    _write(files.root / _PARTIAL, settings)
     (files.root / _DONE).unlink(missing_ok=True)
     annotations = {split: SceneRecords(split) for split in SPLITS}
     for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
@@ -204,13 +209,9 @@ def _jobs(num_train: int, num_eval: int) -> list[tuple[str, int]]:
     return [(split, index) for split in SPLITS for index in range(num_train if split == "train" else num_eval)]
 
 
-def _to_json(content: Any) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
-
-
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode())
 
 
 def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) -> None:
@@ -219,11 +220,12 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) 
     train, val = annotations["train"], annotations["val"]
     # through JSON, so that equal strings are equally (not) shared whatever the interpreter interns
     _write(files.refcoco / "refs(unc).p", pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
-    _write(files.refcoco / "instances.json", _to_json(shape_instances(*annotations.values())))
-    _write(files.grefcoco / "grefs(unc).json", _to_json(grefs))
-    _write(files.grefcoco / "instances.json", _to_json(shape_instances(train, val)))
-    _write(files.grandf_train, _to_json(train.grandf))
-    _write(files.grandf_val, _to_json(val.grandf))
-    _write(files.coco_train, _to_json(coloured_instances(train)))
-    _write(files.coco_val, _to_json(coloured_instances(val)))
-    _write(files.llava_train, _to_json(train.llava + text_only_records()))
+    _write(files.refcoco / "instances.json", shape_instances(*annotations.values()))
+    _write(files.grefcoco / "grefs(unc).json", grefs)
+    _write(files.grefcoco / "instances.json", shape_instances(train, val))
+    _write(files.grandf_train, train.grandf)
+    _write(files.grandf_val, val.grandf)
+    _write(files.coco_train, coloured_instances(train))
+    _write(files.coco_val, coloured_instances(val))
+    _write(files.llava_train, train.llava + text_only_records())
+    _write(files.llava_val, val.llava)

@@ -133,7 +133,6 @@ class SceneRecords:
         if self.split in ("train", "val"):
             self._add_group_sentences(scene, image_id, name, rng)
             self._add_caption(scene, image)
-        if self.split == "train":
             turns = [(question.question, question.answer) for question in scene.questions]
             self.llava.append(_llava_record(f"{image_id}-vqa", name, turns))
             self.llava.append(_llava_record(f"{image_id}-caption", name, [(CAPTION_REQUEST, scene.caption.text)]))

@@ -1,5 +1,6 @@
 """Metrics: pure functions that do the arithmetic, and one MMEngine metric a file."""
 
+from lira_plugin.evaluation.dump_answers import DumpAnswers
 from lira_plugin.evaluation.mask_iou import (
     intersection_union,
     iou,
@@ -8,10 +9,14 @@ from lira_plugin.evaluation.mask_iou import (
     match_masks,
     mean_matched_iou,
 )
+from lira_plugin.evaluation.record_metric import RecordMetric, in_order
 from lira_plugin.evaluation.refer_seg_metric import ReferSegMetric
 
 __all__ = [
+    "DumpAnswers",
+    "RecordMetric",
     "ReferSegMetric",
+    "in_order",
     "intersection_union",
     "iou",
     "iou_from_counts",

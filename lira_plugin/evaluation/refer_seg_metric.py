@@ -1,15 +1,14 @@
 """Scores of referring segmentation: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
+from lira_plugin.evaluation.record_metric import RecordMetric
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample, MaskView, decode_union
 
@@ -20,7 +19,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @METRICS.register_module()
-class ReferSegMetric(BaseMetric):
+class ReferSegMetric(RecordMetric):
     """Scores of one mask a sentence, grouped by ``sample.source``.
 
     Keys are ``<source>/<refined|coarse>/<name>``, such as ``refcoco/val/refined/cIoU``, and ``<source>/missing_seg``.
@@ -47,47 +46,25 @@ class ReferSegMetric(BaseMetric):
             gIoU even without a target. N-acc and T-acc see an empty mask either way.
         min_pixels: a predicted mask of fewer pixels counts as empty; gRefCOCO's rule is 50.
         dump: JSON file to write, one row a sentence, or None.
-        collect_device: as in MMEngine's ``BaseMetric``.
         prefix: put in front of the keys; none by default.
-        collect_dir: as in MMEngine's ``BaseMetric``.
     """
-
-    default_prefix = ""
 
     def __init__(
         self,
         skip_missing: bool = False,
         min_pixels: int = 0,
         dump: str | Path | None = None,
-        collect_device: str = "cpu",
         prefix: str | None = None,
-        collect_dir: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        super().__init__(prefix=prefix)
         if min_pixels < 0:
             raise ValueError(f"min_pixels must not be negative, got {min_pixels}")
         self.skip_missing = skip_missing
         self.min_pixels = min_pixels
         self.dump = None if dump is None else Path(dump)
 
-    def process(self, data_batch: dict[str, Any], data_samples: Sequence[GroundedText]) -> None:
-        """Score one batch; the results kept are one small dict of numbers and strings a sentence.
-
-        Args:
-            data_batch: what collate returned; ``data_batch["data_samples"]`` are the samples.
-            data_samples: the model's answers, one for each sample, in the same order.
-
-        Raises:
-            ValueError: the numbers of samples and answers differ, a sample does not have exactly one region or does
-                not know its size, or a mask has another size than the image.
-        """
-        samples = data_batch["data_samples"]
-        if len(samples) != len(data_samples):
-            raise ValueError(f"got {len(data_samples)} answers to {len(samples)} samples")
-        self.results.extend(self._score(sample, answer) for sample, answer in zip(samples, data_samples))
-
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Summarise the rows of all ranks by source, and write them to ``dump``."""
+        """Summarise the rows by source, and write them to ``dump``."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in results:
             groups.setdefault(row["source"], []).append(row)
@@ -103,7 +80,13 @@ class ReferSegMetric(BaseMetric):
             metrics[f"{source}/missing_seg"] = _fraction(row["missing_seg"] for row in rows)
         return metrics
 
-    def _score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
+    def score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
+        """Numbers and strings of one sentence.
+
+        Raises:
+            ValueError: the sample does not have exactly one region or does not know its size, or a mask has another size
+                than the image.
+        """
         target = _target_mask(sample)
         span = answer.spans[0] if answer.spans else None
         row = {

@@ -300,6 +300,7 @@ def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | No
     owners, images = batch.block_owner.tolist(), batch.block_image.tolist()
     keys = [tuple(image for owner, image in zip(owners, images) if owner == row) for row in range(len(batch.input_ids))]
     prefixes: list[Prefix | None] = [None] * len(keys)
+    this_batch = object()  # an id() could be given again to a later batch while rows of this one are still active
     for key in set(keys):
         rows = [row for row, own in enumerate(keys) if own == key]
         if len(rows) < 2:
@@ -311,7 +312,7 @@ def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | No
         kept = int(visible[rows[0], :length].sum())
         if kept:
             for row in rows:
-                prefixes[row] = Prefix((id(batch.input_ids), key), kept)
+                prefixes[row] = Prefix((this_batch, key), kept)
     return prefixes
 
 

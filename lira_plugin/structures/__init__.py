@@ -9,6 +9,7 @@ from lira_plugin.structures.conversation import (
     Record,
     Region,
     Turn,
+    refer_label,
     refer_question,
     refer_turn,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "refer_label",
     "refer_question",
     "refer_turn",
     "region_view",

@@ -1,5 +1,6 @@
 """Grounded conversations: what was asked and answered, and which phrases own a region."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,12 @@ CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE}
 def refer_question(label: str) -> str:
     """RefSeg's question (``omg_llava/dataset/process_functions/referring_seg_process.py``)."""
     return f"Please segment {label}."
+
+
+def refer_label(question: str) -> str | None:
+    """The label that a RefSeg question asks for, None where it is another question: the inverse of :func:`refer_question`."""
+    match = re.fullmatch(r"please\s+segment\s+(.*[^\s.])[\s.]*", question.strip(), re.IGNORECASE | re.DOTALL)
+    return match.group(1).lower() if match else None
 
 
 def refer_turn(label: str, region: int | None) -> Turn:

@@ -6,13 +6,14 @@ tokens, S side of the letterboxed image, t side of a tile, H x W an original ima
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from lira_plugin.structures.conversation import Region
 from lira_plugin.structures.letterbox import Letterbox
+from lira_plugin.structures.masks import encode_mask
 
 IGNORE_INDEX = -100
 """Label of a row without supervision."""
@@ -58,6 +59,7 @@ class GroundingSample:
         image_key: samples of a batch with the same key show the same image, which is then encoded once; None shares nothing.
         forced_answer: interleaved text that generation puts in front of what the model says; all of the answer if it is
             not empty and ends with a ``<seg>``.
+        index: place of the record in its data set, by which metrics put the answers of all processes in order.
     """
 
     source: str
@@ -79,6 +81,7 @@ class GroundingSample:
     question: str = ""
     image_key: str | None = None
     forced_answer: str = ""
+    index: int | None = None
 
     @property
     def name(self) -> str:
@@ -149,6 +152,11 @@ class GroundedSpan:
         """(H, W) bool; without ILVC there is one mask, which is both views."""
         return self.coarse_mask if view == "coarse" and self.coarse_mask is not None else self.mask
 
+    @property
+    def rle(self) -> dict[str, Any]:
+        """``mask`` as COCO's compressed RLE, ready for JSON."""
+        return encode_mask(self.mask)
+
 
 @dataclass(frozen=True)
 class GroundedText:
@@ -165,3 +173,22 @@ class GroundedText:
     spans: tuple[GroundedSpan, ...] = ()
     raw_text: str = ""
     finished: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer in plain types: masks as COCO's compressed RLE, ``segmentation`` and ``coarse_segmentation``."""
+        return {
+            "text": self.text,
+            "raw_text": self.raw_text,
+            "finished": self.finished,
+            "spans": [
+                {
+                    "start": span.start,
+                    "end": span.end,
+                    "phrase": span.phrase,
+                    "score": span.score,
+                    "segmentation": span.rle,
+                    "coarse_segmentation": None if span.coarse_mask is None else encode_mask(span.coarse_mask),
+                }
+                for span in self.spans
+            ],
+        }

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from lira_plugin.datasets.questions import ImageQuestion
+from lira_plugin.datasets.transforms import upright_rgb
 from lira_plugin.structures import GroundedText
 from lira_plugin.visualization.answers import answer_row
 from lira_plugin.visualization.figure import panel
@@ -64,4 +65,4 @@ def draw_panels(
 
 def _read(path: str) -> np.ndarray:
     with Image.open(path) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return upright_rgb(image)

@@ -103,3 +103,10 @@ def test_wrong_use(mixture):
     for index in (11, -1, Draw(11, 0)):
         with pytest.raises(IndexError, match="the mixture has 11 records"):
             mixture[index]
+
+
+def test_a_sample_knows_its_place_in_the_mixture():
+    mixture = MixtureDataset([Words("a", [1, 2]), Words("b", [1, 1, 1])], repeats=[2, 1])
+    assert [mixture[index]["index"] for index in range(len(mixture))] == list(range(7))
+    assert mixture[Draw(5, 90)]["index"] == 5 and Words("a", [1, 2])[1]["index"] == 1
+    assert mixture.image_paths == [None] * 7

@@ -7,6 +7,8 @@ from lira_plugin.structures import (
     Record,
     Region,
     Turn,
+    refer_label,
+    refer_question,
     refer_turn,
 )
 
@@ -69,3 +71,24 @@ def test_refer_turn_grounds_the_label_alone():
 def test_refer_turn_without_a_target_grounds_nothing():
     turn = refer_turn("cat", None)
     assert turn.spans == () and "no cat" in turn.answer
+
+
+@pytest.mark.parametrize(
+    ("question", "label"),
+    [
+        ("Please segment the red car.", "the red car"),
+        ("  please  segment it", "it"),
+        ("please segment  The man, in a U.S. flag . ", "the man, in a u.s. flag"),
+        ("Please segment 2.5 m pole", "2.5 m pole"),
+        ("Please segment .", None),
+        ("Please segment", None),
+        ("What is this?", None),
+    ],
+)
+def test_the_label_of_a_question(question, label):
+    assert refer_label(question) == label
+
+
+@pytest.mark.parametrize("label", ["cat", "left man", "no. 5", 'a "b" c'])
+def test_the_label_is_what_the_question_was_made_of(label):
+    assert refer_label(refer_question(label)) == label

@@ -2,7 +2,14 @@
 
 from lira_plugin.datasets.transforms.conversation import ILVC, GroundedPart, ImagePart, TextPart
 from lira_plugin.datasets.transforms.formatting import PackGroundingInputs, TokenizeConversation
-from lira_plugin.datasets.transforms.image import DecodeRegions, LetterboxImage, LoadImage, TileImage, tile_grid
+from lira_plugin.datasets.transforms.image import (
+    DecodeRegions,
+    LetterboxImage,
+    LoadImage,
+    TileImage,
+    tile_grid,
+    upright_rgb,
+)
 
 __all__ = [
     "ILVC",
@@ -16,4 +23,5 @@ __all__ = [
     "TileImage",
     "TokenizeConversation",
     "tile_grid",
+    "upright_rgb",
 ]

@@ -163,6 +163,7 @@ class PackGroundingInputs(BaseTransform):
     Optional Keys:
 
     - input_ids, labels, kinds, seg_regions, dropped_regions, tiles, region_tiles (absent in the segmenter stage)
+    - index (of the record in its data set)
     """
 
     def __init__(self, for_generation: bool = False) -> None:
@@ -194,6 +195,7 @@ class PackGroundingInputs(BaseTransform):
             question=record.conversation.turns[-1].question,
             image_key=record.image_path if self.for_generation else None,
             forced_answer=results.get("forced_answer", ""),
+            index=results.get("index"),
         )
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Transforms of the image: load, decode regions, tile, letterbox."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,16 @@ from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import Letterbox, decode_union, resize_image
 
 
+def upright_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 with the EXIF orientation applied."""
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Read the image of a record as RGB, with its EXIF orientation applied.
+
+    A file that is asked for several times in a row, as when several questions are about it, is read once.
 
     Required Keys:
 
@@ -27,6 +35,9 @@ class LoadImage(BaseTransform):
 
     - image ((H, W, 3) uint8, or None for a record without an image)
     """
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load it.
@@ -43,8 +54,7 @@ class LoadImage(BaseTransform):
             return results
         name = f"{record.source} record {record.record_id}"
         try:
-            with Image.open(record.image_path) as file:
-                results["image"] = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+            results["image"] = self._read(record.image_path)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
@@ -60,6 +70,14 @@ class LoadImage(BaseTransform):
                 f"{size[0]}x{size[1]}; the file belongs to another release of the data set, or was resized"
             )
         return results
+
+    def _read(self, path: str) -> np.ndarray:
+        stat = os.stat(path)
+        key = (path, stat.st_mtime_ns, stat.st_size)
+        if self._last is None or self._last[0] != key:
+            with Image.open(path) as file:
+                self._last = (key, upright_rgb(file))
+        return self._last[1]
 
 
 @TRANSFORMS.register_module()

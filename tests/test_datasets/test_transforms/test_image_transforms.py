@@ -338,3 +338,19 @@ def test_text_only_has_no_picture():
     results = LetterboxImage(50)({"image": None, "masks": np.zeros((0, 1, 1), bool)})
     assert results["pixel_images"].shape == (0, 3, 50, 50) and results["letterbox"] is None
     assert results["square_masks"].shape == (0, 50, 50)
+
+
+def test_a_file_is_read_once_in_a_row_unless_it_changes(tmp_path, monkeypatch):
+    import os
+
+    opened, open_image, step = [], Image.open, LoadImage()
+    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or open_image(path))
+    images = {name: noise(7, 11, seed) for seed, name in enumerate("ab")}
+    for name, image in images.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    for name in "aaabba":
+        assert (step({"record": record_of(tmp_path / f"{name}.png")})["image"] == images[name]).all()
+    assert [os.path.basename(path) for path in opened] == ["a.png", "b.png", "a.png"]
+    Image.fromarray(images["b"]).save(tmp_path / "a.png")
+    os.utime(tmp_path / "a.png", (1, 1))
+    assert (step({"record": record_of(tmp_path / "a.png")})["image"] == images["b"]).all()

@@ -9,6 +9,7 @@ from lira_plugin.datasets import (
     CocoInstanceDataset,
     DecodeRegions,
     GCGDataset,
+    ImageBatchSampler,
     LetterboxImage,
     LlavaDataset,
     LoadImage,
@@ -85,6 +86,7 @@ test_dataloader = dict(
         ),
     ),
     sampler=dict(type=DefaultSampler, shuffle=False),
+    batch_sampler=dict(type=ImageBatchSampler),
     collate_fn=dict(type=grounding_collate),
 )
 test_evaluator = dict(type=ReferSegMetric)

@@ -1,0 +1,57 @@
+"""Answers as a file, for scorers outside of the training framework and for looking at them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.registry import METRICS
+from lira_plugin.structures import GroundedText, GroundingSample
+
+
+@METRICS.register_module()
+class DumpAnswers(RecordMetric):
+    """Writes one JSON object a line and record, in the order of the data set.
+
+    Keys are ``source``, ``record_id``, ``image`` (path, or null), ``question`` and those of
+    :meth:`~lira_plugin.structures.GroundedText.to_json`: ``text``, ``raw_text``, ``finished`` and ``spans``, whose masks
+    are COCO's compressed RLE at the size of the image.
+
+    Its values are ``<source>/answers`` (number), ``<source>/finished`` (fraction that ended before the token limit) and
+    ``<source>/spans`` (mean number of an answer).
+
+    Args:
+        out_file: the file; folders are made.
+        prefix: put in front of the keys; none by default.
+    """
+
+    def __init__(self, out_file: str | Path, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        self.out_file = Path(out_file)
+
+    def score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
+        """The object of a line."""
+        return {
+            "source": sample.source,
+            "record_id": sample.record_id,
+            "image": sample.image_key,
+            "question": sample.question,
+            **answer.to_json(),
+        }
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Write the file and count."""
+        self.out_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.out_file.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in results)
+        print_log(f"wrote {len(results)} answers to {self.out_file}", logger="current")
+        metrics: dict[str, float] = {}
+        for source in dict.fromkeys(row["source"] for row in results):
+            rows = [row for row in results if row["source"] == source]
+            metrics[f"{source}/answers"] = float(len(rows))
+            metrics[f"{source}/finished"] = float(np.mean([row["finished"] for row in rows]))
+            metrics[f"{source}/spans"] = float(np.mean([len(row["spans"]) for row in rows]))
+        return metrics

@@ -1,0 +1,92 @@
+"""The base of metrics over records: each counts once, in the order of the data set, however many processes there are."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.evaluator import BaseMetric
+
+from lira_plugin.structures import GroundedText, GroundingSample
+
+
+class RecordMetric(BaseMetric):
+    """Base of metrics that keep one row for each record.
+
+    A subclass says in :meth:`score` what a row is and in ``compute_metrics`` what the rows say together. MMEngine's own
+    gathering interleaves the lists of the processes and cuts the end off, which is right only for equal shares that were
+    dealt in turn; here rows carry the place of their record in the data set. A record that several processes have, as
+    samplers pad, counts once; one that none has is an error.
+
+    Args:
+        prefix: put in front of the keys; none by default.
+    """
+
+    default_prefix = ""
+
+    def __init__(self, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+
+    def score(self, sample: GroundingSample, answer: GroundedText) -> Any:
+        """Make the row of a record: something small that can be pickled."""
+        raise NotImplementedError
+
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[GroundedText]) -> None:
+        """Keep the rows of one batch.
+
+        Args:
+            data_batch: what collate returned; ``data_batch["data_samples"]`` are the samples.
+            data_samples: the model's answers, one for each sample, in the same order.
+
+        Raises:
+            ValueError: the numbers of samples and answers differ, or a sample does not know its index.
+        """
+        samples = data_batch["data_samples"]
+        if len(samples) != len(data_samples):
+            raise ValueError(f"got {len(data_samples)} answers to {len(samples)} samples")
+        for sample, answer in zip(samples, data_samples):
+            if sample.index is None:
+                raise ValueError(
+                    f"{sample.name} does not know its place in the data set: set GroundingSample.index, which "
+                    "PackGroundingInputs takes from the key 'index'"
+                )
+            self.results.append((sample.index, self.score(sample, answer)))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the rows of all processes and summarise them; every process gets the result.
+
+        Args:
+            size: records of the data set.
+
+        Raises:
+            ValueError: a record of the data set has no row, or a row belongs to none.
+        """
+        own, self.results = self.results, []
+        rows = in_order(chain.from_iterable(all_gather_object(own)), size)
+        summary: list[dict[str, float] | None] = [None]
+        if is_main_process():
+            prefix = f"{self.prefix}/" if self.prefix else ""
+            summary = [{prefix + name: value for name, value in self.compute_metrics(rows).items()}]
+        broadcast_object_list(summary)
+        return summary[0]
+
+
+def in_order(rows: Iterable[tuple[int, Any]], size: int) -> list[Any]:
+    """Put (index, row) in the order of the indices 0 to ``size - 1``; of several rows with one index the first counts.
+
+    Raises:
+        ValueError: an index is missing or out of range.
+    """
+    found: dict[int, Any] = {}
+    for index, row in rows:
+        found.setdefault(index, row)
+    missing = [index for index in range(size) if index not in found]
+    if missing:
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"{len(missing)} of {size} records were not answered: number {shown}; the sampler must give every record to "
+            "some process"
+        )
+    if len(found) > size:
+        raise ValueError(f"record number {max(found)} was answered, but the data set has only {size}")
+    return [found[index] for index in range(size)]

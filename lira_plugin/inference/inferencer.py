@@ -1,0 +1,239 @@
+"""The inferencer: a trained model that speaks files, arrays and text."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.infer import BaseInferencer
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from lira_plugin.datasets import ILVC, PackGroundingInputs, grounding_collate, image_batches
+from lira_plugin.datasets.base import build_pipeline
+from lira_plugin.inference.prompts import History, ImageInput, Prompt, read_prompts
+from lira_plugin.inference.recipe import Recipe, find_recipe
+from lira_plugin.inference.results import InferenceResult, ResultWriter
+from lira_plugin.models import LIRA
+from lira_plugin.models.checkpoint import load_into
+from lira_plugin.models.generation import Progress, Request
+from lira_plugin.registry import MODELS, SCOPE
+from lira_plugin.structures import GroundedText, GroundingSample
+from lira_plugin.visualization import GroundingVisualizer
+
+
+class LIRAInferencer(BaseInferencer):
+    """A trained model that speaks files, arrays and text, used as mmdet's ``DetInferencer``.
+
+    >>> lira = LIRAInferencer("work_dirs/tiny/lira")  # doctest: +SKIP
+    >>> [answer] = lira("scene.jpg", "Please segment red circle.", out_dir="out")  # doctest: +SKIP
+
+    Images are encoded once, however many questions are about them, and whatever their number, only those of the answers
+    being written are in memory.
+
+    Args:
+        model: recipe (path or config), whose ``test_dataloader`` says how images and questions are prepared, or a work dir,
+            which has recipe and weights. None takes the work dir of ``weights``.
+        weights: checkpoint file or work dir; None keeps the weights that a recipe starts from.
+        device: where to run, by default a GPU if there is one.
+        show_progress: show progress bars, on terminals.
+
+    Raises:
+        FileNotFoundError: there is no recipe, or no checkpoint, or none of those that the recipe starts from.
+        ValueError: see :func:`~lira_plugin.inference.find_recipe`; the checkpoint does not fit, or the recipe does not say how
+            to prepare images.
+    """
+
+    def __init__(
+        self,
+        model: Recipe | None = None,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        *,
+        show_progress: bool = True,
+    ) -> None:
+        recipe, weights = find_recipe(model, weights)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
+
+    def __call__(
+        self,
+        images: ImageInput | None | Sequence[ImageInput | None],
+        questions: str | Sequence[str] | None = None,
+        *,
+        out_dir: str | Path | None = None,
+        **options: Any,
+    ) -> list[GroundedText]:
+        """Answer questions about images, masks at the resolution of the image.
+
+        Args:
+            images: an image (path, (H, W, 3) uint8 RGB array or PIL image), several, None for a question without image, a
+                folder, or a ``.jsonl`` file with ``{"image": "a.jpg", "question": "..."}`` a line.
+            questions: such as ``"Please segment red circle."``: one for all images, several about one image, or one for
+                each; None for a ``.jsonl`` file.
+            out_dir: write ``predictions.json``, masks and pictures there (:class:`~lira_plugin.inference.ResultWriter`).
+            options: see :meth:`iterate`.
+
+        Returns:
+            One answer a question, in order. A mask is ``answer.spans[0].mask``, its RLE ``answer.spans[0].rle``.
+
+        Raises:
+            FileNotFoundError: an image is not there.
+            ValueError: there is nothing to ask, numbers of images and questions differ, an image cannot be read, or an
+                option is out of range.
+        """
+        answers = {}
+        with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize) as writer:
+            for result in self.iterate(images, questions, **options):
+                answers[result.number] = result.answer
+                if writer is not None:
+                    writer.add(result)
+        return self.postprocess(answers)
+
+    def iterate(
+        self,
+        images: ImageInput | None | Sequence[ImageInput | None],
+        questions: str | Sequence[str] | None = None,
+        *,
+        force: bool = False,
+        history: History = (),
+        return_logits: bool = False,
+        **settings: Any,
+    ) -> Iterator[InferenceResult]:
+        """As :meth:`__call__`, each result as soon as it is there, not in order: for more masks than fit into memory.
+
+        Args:
+            images, questions: see :meth:`__call__`.
+            force: the answer to ``Please segment X.`` is ``X`` with its mask, whatever the model would say.
+            history: earlier questions about the image with their answers, for a chat.
+            return_logits: give the (H, W) logits of the masks out too (``span.logits``).
+            settings: ``batch_size`` (answers written at the same time) and those of
+                :class:`~lira_plugin.models.generation.Decoding`, such as ``threshold``, ``ilvc``, ``max_new_tokens`` and
+                ``do_sample``; those not given are the recipe's.
+        """
+        prompts = read_prompts(images, questions)
+        settings = self._settings(return_logits, settings)
+        batches = image_batches([prompt.name for prompt in prompts], settings["batch_size"])
+        order = [number for batch in batches for number in batch]
+        samples: dict[int, GroundingSample] = {}  # of the answers being written
+        requests = self.preprocess(
+            prompts, batches, samples=samples, ilvc=settings["ilvc"], force=force, history=history
+        )
+        with tqdm(total=len(prompts), desc="answers", leave=False, disable=None if self.show_progress else True) as bar:
+            for place, answer in self.forward(requests, **settings):
+                number = order[place]
+                prompt, sample = prompts[number], samples.pop(number)
+                bar.update()
+                yield InferenceResult(number, prompt.name, prompt.question, answer, sample.image)
+
+    def stream(
+        self,
+        image: ImageInput | None,
+        question: str,
+        history: History = (),
+        *,
+        force: bool = False,
+        return_logits: bool = False,
+        **settings: Any,
+    ) -> Iterator[Progress]:
+        """Answer one question and tell of each piece of text and each mask when it is there.
+
+        Args:
+            image: path, array, PIL image, or None.
+            question: the question.
+            history, force, return_logits, settings: see :meth:`iterate`.
+        """
+        prompts = read_prompts([image], [question])
+        settings = {**self._settings(return_logits, settings), "batch_size": 1}
+        requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
+        return self.model.generator(**settings).stream(requests)
+
+    def preprocess(
+        self,
+        inputs: Sequence[Prompt],
+        batches: Sequence[Sequence[int]],
+        *,
+        samples: dict[int, GroundingSample],
+        ilvc: bool = True,
+        force: bool = False,
+        history: History = (),
+    ) -> Iterator[Request]:
+        """Load and encode prompts batch by batch, when the first request of a batch is taken.
+
+        Args:
+            inputs: all prompts.
+            batches: which of them are encoded together.
+            samples: what is loaded is put here by number of the prompt.
+            ilvc, force, history: see :meth:`iterate`.
+        """
+        pipeline = self._prompting_pipeline(ilvc, force)
+        for batch in batches:
+            for number in batch:
+                prompt = inputs[number]
+                record = prompt.record(number, history, force)
+                samples[number] = pipeline(
+                    {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": number}
+                )
+            collated = self.collate_fn([samples[number] for number in batch])
+            yield from self.model.requests(**self.model.data_preprocessor(collated, False))
+
+    def forward(self, inputs: Iterator[Request], **settings: Any) -> Iterator[tuple[int, GroundedText]]:
+        """Run Algorithm 1: (place of the request, answer), each as soon as it is done."""
+        return self.model.generator(**settings).answers(inputs)
+
+    def visualize(self, inputs: InferenceResult) -> np.ndarray:
+        """Draw a result, (H', W', 3) uint8; ``visualizer`` is a :class:`~lira_plugin.visualization.GroundingVisualizer`."""
+        return self.visualizer.draw(inputs.image, inputs.answer, question=inputs.question)
+
+    def postprocess(self, preds: dict[int, GroundedText]) -> list[GroundedText]:
+        """Put the answers in the order of the prompts."""
+        return [preds[number] for number in sorted(preds)]
+
+    def _settings(self, return_logits: bool, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings of the generator; those that are needed here are filled in from the recipe."""
+        defaults = {"batch_size": 32, "ilvc": True, **self.model.generation}
+        keep_logits = {"keep_logits": True} if return_logits else {}
+        return {name: defaults[name] for name in ("batch_size", "ilvc")} | settings | keep_logits
+
+    def _init_model(self, cfg: Config, weights: Path | None, device: str = "cpu") -> LIRA:
+        init_default_scope(cfg.get("default_scope", SCOPE))
+        model = MODELS.build(cfg.model)
+        if weights is not None:
+            load_into(model, weights)
+        return model.to(device).eval()
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        pipeline = cfg.get("test_dataloader", {}) or {}
+        for key in ("dataset", "pipeline"):
+            pipeline = pipeline.get(key) or {}
+        pipeline = build_pipeline(pipeline)
+        kinds = [type(step) for step in pipeline.transforms]
+        if ILVC not in kinds or PackGroundingInputs not in kinds:
+            raise ValueError(
+                "the recipe does not say how images and questions are prepared: test_dataloader.dataset.pipeline needs the "
+                f"steps from LoadImage to PackGroundingInputs, ILVC among them; it has {[kind.__name__ for kind in kinds]}"
+            )
+        return pipeline
+
+    def _prompting_pipeline(self, ilvc: bool, force: bool) -> Compose:
+        """The recipe's pipeline, made to write prompts of this kind."""
+        steps = []
+        for step in self.pipeline.transforms:
+            step = copy(step)
+            if isinstance(step, ILVC):
+                step.prob, step.answers, step.force_regions = float(ilvc), False, force
+            elif isinstance(step, PackGroundingInputs):
+                step.for_generation = True
+            steps.append(step)
+        return Compose(steps)
+
+    def _init_collate(self, cfg: Config) -> Any:
+        return grounding_collate
+
+    def _init_visualizer(self, cfg: Config) -> GroundingVisualizer:
+        return GroundingVisualizer()

@@ -1,0 +1,59 @@
+"""Recipes with random weights: of tiny parts, and the tiny recipe's work dir as a training leaves it."""
+
+from pathlib import Path
+from unittest.mock import patch
+
+import mmengine.config.config
+import torch
+from mmengine.config import Config
+from tiny import IMAGE, LAYOUT, TEMPLATE, TILE, lira_config, tiny_tokenizer
+
+from lira_plugin.datasets import ILVC, DecodeRegions, LetterboxImage, LoadImage, PackGroundingInputs
+from lira_plugin.datasets import TileImage as Tile
+from lira_plugin.datasets import TokenizeConversation as Tokenize
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "lira"
+
+
+def tiny_recipe():
+    """A recipe of a LIRA with random weights; the steps are in no order, as in a recipe that was written out."""
+    return Config(
+        {
+            "model": dict(
+                type="lira_plugin.LIRA",
+                **lira_config(generation={"max_new_tokens": 24, "repetition_penalty": 1.3, "batch_size": 4}),
+            ),
+            "test_dataloader": {
+                "dataset": {
+                    "pipeline": {
+                        "tokenize": {"type": Tokenize, "tokenizer": tiny_tokenizer(), "layout": LAYOUT},
+                        "pack": {"type": PackGroundingInputs},
+                        "load": {"type": LoadImage},
+                        "decode": {"type": DecodeRegions},
+                        "letterbox": {"type": LetterboxImage, "size": IMAGE},
+                        "interleave": {"type": ILVC, "size": TILE, "template": TEMPLATE},
+                        "tile": {"type": Tile, "size": TILE, "max_tiles": 2},
+                    }
+                }
+            },
+        }
+    )
+
+
+def write_work_dir(root: Path, scenes: int = 8, eval_scenes: int = 3) -> Path:
+    """Write scenes and a work dir ``lira`` below ``root``; the environment is to say LIRA_TINY_ROOT=root."""
+    write_scene_tokenizer(write_scenes(root / "data", scenes, eval_scenes, progress=False))
+    work_dir = root / "lira"
+    work_dir.mkdir()
+    config = Config.fromfile(CONFIGS / "lira_tiny.py")
+    config.model.update(init_from=[], frozen=[])  # so that the checkpoint has all weights
+    config.model.generation.update(max_new_tokens=12)
+    with patch.object(mmengine.config.config, "FormatCode", lambda text, **style: (text, True)):  # layout takes seconds
+        config.dump(work_dir / "lira_tiny.py")
+    torch.manual_seed(0)
+    torch.save({"state_dict": MODELS.build(config.model).state_dict()}, work_dir / "iter_7.pth")
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_7.pth"))
+    return work_dir

@@ -1,0 +1,98 @@
+"""``xtuner test``'s way through the tiny recipes: each image is encoded once, and no score depends on the batches."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from PIL import Image
+from pycocotools import mask as coco_mask
+from recipes import CONFIGS, write_work_dir
+
+from lira_plugin.inference import LIRAInferencer
+from lira_plugin.models import PixelEncoder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_no_trace():
+    kept = [(kind, dict(kind._instance_dict)) for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)]
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for kind, instances in kept:
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipe")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIRA_TINY_ROOT", str(root))
+        write_work_dir(root)
+        yield root
+
+
+def evaluate(root: Path, name: str, work_dir: Path, **dataloader) -> dict[str, float]:
+    config = Config.fromfile(CONFIGS / f"{name}.py")
+    config.model.update(init_from=[], frozen=[])
+    config.model.generation.update(max_new_tokens=12)
+    config.test_dataloader.update(dataloader)
+    config.test_dataloader.dataset.pipeline.interleave.force_regions = name == "lira_tiny"
+    config.work_dir, config.experiment_name = str(work_dir), work_dir.as_posix()
+    config.load_from = str(root / "lira" / "iter_7.pth")
+    return Runner.from_cfg(config).test()
+
+
+def test_all_sentences_of_an_image_are_asked_in_one_batch(root, tmp_path, monkeypatch):
+    encoded, opened = [], []
+    encode, open_image = PixelEncoder.encode, Image.open
+    monkeypatch.setattr(
+        PixelEncoder, "encode", lambda self, images: encoded.append(len(images)) or encode(self, images)
+    )
+    monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or open_image(path, *rest))
+    together = evaluate(root, "lira_tiny", tmp_path / "together", batch_size=7)
+    refs = pickle.loads((root / "data" / "refcoco" / "refs(unc).p").read_bytes())
+    asked_about = {ref["image_id"] for ref in refs if ref["split"] != "train"}
+    assert sum(encoded) == len(opened) == len(set(opened)) == len(asked_about) > 5
+    encoded.clear()
+    alone = evaluate(root, "lira_tiny", tmp_path / "alone", batch_size=1, batch_sampler=None)
+    sentences = sum(len(ref["sentences"]) for ref in refs if ref["split"] != "train")
+    assert len(encoded) == sum(encoded) == sentences > len(asked_about)
+    assert alone == pytest.approx(together, abs=2e-3) and len(alone) > 40
+    assert any(value > 0 for key, value in alone.items() if key.endswith("cIoU"))
+
+
+def test_answers_of_grounded_captions_and_questions_are_written(root, tmp_path):
+    scores = evaluate(root, "lira_tiny_answers", tmp_path / "answers")
+    rows = [json.loads(line) for line in (root / "lira_answers" / "answers.jsonl").read_text().splitlines()]
+    gcg = json.loads((root / "data" / "grandf" / "scenes_GCG_val.json").read_text())
+    vqa = json.loads((root / "data" / "llava" / "scenes_val.json").read_text())
+    assert [row["record_id"] for row in rows] == [str(entry["image_id"]) for entry in gcg] + [e["id"] for e in vqa]
+    assert scores["gcg/val/answers"] == len(gcg) and scores["vqa/val/answers"] == len(vqa) > 0
+    assert all("segmentation masks" in row["question"] for row in rows[: len(gcg)])
+    for row in rows:
+        with Image.open(row["image"]) as image:
+            for span in row["spans"]:
+                assert coco_mask.decode(span["segmentation"]).shape == (image.height, image.width)
+
+
+def test_a_work_dir_alone_is_a_model(root):
+    """Its recipe was written out: classes have become dotted paths, and keys are in the order of the alphabet."""
+    images = sorted((root / "data" / "images").iterdir())[:3]
+    question = "Please segment red circle."
+    given = LIRAInferencer(root / "lira", device="cpu")(images, question, force=True)
+    config = Config.fromfile(CONFIGS / "lira_tiny.py")
+    config.model.update(init_from=[], frozen=[])
+    expected = LIRAInferencer(config, root / "lira" / "iter_7.pth", device="cpu")(images, question, force=True)
+    for one, two in zip(given, expected):
+        assert one.raw_text == two.raw_text and np.array_equal(one.spans[0].mask, two.spans[0].mask)
+    free = LIRAInferencer(weights=root / "lira" / "iter_7.pth", device="cpu")(images, question)
+    assert [answer.raw_text for answer in free] != [answer.raw_text for answer in given]

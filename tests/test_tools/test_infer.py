@@ -1,0 +1,78 @@
+"""The infer command: what it prints and writes, and that its words are understood."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from recipes import tiny_recipe
+from tiny import write_image
+
+from lira_plugin import inference
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "infer.py"
+
+
+@pytest.fixture
+def infer(monkeypatch, capsys):
+    """Run the command; the model is a tiny one, whatever is named."""
+
+    def find(model, weights):
+        asked.append((model, weights))
+        return tiny_recipe(), None
+
+    asked = []
+    torch.manual_seed(0)
+    monkeypatch.setattr(inference.inferencer, "find_recipe", find)
+
+    def infer(*arguments):
+        monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
+        runpy.run_path(str(TOOL), run_name="__main__")
+        return capsys.readouterr().out
+
+    infer.asked = asked
+    return infer
+
+
+def test_answers_are_printed_and_written(infer, tmp_path):
+    images = [write_image(tmp_path, "a", 20, 30), write_image(tmp_path, "b", 30, 20)]
+    printed = infer(
+        *images, "please segment the Dog", "--model", "recipe.py", "--weights", "w.pth", "--force", "--out-dir",
+        tmp_path / "out", "--threshold", "0.4", "--batch-size", "2",
+    )  # fmt: skip
+    assert infer.asked == [("recipe.py", "w.pth")]
+    lines = printed.splitlines()
+    for image in images:
+        place = lines.index(f"{image}: please segment the Dog")
+        assert lines[place + 1] == "the dog"
+        assert lines[place + 2].startswith("  [0:7] the dog  score ") and lines[place + 2].endswith("%)")
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(row["image"], row["size"]) for row in rows] == [(images[0], [20, 30]), (images[1], [30, 20])]
+    assert all(Image.open(tmp_path / "out" / row["overlay"]) for row in rows)
+
+
+def test_the_answer_can_be_watched(infer, tmp_path):
+    image = write_image(tmp_path, "a", 20, 30)
+    arguments = ("--model", "work_dir", "--sample", "--max-new-tokens", 3, "--no-ilvc", "--seed", 4)
+    streamed = infer(image, "Please segment the dog.", *arguments, "--stream", "--force", "--out-dir", tmp_path / "out")
+    assert streamed.startswith(f"{image}: Please segment the dog.\nthe dog\n  [0:7] the dog  score")
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())[0]["raw_text"] == "<p> the dog </p> <seg>"
+    assert "cut off" in infer(image, "What is this?", *arguments)
+
+
+def test_questions_from_a_file(infer, tmp_path):
+    write_image(tmp_path, "a", 20, 30)
+    (tmp_path / "q.jsonl").write_text('{"image": "a.png", "question": "Please segment it."}')
+    assert "a.png: Please segment it.\nit\n" in infer(tmp_path / "q.jsonl", "--model", "x", "--force")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["a.png", "--model", "m"], "question"), (["a.png", "What?"], "--model or --weights")]
+)
+def test_what_is_missing_is_said(infer, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        infer(*arguments)
+    assert message in capsys.readouterr().err
