@@ -33,7 +33,7 @@ class Prefix(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """One prompt.
 
@@ -70,7 +70,7 @@ class Request:
             )
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """State of one answer.
 
