@@ -126,8 +126,8 @@ class InterleavedGenerator:
         cache, queue = RowCache(), enumerate(requests)
         free, active, waited = list(range(self.batch_size))[::-1], [], 0
         while True:
-            fresh = self._admit(queue, free)
-            self._share_prefixes(fresh, active, cache)
+            fresh = self._admit(queue, free, cache)
+            self._share_prefixes(fresh, cache)
             active = sorted(active + fresh, key=lambda row: row.slot)  # neighbours in the cache are read without a copy
             if not active:
                 return
@@ -143,7 +143,7 @@ class InterleavedGenerator:
             active = [row for row in active if row.phase is not Phase.DONE]
             yield ready
 
-    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int]) -> list[Row]:
+    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int], cache: RowCache) -> list[Row]:
         """Make rows of the next requests while there is room."""
         rows = []
         while free:
@@ -151,30 +151,38 @@ class InterleavedGenerator:
             if request is None:
                 break
             decoding = request.decoding or self.decoding
-            row = Row(request, number, decoding, TokenChooser(decoding, number), free.pop(), request.embeddings)
+            slot = next((slot for slot in free if request.prefix and cache.holds(slot, request.prefix.key)), free[-1])
+            free.remove(slot)
+            row = Row(request, number, decoding, TokenChooser(decoding, number), slot, request.embeddings)
             row.script = list(request.forced_ids)
             self._extend(row, row.take_script(self.ids))
             rows.append(row)
         return rows
 
-    def _share_prefixes(self, fresh: list[Row], active: list[Row], cache: RowCache) -> None:
-        """Give each new row the part of its prompt that others have too, and run that part once where nobody has it yet."""
-        holders = {row.request.prefix.key: row for row in active if row.request.prefix is not None}
-        groups: dict[Any, list[Row]] = {}
+    def _share_prefixes(self, fresh: list[Row], cache: RowCache) -> None:
+        """Take the prefix of each new row from a slot that holds it; where none does and several rows want it, run it once."""
+        taken = {row.slot for row in fresh}
+        holders = {key: slot for slot, key in cache.prefixes.items() if slot not in taken}
+        wanting: dict[Any, list[Row]] = {}
         for row in fresh:
-            cache.lengths[row.slot] = 0
-            if row.request.prefix is not None:
-                groups.setdefault(row.request.prefix.key, []).append(row)
-        leaders = [rows.pop(0) for key, rows in groups.items() if key not in holders and len(rows) > 1]
+            prefix = row.request.prefix
+            kept = prefix is not None and cache.holds(row.slot, prefix.key)
+            cache.begin_slot(row.slot, prefix.key if prefix else None, prefix.rows if kept else 0)
+            if kept:
+                row.skip(prefix.rows)
+                holders[prefix.key] = row.slot
+            elif prefix is not None:
+                wanting.setdefault(prefix.key, []).append(row)
+        leaders = [rows.pop(0) for key, rows in wanting.items() if key not in holders and len(rows) > 1]
         if leaders:
             self._forward([row.feed[: row.request.prefix.rows] for row in leaders], leaders, cache)
-            for row in leaders:
-                row.skip(row.request.prefix.rows)
-                holders[row.request.prefix.key] = row
-        for key, rows in groups.items():
+        for row in leaders:
+            row.skip(row.request.prefix.rows)
+            holders[row.request.prefix.key] = row.slot
+        for key, rows in wanting.items():
             if key in holders and rows:
                 length = rows[0].request.prefix.rows
-                cache.copy(holders[key].slot, [row.slot for row in rows], length)
+                cache.copy(holders[key], [row.slot for row in rows], length)
                 for row in rows:
                     row.skip(length)
 

@@ -33,25 +33,42 @@ SCRIPTS = [[10] * 9, GROUNDED, [11, 10], [10, 12] * 5, GROUNDED, []]
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 6])
-def test_a_prefix_is_run_once_while_somebody_has_it(batch_size):
-    """Longer answers bridge the gap to later ones, so that there always is a row with the prefix."""
+def test_a_prefix_is_run_once(batch_size):
+    """For rows that come together and for rows that come later, while another with the prefix runs and when none does."""
     marks = dict.fromkeys(range(6), 7)
     grounder = grounder_for(SCRIPTS, marks)
     answers = run(grounder, [shared(number) for number in range(6)], batch_size=batch_size)
     assert fed(grounder)[0] == [1]
     unshared = grounder_for(SCRIPTS, marks)
     expected = run(unshared, [shared(number, share=False) for number in range(6)], batch_size=batch_size)
-    assert len(fed(unshared)[0]) > 1 or fed(unshared)[0] == [6]
+    assert sum(fed(unshared)[0]) == 6
     for answer, other in zip(answers, expected, strict=True):
         alike(answer, other)
     assert answers[1].text == "dog."
 
 
-def test_a_prefix_that_nobody_has_any_more_is_run_again():
-    grounder = grounder_for(SCRIPTS, dict.fromkeys(range(6), 7))
-    answers = run(grounder, [shared(number) for number in range(6)], batch_size=1)
-    assert fed(grounder)[0] == [1] * 6
+@pytest.mark.parametrize(("marks", "runs"), [([7] * 6, 1), ([7, 7, 3, 3, 7, 7], 3), ([7, 3, 7, 3, 7, 3], 6)])
+def test_a_prefix_is_kept_until_its_slot_is_taken(marks, runs):
+    """With one row at a time."""
+    grounder = grounder_for(SCRIPTS, dict(enumerate(marks)))
+    answers = run(grounder, [shared(number, mark) for number, mark in enumerate(marks)], batch_size=1)
+    assert len(fed(grounder)[0]) == runs
     assert [answer.text for answer in answers][1:3] == ["dog.", "A dog"]
+
+
+def test_a_slot_with_the_prefix_is_taken_before_another():
+    """The first two end together, and each slot goes on with its image."""
+    marks = {0: 7, 1: 3, 2: 3, 3: 7}
+    grounder = grounder_for([[10], [10], GROUNDED, GROUNDED], marks)
+    answers = run(grounder, [shared(number, mark) for number, mark in marks.items()], batch_size=2)
+    assert fed(grounder)[0] == [2] and answers[2].text == answers[3].text == "dog."
+
+
+def test_a_slot_is_not_read_after_another_prompt_took_it():
+    """The prompt in between has no prefix, and is as long as one."""
+    grounder = grounder_for([[10], [10], GROUNDED], {0: 7, 2: 7})
+    answers = run(grounder, [shared(0), request(1, rows=ROWS + 2), shared(2)], batch_size=1)
+    assert len(fed(grounder)[0]) == 3 and answers[2].text == "dog."
 
 
 def test_a_row_alone_takes_the_prefix_of_a_row_that_runs():
@@ -212,7 +229,9 @@ def test_losses_of_samples_that_share_an_image_are_the_same(model, tmp_path):
         refer_record(tmp_path, "b", ["dog"]),
         caption_record(tmp_path, "a", "A cat and a dog.", ["cat", "dog"]),
     ]
-    samples = [replace(sample, image_key=str(record.image_path)) for sample, record in zip(make_samples(records), records)]
+    samples = [
+        replace(sample, image_key=str(record.image_path)) for sample, record in zip(make_samples(records), records)
+    ]
     samples[1] = replace(samples[1], image_key=None)
     seen, losses = watch_rows(model), []
     for given in (samples, unshared(samples)):

@@ -60,7 +60,7 @@ def test_a_coarse_mask_is_told_before_its_view_is_encoded():
 
 
 def test_a_letter_comes_when_all_of_its_bytes_are_there():
-    letter = [number for number in BYTES if 20 <= number]
+    letter = [number for number in BYTES if number >= 20]
     (news,) = news_of([letter], [request(0)])
     assert [one.piece for one in news if one.piece] == ["a", "b", " é", "人", "\n"]
 
