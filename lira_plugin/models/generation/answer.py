@@ -101,6 +101,8 @@ class _Reader:
         self.phrase, self.opened = (self.opened, len(self.text)), None
 
     def end(self, piece: str) -> None:
+        if self.opened is not None:
+            piece = piece.rstrip()
         if piece.strip() or not (self.viewed or self.coarse or self.phrase):
             self._add(piece)
         self._close()

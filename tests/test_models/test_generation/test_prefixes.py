@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scripted import GROUNDED, ScriptedGrounder, alike, request, run
-from tiny import caption_record, make_samples, refer_record, text_record
+from tiny import caption_record, make_samples, refer_record, text_record, two_image_sample
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.models.lira import _shared_prefixes
@@ -244,7 +244,7 @@ def test_losses_of_samples_that_share_an_image_are_the_same(model, tmp_path):
 
 @torch.no_grad()
 def test_samples_may_share_several_images(model, tmp_path):
-    samples = [two_images(tmp_path, label) for label in ("cup", "a dog")]
+    samples = [two_image_sample(tmp_path, label) for label in ("cup", "a dog")]
     data = grounding_collate([samples[0], *make_samples([text_record("t")], for_generation=True), samples[1]])
     assert data["batch"].block_owner.tolist() == [0, 0, 2, 2] and data["batch"].block_image.tolist() == [0, 1, 0, 1]
     seen = watch_rows(model)
@@ -253,15 +253,3 @@ def test_samples_may_share_several_images(model, tmp_path):
     for number, sample in ((0, samples[0]), (2, samples[1])):
         (alone,) = model(**grounding_collate(unshared([sample])), mode="predict")
         alike(answers[number], alone)
-
-
-def two_images(folder, label):
-    """A prompt with two visual blocks."""
-    first, second = make_samples(
-        [refer_record(folder, "a", [label], 40, 64), refer_record(folder, "b", [label], 64, 50)], for_generation=True
-    )
-    joined = {
-        key: torch.cat([getattr(first, key), getattr(second, key)])
-        for key in ("input_ids", "labels", "kinds", "pixel_images", "tiles")
-    }
-    return replace(first, tile_counts=first.tile_counts + second.tile_counts, image_key="both", **joined)

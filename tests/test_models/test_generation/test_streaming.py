@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import (
     BYTES,
-    FORCED,
     GROUNDED,
     SEG,
     SPACE,
@@ -114,4 +113,3 @@ def test_settings_of_a_request_hold_for_its_news():
     requests = [request(0), request(1, decoding=Decoding(stop_strings=("dog",)))]
     plain, stopped = news_of([[11, 10], [11, 10]], requests)
     assert plain[-1].answer.text == "A dog" and stopped[-1].answer.text == "A "
-    assert FORCED == [SPACE, START]
