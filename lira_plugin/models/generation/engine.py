@@ -207,7 +207,9 @@ class InterleavedGenerator:
         hidden = self._forward([row.feed for row in rows], rows, cache)
         for states, row in zip(hidden, rows):
             for place_in_feed, place in row.segs:
-                row.states[place] = states[place_in_feed]
+                row.states[place] = states[
+                    place_in_feed
+                ].clone()  # a view would keep the states of a whole prompt alive
         tokens = self._choose(rows, hidden)
         for row, token in zip(rows, tokens):
             pending = row.advance(token, self.ids, self.end_id)

@@ -225,6 +225,15 @@ def test_answers_that_were_given_out_are_released():
         assert len(alive) <= 5, "two that run, two that are done, and one at hand"
 
 
+def test_only_the_states_of_segs_are_kept():
+    """Not those of the prompt that was run in the same pass."""
+    requests = [request(0, rows=40, forced_ids=(SEG, VIEW))]
+    kept = []
+    for rows in generator(ScriptedGrounder(GROUNDED))._run(requests):
+        kept += [state.untyped_storage().nbytes() for row in rows for state in row.states.values()]
+    assert kept and set(kept) == {3 * 4}
+
+
 def test_masks_are_resized_once_and_only_when_given_out(monkeypatch):
     sizes = []
     resize = Letterbox.invert_logits

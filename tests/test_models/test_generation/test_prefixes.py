@@ -92,6 +92,15 @@ def test_prefixes_of_several_images_are_not_mixed_up():
     assert grounder.llm.passes[0] == (2, ROWS), "both at once"
 
 
+def test_a_slot_is_not_read_while_another_prefix_takes_it():
+    """The last three come together; the first of them takes the slot that holds the prefix of the last."""
+    marks = {2: 3, 3: 5, 4: 5, 5: 3}
+    grounder = grounder_for([[10], [10], [10], GROUNDED, GROUNDED, GROUNDED], marks)
+    requests = [request(0), request(1), *(shared(number, mark) for number, mark in marks.items())]
+    answers = run(grounder, requests, batch_size=3)
+    assert [answer.text for answer in answers[3:]] == ["dog."] * 3
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_forced_tokens_after_a_prefix(closed):
     forced = tuple(GROUNDED[:-1])
