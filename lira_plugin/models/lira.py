@@ -301,7 +301,7 @@ def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | No
     owners, images = batch.block_owner.tolist(), batch.block_image.tolist()
     keys = [tuple(image for owner, image in zip(owners, images) if owner == row) for row in range(len(batch.input_ids))]
     prefixes: list[Prefix | None] = [None] * len(keys)
-    batch_key = object()  # kept by the requests, so no other batch can have the same
+    batch_key = object()  # unlike an id, never that of a later batch
     for key in set(keys):
         rows = [row for row, own in enumerate(keys) if own == key]
         if len(rows) < 2:

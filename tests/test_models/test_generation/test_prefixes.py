@@ -199,15 +199,11 @@ def make_shared(records):
     return grounding_collate(make_samples(records, for_generation=True))
 
 
-@torch.no_grad()
-def test_batches_share_no_prefixes_with_one_another(model, tmp_path):
-    """Not even where the first batch is gone when the second one comes."""
-    keys = set()
-    for number in range(12):
-        data = make_shared([refer_record(tmp_path, str(number), ["cup"], 40, 64)] * 2)
-        keys |= {prefix.key for prefix in _shared_prefixes(data["batch"], data["batch"].attention_mask)}
-        del data
-    assert len(keys) == 12
+def test_encodings_share_no_prefixes_with_one_another(tmp_path):
+    """Rows of different batches may run together, and the first batch may be gone, with its place in memory taken."""
+    batch = make_shared([refer_record(tmp_path, "a", ["cup"], 40, 64)] * 2)["batch"]
+    first, second = ({prefix.key for prefix in _shared_prefixes(batch, batch.attention_mask)} for _ in range(2))
+    assert len(first) == len(second) == 1 and first != second
 
 
 @torch.no_grad()
