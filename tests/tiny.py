@@ -1,6 +1,7 @@
 """Very small parts, a very small LIRA, and samples for it from synthetic images; shared by tests."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -302,3 +303,14 @@ def make_samples(
 def make_batch(records, **settings):
     """The arguments of ``LIRA.forward``: a batch and its samples."""
     return grounding_collate(make_samples(records, **settings))
+
+
+def two_image_sample(folder, label="cup"):
+    """A prompt with two visual blocks; its masks are those of the first image."""
+    records = [refer_record(folder, "p", [label], 40, 64), refer_record(folder, "q", [label], 64, 50)]
+    first, second = make_samples(records, for_generation=True)
+    joined = {
+        key: torch.cat([getattr(first, key), getattr(second, key)])
+        for key in ("input_ids", "labels", "kinds", "pixel_images", "tiles")
+    }
+    return replace(first, tile_counts=first.tile_counts + second.tile_counts, image_key="p and q", **joined)

@@ -21,6 +21,9 @@ def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
     """Pad the sequences on the right; concatenate everything else with owner indices.
 
     An image that several samples show (``image_key``) comes once.
+
+    Raises:
+        ValueError: samples with the same ``image_key`` have images of different tiles.
     """
     holders, first_image = _holders(samples)
     masks_before = _offsets([len(sample.masks) for sample in samples])
@@ -49,14 +52,21 @@ def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
 
 def _holders(samples: Sequence[GroundingSample]) -> tuple[list[GroundingSample], list[int]]:
     """The samples that bring images, and the index of the first image of every sample."""
-    holders, first_image, places = [], [], {}
+    holders: dict[int | str, tuple[GroundingSample, int]] = {}
+    first_image, num_images = [], 0
     for number, sample in enumerate(samples):
         key = number if sample.image_key is None else sample.image_key
-        if key not in places:
-            places[key] = sum(len(holder.pixel_images) for holder in holders)
-            holders.append(sample)
-        first_image.append(places[key])
-    return holders, first_image
+        if key not in holders:
+            holders[key] = sample, num_images
+            num_images += len(sample.pixel_images)
+        holder, first = holders[key]
+        if sample.tile_counts != holder.tile_counts:
+            raise ValueError(
+                f"{sample.name} and {holder.name} have the image_key {key!r} but {sample.tile_counts} and {holder.tile_counts} "
+                "tiles: give them different keys, or prepare the image in the same way"
+            )
+        first_image.append(first)
+    return [holder for holder, _ in holders.values()], first_image
 
 
 def _pad(rows: list[Tensor], value: int) -> Tensor:

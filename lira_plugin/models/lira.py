@@ -3,6 +3,7 @@
 Shape letters: B samples, L rows, N images, T tiles, R region views, K ``<seg>`` states, H width of the LLM.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from lira_plugin.models.interleaved_llm import (
 from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.sefe import SEFE, VisualTokens
+from lira_plugin.models.segmenter import Pyramid
 from lira_plugin.models.semantic_encoder import SemanticEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
@@ -138,16 +140,26 @@ class LIRA(BaseModel):
         """
         encoded = self.encode(batch, data_samples)
         prefixes = _shared_prefixes(batch, encoded.attention_mask)
-        for number, sample in enumerate(data_samples):
+        images = _image_of_sample(batch).tolist()
+        for number, (sample, prefix, image) in enumerate(zip(data_samples, prefixes, images, strict=True)):
+            forced_ids = self._forced_ids(sample.forced_answer)
             yield Request(
                 encoded.embeddings[number][encoded.attention_mask[number]],
                 sample.image,
                 sample.letterbox,
-                (encoded.features, int(_image_of_sample(batch)[number])),
-                prefixes[number],
-                tuple(self.tokenizer(sample.forced_answer, add_special_tokens=False)["input_ids"]),
-                closed=bool(sample.forced_answer),
+                (encoded.features.pyramid, image),
+                prefix,
+                forced_ids,
+                closed=forced_ids[-1:] == (self.ids.seg,),
             )
+
+    def _forced_ids(self, answer: str) -> tuple[int, ...]:
+        """Tokenize as in training: what follows a view is a chunk of its own."""
+        view = self.tokenizer.convert_ids_to_tokens(self.ids.image_id)
+        chunks = re.split(f"(?<={re.escape(view)})", answer)
+        return tuple(
+            token for chunk in chunks for token in self.tokenizer(chunk, add_special_tokens=False)["input_ids"]
+        )
 
     def generator(self, **settings: Any) -> InterleavedGenerator:
         """Algorithm 1 with this model.
@@ -263,19 +275,19 @@ class LIRA(BaseModel):
 
 
 class _Grounder:
-    """What generation asks of LIRA; an image is named by the features of its batch and its place in them."""
+    """What generation asks of LIRA; an image is named by the pyramid of its batch and its place in it."""
 
     def __init__(self, model: LIRA) -> None:
         self.model, self.llm = model, model.llm
 
-    def decode_masks(self, states: Tensor, features: Sequence[tuple[PixelFeatures, int]]) -> Tensor:
+    def decode_masks(self, states: Tensor, features: Sequence[tuple[Pyramid, int]]) -> Tensor:
         batches: dict[int, list[int]] = {}
-        for number, (pixel_features, _) in enumerate(features):
-            batches.setdefault(id(pixel_features), []).append(number)
+        for number, (pyramid, _) in enumerate(features):
+            batches.setdefault(id(pyramid), []).append(number)
         logits: list[Tensor | None] = [None] * len(features)
         for numbers in batches.values():
             images = torch.tensor([features[number][1] for number in numbers], device=states.device)
-            pyramid = features[numbers[0]][0].pyramid
+            pyramid = features[numbers[0]][0]
             masks = self.model.mask_decoder(states[numbers], images, pyramid, self.model.pixel_encoder.segmenter)[-1]
             for number, mask in zip(numbers, masks):
                 logits[number] = mask
@@ -300,7 +312,7 @@ def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | No
     owners, images = batch.block_owner.tolist(), batch.block_image.tolist()
     keys = [tuple(image for owner, image in zip(owners, images) if owner == row) for row in range(len(batch.input_ids))]
     prefixes: list[Prefix | None] = [None] * len(keys)
-    this_batch = object()  # an id() could be given again to a later batch while rows of this one are still active
+    batch_key = object()  # unlike an id, never that of a later batch
     for key in set(keys):
         rows = [row for row, own in enumerate(keys) if own == key]
         if len(rows) < 2:
@@ -312,7 +324,7 @@ def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | No
         kept = int(visible[rows[0], :length].sum())
         if kept:
             for row in rows:
-                prefixes[row] = Prefix((this_batch, key), kept)
+                prefixes[row] = Prefix((batch_key, key), kept)
     return prefixes
 
 

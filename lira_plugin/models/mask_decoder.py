@@ -68,10 +68,9 @@ class MaskDecoder(nn.Module):
         Returns:
             Mask logits (K, h, w) of every decoder output, the last one being the result.
         """
-        if len(image_owner) and len(image_owner) < len(pyramid.mask_features):
-            images, image_owner = image_owner.unique(return_inverse=True)
-            if len(images) < len(pyramid.mask_features):
-                pyramid = pyramid.of(images)
+        images, owner_in_use = image_owner.unique(return_inverse=True)
+        if 0 < len(images) < len(pyramid.mask_features):
+            pyramid, image_owner = pyramid.of(images), owner_in_use
         slots, num_slots = _slot_in_image(image_owner)
         queries = states.new_zeros(len(pyramid.mask_features), num_slots, self.state_proj[-1].out_features)
         queries = queries.to(pyramid.mask_features.dtype)

@@ -117,7 +117,7 @@ class GroundingBatch(NamedTuple):
     masks: Tensor
     """(M, S, S) bool."""
     mask_owner: Tensor
-    """(M,) long, image of each mask, ascending."""
+    """(M,) long, image of each mask."""
     mask_labels: Tensor
     """(M,) long."""
     seg_masks: Tensor
@@ -138,6 +138,7 @@ class GroundedSpan:
         coarse_mask: (H, W) bool, decoded before the phrase; None without ILVC.
         score: mean foreground probability inside ``mask``, 0 for an empty mask.
         logits: (H, W) fp32 logits of ``mask``, where they were asked for.
+        refined: whether ``mask`` was decoded after the phrase; else it is the coarse one.
     """
 
     start: int
@@ -147,6 +148,7 @@ class GroundedSpan:
     coarse_mask: np.ndarray | None = None
     score: float = 0.0
     logits: np.ndarray | None = None
+    refined: bool = True
 
     def mask_of(self, view: MaskView) -> np.ndarray:
         """(H, W) bool; without ILVC there is one mask, which is both views."""

@@ -1,5 +1,7 @@
 """Collating samples of different kinds, and what MMEngine does with the batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +159,27 @@ def test_a_worker_process_hands_over_the_same_batch(samples):
     assert type(collated["batch"]) is GroundingBatch
     for before, after in zip(grounding_collate(samples)["batch"], collated["batch"]):
         assert torch.equal(before, after)
+
+
+# --- samples that show the same image ---------------------------------------------------------------------------------
+
+
+def test_an_image_that_several_samples_show_comes_once(samples):
+    """Beside text only, several images a sample, and samples without a key, which share nothing."""
+    refer, text, vqa, _, several, _ = samples
+    shown = [replace(refer, image_key="a"), text, replace(several, image_key="b"), vqa]
+    again = [replace(several, image_key="b", input_ids=several.input_ids[:3]), replace(refer, image_key="a"), vqa]
+    batch = grounding_collate([*shown, *again])["batch"]
+    assert batch.block_owner.tolist() == [0, 2, 2, 3, 4, 4, 5, 6]
+    assert batch.block_image.tolist() == [0, 1, 2, 3, 1, 2, 0, 4]
+    assert torch.equal(batch.pixel_images, torch.cat([s.pixel_images for s in (refer, several, vqa, vqa)]))
+    assert torch.equal(batch.tiles, torch.cat([s.tiles for s in (refer, several, vqa, vqa)]))
+    assert batch.tile_owner.tolist() == [0] * 3 + [1] * 2 + [2] * 2 + [3, 4]
+    assert batch.mask_owner.tolist() == [0] * 6 and batch.region_owner.tolist() == [0, 0, 5, 5]
+    assert batch.seg_masks.tolist() == [0, 0, 2, 2, 3, 3, 5, 5], "masks are not shared"
+
+
+def test_an_image_prepared_in_two_ways_is_an_error(samples):
+    first, second = replace(samples[0], image_key="a.jpg"), replace(samples[2], image_key="a.jpg")
+    with pytest.raises(ValueError, match=r"src record vqa and src record refer .*'a.jpg'.*\(1,\) and \(3,\) tiles"):
+        grounding_collate([first, second])

@@ -37,6 +37,24 @@ def test_many_states_over_several_images_equal_one_at_a_time(encoder, owner):
                 torch.testing.assert_close(ours[number], theirs[0, 0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("owner", "images"), [([3, 1, 3], 2), ([2] * 7, 1), ([0], 1), ([3, 2, 1, 0, 0], 4), ([], 4)])
+def test_only_the_images_that_are_asked_for_are_decoded(encoder, monkeypatch, owner, images):
+    """The same as with states for all images, of which those left out are thrown away."""
+    decoder, pyramid = build(), pyramid_of(encoder, random_images(4))
+    states, image_owner = torch.randn(len(owner) + 4, H), torch.tensor([*owner, 0, 1, 2, 3])
+    decoded, decode = [], encoder.segmenter.decode
+    monkeypatch.setattr(
+        encoder.segmenter, "decode", lambda part, *args, **kw: decoded.append(part) or decode(part, *args, **kw)
+    )
+    with torch.no_grad():
+        whole = decoder(states, image_owner, pyramid, encoder.segmenter)
+        part = decoder(states[: len(owner)], image_owner[: len(owner)], pyramid, encoder.segmenter)
+    assert [len(one.mask_features) for one in decoded] == [4, images]
+    assert decoded[0].mask_features is pyramid.mask_features, "nothing is copied where all are asked for"
+    for ours, theirs in zip(part, whole, strict=True):
+        torch.testing.assert_close(ours, theirs[: len(owner)], atol=1e-4, rtol=1e-4)
+
+
 SIDE, POINTS, MASKS = 8, 24, 3
 
 

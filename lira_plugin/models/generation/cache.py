@@ -1,6 +1,6 @@
 """A KV cache whose rows have lengths of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,9 +21,25 @@ class RowCache(Cache):
         super().__init__()
         self.lengths: dict[int, int] = {}
         """Filled positions of each slot; a slot is made by naming it."""
+        self.prefixes: dict[int, Hashable] = {}
+        """Key of the prefix that each slot begins with. It stays there when the sequence is over, until the next one."""
         self.stores: list[list[Tensor]] = []
         """Keys and values of each layer, (slots, heads, room, head width)."""
         self.limit = 0
+
+    def holds(self, slot: int, key: Hashable) -> bool:
+        """Whether a slot begins with a prefix."""
+        return slot in self.prefixes and self.prefixes[slot] == key
+
+    def begin_slot(self, slot: int, prefix: Hashable | None, length: int = 0) -> None:
+        """Give a slot to a sequence that begins with ``prefix`` (None: with nothing that others have).
+
+        ``length`` positions of what is in the slot are its first.
+        """
+        self.lengths[slot] = length
+        self.prefixes.pop(slot, None)
+        if prefix is not None:
+            self.prefixes[slot] = prefix
 
     def begin(self, slots: Sequence[int], new: int, device: torch.device) -> None:
         """Announce a forward pass of ``new`` positions for the sequences in ``slots``."""

@@ -21,8 +21,8 @@ class Decoding:
         max_new_tokens: tokens that the model chooses at most; forced ones and region rows are not counted.
         do_sample: draw from the distribution instead of taking the most probable token.
         temperature, top_k, top_p: of drawing; 0 for ``top_k`` and 1 for the others change nothing.
-        repetition_penalty: divides the scores of tokens that the answer already holds; 1 changes nothing.
-        stop_strings: an answer ends in front of the first of these.
+        repetition_penalty: makes tokens that the answer already holds less probable; 1 changes nothing.
+        stop_strings: an answer ends in front of the first of these, looked for in its text with special tokens.
         seed: of drawing. What a request draws depends on it and on the request's place alone, not on its batch.
         ilvc: False never lets the model ask for a region view.
         threshold: foreground probability from which on a pixel belongs to a mask that is given out.
@@ -55,8 +55,9 @@ class Decoding:
             )
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
-        if isinstance(self.stop_strings, str) or not all(self.stop_strings):
-            raise ValueError(f"stop_strings must be a sequence of texts that are not empty, got {self.stop_strings!r}")
+        words = self.stop_strings
+        if isinstance(words, str) or not all(isinstance(word, str) and word for word in words):
+            raise ValueError(f"stop_strings must be a sequence of texts that are not empty, got {words!r}")
         object.__setattr__(self, "stop_strings", tuple(self.stop_strings))
 
     def processors(self) -> LogitsProcessorList:
@@ -80,24 +81,19 @@ class TokenChooser:
     Args:
         decoding: the settings.
         number: place of the request, which makes its draws its own.
-        banned: token that is never chosen, or None.
     """
 
-    def __init__(self, decoding: Decoding, number: int, banned: int | None = None) -> None:
-        self.banned = banned
+    def __init__(self, decoding: Decoding, number: int) -> None:
         self.processors = decoding.processors()
         self.random = torch.Generator().manual_seed(decoding.seed * 1_000_003 + number) if decoding.do_sample else None
 
     @property
     def is_plain(self) -> bool:
         """Whether the highest score is all that counts."""
-        return not self.processors and self.random is None and self.banned is None
+        return not self.processors and self.random is None
 
     def __call__(self, scores: Tensor, ids: list[int]) -> int:
         """Choose after the answer ``ids`` with next-token ``scores`` (V,) fp32."""
-        scores = scores.clone()
-        if self.banned is not None:
-            scores[self.banned] = -torch.inf
         if self.processors:
             scores = self.processors(torch.tensor([ids], dtype=torch.long, device=scores.device), scores[None])[0]
         if self.random is None:

@@ -7,7 +7,7 @@ Shape letters: K states, H width of the LLM, U tokens of a region view, n new po
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lira_plugin.models.generation.answer import read_answer
 from lira_plugin.models.generation.cache import RowCache
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.models.generation.output import AnswerWriter
 from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
 from lira_plugin.models.interleaved_llm import InterleavedLLM
-from lira_plugin.structures import GroundedSpan, GroundedText
+from lira_plugin.structures import GroundedText
 from lira_plugin.tokens import SpecialTokenIds
+
+_PATIENCE = 16
+"""Passes that a row waits at most for others to wait with it."""
 
 
 class Grounder(Protocol):
@@ -42,8 +45,8 @@ class Progress:
 
     Args:
         number: place of its request.
-        piece: text that came to the answer.
-        answer: the answer so far. A span appears with its coarse mask, in front of its phrase, and is refined behind it.
+        piece: text that came to the answer; the pieces of an answer add up to its text.
+        answer: the answer so far. A span appears with its coarse mask before its phrase is written, and is refined after it.
         done: whether this is the last news of the answer.
     """
 
@@ -79,7 +82,7 @@ class InterleavedGenerator:
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
         self.grounder, self.ids, self.end_id = grounder, ids, end_id
-        self.forced_ids, self.decode = list(forced_ids), decode
+        self.forced_ids, self.writer = list(forced_ids), AnswerWriter(ids, decode)
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
 
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
@@ -89,11 +92,17 @@ class InterleavedGenerator:
 
     @torch.no_grad()
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, GroundedText]]:
-        """Answer requests, each as soon as it is done: (place of the request, answer). Requests are taken when there is room."""
+        """Answer requests, those done first first, in groups of ``batch_size`` whose last masks are decoded in one call.
+
+        Requests are taken when there is room for them.
+
+        Yields:
+            (place of the request, answer).
+        """
         done: list[Row] = []
         for touched in self._run(requests):
             done += [row for row in touched if row.phase is Phase.DONE]
-            if len(done) >= self.batch_size:  # masks of many answers in one call
+            if len(done) >= self.batch_size:
                 yield from self._finish(done)
                 done = []
         yield from self._finish(done)
@@ -105,37 +114,36 @@ class InterleavedGenerator:
         for touched in self._run(requests):
             self._decode_masks(touched)
             for row in touched:
-                answer, before = self._answer(row), told.pop(row.number, GroundedText(""))
-                done = row.phase is Phase.DONE
+                before, done = told.pop(row.number, GroundedText("")), row.phase is Phase.DONE
+                answer = self.writer.whole(row) if done else self.writer.so_far(row)
                 if not done:
-                    answer = _without_tail(answer, self._held_back(row))
                     told[row.number] = answer
-                changed = len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before)
-                if changed or done:
+                if done or len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before):
                     yield Progress(row.number, answer.text[len(before.text) :], answer, done)
 
     def _run(self, requests: Iterable[Request]) -> Iterator[list[Row]]:
         """Run until all is done; after each step give the rows it touched."""
         cache, queue = RowCache(), enumerate(requests)
-        free, active = list(range(self.batch_size))[::-1], []
+        free, active, waited = list(range(self.batch_size))[::-1], [], 0
         while True:
-            fresh = self._admit(queue, free)
-            self._share_prefixes(fresh, active, cache)
-            active += fresh
+            fresh = self._admit(queue, free, cache)
+            self._share_prefixes(fresh, cache)
+            active = sorted(active + fresh, key=lambda row: row.slot)  # neighbours in the cache are read without a copy
             if not active:
                 return
             ready = [row for row in active if row.phase is Phase.SAMPLING]
             waiting = [row for row in active if row.phase is Phase.WAITING]
-            if waiting and len(waiting) >= len(ready):
+            waited = waited + 1 if waiting else 0
+            if waiting and (len(waiting) >= len(ready) or waited > _PATIENCE):
                 self._serve(waiting)
-                ready = [row for row in active if row.phase is Phase.SAMPLING]
+                ready, waited = active, 0
             for group in by_length(ready):
                 self._step(group, cache)
             free += [row.slot for row in active if row.phase is Phase.DONE]
             active = [row for row in active if row.phase is not Phase.DONE]
             yield ready
 
-    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int]) -> list[Row]:
+    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int], cache: RowCache) -> list[Row]:
         """Make rows of the next requests while there is room."""
         rows = []
         while free:
@@ -143,33 +151,40 @@ class InterleavedGenerator:
             if request is None:
                 break
             decoding = request.decoding or self.decoding
-            choose = TokenChooser(decoding, number, None if decoding.ilvc else self.ids.image_id)
-            row = Row(request, number, decoding, choose, free.pop(), request.embeddings)
+            slot = next((slot for slot in free if request.prefix and cache.holds(slot, request.prefix.key)), free[-1])
+            free.remove(slot)
+            row = Row(request, number, decoding, TokenChooser(decoding, number), slot, request.embeddings)
             row.script = list(request.forced_ids)
             self._extend(row, row.take_script(self.ids))
             rows.append(row)
         return rows
 
-    def _share_prefixes(self, fresh: list[Row], active: list[Row], cache: RowCache) -> None:
-        """Give each new row the part of its prompt that others have too, and run that part once where nobody has it yet."""
-        holders = {row.request.prefix.key: row for row in active if row.request.prefix is not None}
-        groups: dict[Any, list[Row]] = {}
+    def _share_prefixes(self, fresh: list[Row], cache: RowCache) -> None:
+        """Take the prefix of each new row from a slot that holds it; where none does and several rows want it, run it once."""
+        taken = {row.slot for row in fresh}
+        holders = {key: slot for slot, key in cache.prefixes.items() if slot not in taken}
+        wanting: dict[Any, list[Row]] = {}
         for row in fresh:
-            cache.lengths[row.slot] = 0
-            if row.request.prefix is not None:
-                groups.setdefault(row.request.prefix.key, []).append(row)
-        leaders = [rows.pop(0) for key, rows in groups.items() if key not in holders and len(rows) > 1]
+            prefix = row.request.prefix
+            kept = prefix is not None and cache.holds(row.slot, prefix.key)
+            cache.begin_slot(row.slot, prefix.key if prefix else None, prefix.rows if kept else 0)
+            if kept:
+                row.skip(prefix.rows)
+                holders[prefix.key] = row.slot
+            elif prefix is not None:
+                wanting.setdefault(prefix.key, []).append(row)
+        leaders = [rows.pop(0) for key, rows in wanting.items() if key not in holders and len(rows) > 1]
         if leaders:
             self._forward([row.feed[: row.request.prefix.rows] for row in leaders], leaders, cache)
-            for row in leaders:
-                _skip(row, row.request.prefix.rows)
-                holders[row.request.prefix.key] = row
-        for key, rows in groups.items():
+        for row in leaders:
+            row.skip(row.request.prefix.rows)
+            holders[row.request.prefix.key] = row.slot
+        for key, rows in wanting.items():
             if key in holders and rows:
                 length = rows[0].request.prefix.rows
-                cache.copy(holders[key].slot, [row.slot for row in rows], length)
+                cache.copy(holders[key], [row.slot for row in rows], length)
                 for row in rows:
-                    _skip(row, length)
+                    row.skip(length)
 
     def _forward(self, feeds: list[Tensor], rows: list[Row], cache: RowCache) -> Tensor:
         """Run (n, H) rows of each; return hidden states (rows, longest n, H)."""
@@ -192,14 +207,16 @@ class InterleavedGenerator:
         hidden = self._forward([row.feed for row in rows], rows, cache)
         for states, row in zip(hidden, rows):
             for place_in_feed, place in row.segs:
-                row.states[place] = states[place_in_feed]
+                row.states[place] = states[
+                    place_in_feed
+                ].clone()  # a view would keep the states of a whole prompt alive
         tokens = self._choose(rows, hidden)
         for row, token in zip(rows, tokens):
             pending = row.advance(token, self.ids, self.end_id)
             row.feed, row.segs = row.feed[:0], []
             self._extend(row, pending)
-            if token is not None and row.phase is not Phase.DONE:
-                self._stop(row)
+            if token is not None:
+                self.writer.stop(row)
 
     def _choose(self, rows: list[Row], hidden: Tensor) -> list[int | None]:
         tokens: list[int | None] = [None] * len(rows)
@@ -208,20 +225,12 @@ class InterleavedGenerator:
             return tokens
         last = torch.tensor([len(rows[index].feed) - 1 for index in asked], device=hidden.device)
         scores = self.grounder.llm.logits(hidden[torch.tensor(asked, device=hidden.device), last]).float()
+        blind = [number for number, index in enumerate(asked) if not rows[index].decoding.ilvc]
+        scores[blind, self.ids.image_id] = -torch.inf
         for index, own_scores, best in zip(asked, scores, scores.argmax(-1).tolist()):
             row = rows[index]
             tokens[index] = best if row.choose.is_plain else row.choose(own_scores, row.ids)
         return tokens
-
-    def _stop(self, row: Row) -> None:
-        """End a row whose text has come to hold a stop string."""
-        if not row.decoding.stop_strings:
-            return
-        text = self.decode(row.ids)
-        found = [word for word in row.decoding.stop_strings if word in text]
-        if found:
-            row.stopped = min(found, key=text.index)
-            row.phase, row.finished = Phase.DONE, True
 
     def _extend(self, row: Row, ids: list[int]) -> None:
         """Put tokens, which stand at the end of ``row.ids``, behind what is to be run."""
@@ -237,7 +246,7 @@ class InterleavedGenerator:
         self._decode_masks(rows)
         images = [row.request.image for row in rows]
         masks = [
-            _full_size(row, max(row.masks)) > 0 if row.masks else torch.ones(image.shape[:2], dtype=torch.bool)
+            row.image_logits(max(row.masks)) > 0 if row.masks else torch.ones(image.shape[:2], dtype=torch.bool)
             for row, image in zip(rows, images)
         ]
         views = self.grounder.encode_views(images, [mask.cpu().numpy() for mask in masks])
@@ -261,73 +270,8 @@ class InterleavedGenerator:
     def _finish(self, rows: list[Row]) -> Iterator[tuple[int, GroundedText]]:
         self._decode_masks(rows)
         for row in rows:
-            yield row.number, self._answer(row)
-
-    def _answer(self, row: Row) -> GroundedText:
-        """What the answer says so far; masks that are not decoded yet are missing."""
-        text, places = read_answer(row.ids, self.ids, self.decode)
-        spans = []
-        for start, end, before, after in places:
-            coarse, refined = (_full_size(row, place) if place in row.masks else None for place in (before, after))
-            best = refined if refined is not None else coarse
-            if best is not None:
-                spans.append(_span(row.decoding, start, end, text[start:end], best, coarse))
-        answer = GroundedText(text, tuple(spans), self.decode(row.ids), row.finished)
-        return _cut(answer, row.stopped) if row.stopped else answer
-
-    def _held_back(self, row: Row) -> int:
-        """Characters at the end of an unfinished answer that may change yet: pieces of a character, or of a stop string."""
-        text = self.decode(row.ids)
-        broken = len(text) - len(text.rstrip("\ufffd"))
-        starts = (
-            size
-            for word in row.decoding.stop_strings
-            for size in range(1, len(word))
-            if text.endswith(word[:size])
-        )  # fmt: skip
-        return max(broken, max(starts, default=0))
-
-
-def _skip(row: Row, rows: int) -> None:
-    """Take the first rows, which the cache holds already, off what is to be run."""
-    row.feed = row.feed[rows:]
-    row.segs = [(place_in_feed - rows, place) for place_in_feed, place in row.segs]
-
-
-def _full_size(row: Row, place: int) -> Tensor:
-    """Mask logits at the resolution of the image, (height, width)."""
-    return row.request.letterbox.invert_logits(row.masks[place][None])[0]
-
-
-def _span(decoding: Decoding, start: int, end: int, phrase: str, best: Tensor, coarse: Tensor | None) -> GroundedSpan:
-    level = float(np.log(decoding.threshold / (1 - decoding.threshold)))
-    mask = best > level
-    return GroundedSpan(
-        start,
-        end,
-        phrase,
-        mask.cpu().numpy(),
-        None if coarse is None else (coarse > level).cpu().numpy(),
-        float(best.sigmoid()[mask].mean()) if mask.any() else 0.0,
-        best.cpu().numpy() if decoding.keep_logits else None,
-    )
-
-
-def _cut(answer: GroundedText, stop: str) -> GroundedText:
-    """End an answer in front of a stop string."""
-    raw = answer.raw_text[: answer.raw_text.index(stop)]
-    text = answer.text[: answer.text.index(stop)] if stop in answer.text else answer.text
-    spans = tuple(span for span in answer.spans if span.end <= len(text))
-    return replace(answer, text=text, spans=spans, raw_text=raw)
-
-
-def _without_tail(answer: GroundedText, length: int) -> GroundedText:
-    text = answer.text.rstrip() if not length else answer.text[: max(len(answer.text) - length, 0)].rstrip()
-    spans = tuple(
-        replace(span, start=min(span.start, len(text)), end=min(span.end, len(text))) for span in answer.spans
-    )
-    return replace(answer, text=text, spans=spans)
+            yield row.number, self.writer.whole(row)
 
 
 def _num_masks(answer: GroundedText) -> int:
-    return sum(1 + (span.coarse_mask is not None and span.mask is not span.coarse_mask) for span in answer.spans)
+    return sum((span.coarse_mask is not None) + span.refined for span in answer.spans)

@@ -33,7 +33,7 @@ class Prefix(NamedTuple):
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """One prompt.
 
@@ -46,6 +46,9 @@ class Request:
         forced_ids: tokens that the answer begins with, whatever the model would choose.
         closed: the answer ends where ``forced_ids`` end: masks for a given text.
         decoding: settings of this request, or None for those of the generator.
+
+    Raises:
+        ValueError: the prompt is empty, or the prefix leaves nothing of it.
     """
 
     embeddings: Tensor
@@ -57,8 +60,17 @@ class Request:
     closed: bool = False
     decoding: Decoding | None = None
 
+    def __post_init__(self) -> None:
+        rows = len(self.embeddings)
+        if not rows:
+            raise ValueError("a prompt needs at least one row, got none")
+        if self.prefix is not None and not 0 < self.prefix.rows < rows:
+            raise ValueError(
+                f"a prefix must hold at least one row and leave one of the prompt, got {self.prefix.rows} of {rows} rows"
+            )
 
-@dataclass
+
+@dataclass(eq=False)
 class Row:
     """State of one answer.
 
@@ -74,9 +86,10 @@ class Row:
         ids: tokens of the answer.
         states: (H,) hidden state of each ``<seg>`` that was run, by place in ``ids``.
         masks: (h, w) mask logits of the letterboxed image by place in ``ids``.
+        given: masks at the size of the image by place in ``ids``, where they were given out.
         chosen: tokens that the model chose.
         finished: whether the answer came to an end, and not to the limit.
-        stopped: the stop string that ended it.
+        tail: text behind ``ids``: the start of a token that a stop string begins in.
     """
 
     request: Request
@@ -91,9 +104,10 @@ class Row:
     ids: list[int] = field(default_factory=list)
     states: dict[int, Tensor] = field(default_factory=dict)
     masks: dict[int, Tensor] = field(default_factory=dict)
+    given: dict[int, Any] = field(default_factory=dict)
     chosen: int = 0
     finished: bool = False
-    stopped: str = ""
+    tail: str = ""
 
     @property
     def undecoded(self) -> list[int]:
@@ -101,6 +115,17 @@ class Row:
         if self.request.letterbox is None:
             return []
         return [place for place in self.states if place not in self.masks]
+
+    def image_logits(self, place: int) -> Tensor:
+        """Mask logits of the ``<seg>`` at a place, (height, width) of the image."""
+        return self.request.letterbox.invert_logits(self.masks[place][None])[0]
+
+    def stop(self, ids: list[int], tail: str) -> None:
+        """End the answer after some of its tokens, and some characters of the next."""
+        self.ids, self.tail = ids, tail
+        self.states = {place: state for place, state in self.states.items() if place < len(ids)}
+        self.masks = {place: mask for place, mask in self.masks.items() if place < len(ids)}
+        self.phase, self.finished = Phase.DONE, True
 
     def take_script(self, special: SpecialTokenIds) -> list[int]:
         """Write the forced tokens that can be run in one go: up to a ``<image_id>``, which waits for the mask before it."""
@@ -152,6 +177,11 @@ class Row:
     def wants_choice(self) -> bool:
         """Whether the model is to choose the next token."""
         return not self.script and not self.request.closed and self.chosen < self.decoding.max_new_tokens
+
+    def skip(self, rows: int) -> None:
+        """Take the first rows, which the cache holds already, off what is to be run."""
+        self.feed = self.feed[rows:]
+        self.segs = [(place_in_feed - rows, place) for place_in_feed, place in self.segs]
 
 
 def by_length(rows: Sequence[Row]) -> list[list[Row]]:

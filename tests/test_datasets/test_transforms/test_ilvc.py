@@ -333,3 +333,26 @@ def test_a_published_template_goes_by_its_name():
     assert named["parts"] == given["parts"]
     with pytest.raises(ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_chat'\]"):
         ILVC(template="gpt")
+
+
+# Masks for a given text
+
+
+@pytest.mark.parametrize(("prob", "text"), [(1, "<seg><image_id> <p> r0 </p> <seg>"), (0, "<p> r0 </p> <seg>")])
+def test_regions_may_be_forced(prob, text):
+    result = run([refer_turn("r0", 0)], masks=MASKS[:1], answers=False, force_regions=True, prob=prob)
+    assert result["forced_answer"] == text
+    assert result["parts"] == run([refer_turn("r0", 0)], masks=MASKS[:1], answers=False, prob=prob)["parts"]
+    assert len(result["region_tiles"]) == 0, "the view will be that of the predicted mask"
+
+
+def test_nothing_is_forced_by_default():
+    assert run([refer_turn("r0", 0)], answers=False)["forced_answer"] == ""
+    assert run([refer_turn("r0", 0)])["forced_answer"] == ""
+
+
+def test_one_region_can_be_forced():
+    with pytest.raises(ValueError, match=r"s record 1: .*one region.*got 3; set force_regions=False"):
+        run([GCG], answers=False, force_regions=True)
+    with pytest.raises(ValueError, match="answers=False"):
+        ILVC(template=TEMPLATE, force_regions=True)

@@ -1,0 +1,62 @@
+"""The KV cache against runs without one."""
+
+import torch
+from tiny import tiny_llm
+
+from lira_plugin.models.generation import RowCache
+
+
+def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache():
+    llm = tiny_llm().eval()
+    sequences = [torch.randn(length, 32) for length in (9, 5, 12)]
+    cache = RowCache()
+    cache.lengths = dict.fromkeys(range(4), 0)
+    slots = [2, 0, 3]
+    chunks = [[(0, 4), (1, 1), (2, 3)], [(0, 1), (2, 1)], [(1, 4), (2, 6)], [(0, 4), (2, 2)]]  # (sequence, rows)
+    done, outputs = [0, 0, 0], [[], [], []]
+    with torch.no_grad():
+        for chunk in chunks:
+            feed = torch.nn.utils.rnn.pad_sequence(
+                [sequences[row][done[row] : done[row] + new] for row, new in chunk], batch_first=True
+            )
+            cache.begin([slots[row] for row, _ in chunk], feed.shape[1], feed.device)
+            hidden = llm.hidden_states(
+                feed,
+                attention_mask=cache.visible(feed.dtype),
+                position_ids=cache.columns,
+                past_key_values=cache,
+                cache_position=torch.arange(cache.limit - feed.shape[1], cache.limit),
+                use_cache=True,
+            )
+            for (row, new), states in zip(chunk, hidden):
+                outputs[row].append(states[:new])
+                done[row] += new
+                cache.lengths[slots[row]] += new
+        assert done == [9, 5, 12]
+        for sequence, output in zip(sequences, outputs):
+            whole = llm(sequence[None], torch.ones(1, len(sequence), dtype=torch.bool)).hidden[0]
+            torch.testing.assert_close(torch.cat(output), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_cache_grows_beyond_its_first_room():
+    llm = tiny_llm().eval()
+    sequence = torch.randn(1, 150, 32)
+    cache, outputs = RowCache(), []
+    cache.lengths[1] = 0
+    with torch.no_grad():
+        for part in sequence.split(25, 1):
+            cache.begin([1], part.shape[1], part.device)
+            position = torch.arange(cache.limit - part.shape[1], cache.limit)
+            outputs.append(
+                llm.hidden_states(
+                    part,
+                    attention_mask=cache.visible(part.dtype),
+                    position_ids=cache.columns,
+                    past_key_values=cache,
+                    cache_position=position,
+                    use_cache=True,
+                )
+            )
+            cache.lengths[1] += part.shape[1]
+        whole = llm(sequence, torch.ones(1, 150, dtype=torch.bool)).hidden
+    torch.testing.assert_close(torch.cat(outputs, 1), whole, atol=1e-4, rtol=1e-4)
