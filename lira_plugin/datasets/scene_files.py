@@ -18,7 +18,7 @@ from lira_plugin.datasets.scene_records import (
     IMAGE_IDS_PER_SPLIT,
     SPLITS,
     SceneRecords,
-    coloured_instances,
+    described_instances,
     file_name_of,
     image_id_of,
     number_refs,
@@ -27,7 +27,7 @@ from lira_plugin.datasets.scene_records import (
 )
 from lira_plugin.datasets.scenes import Background, make_scene
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised whenever the same settings would give other scenes or files."""
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 
@@ -74,7 +74,7 @@ class SceneFiles:
 
     @property
     def coco_train(self) -> Path:
-        """COCO instances of the train images; a category is a colour with a shape, which is its supercategory."""
+        """COCO instances of the train images; a category is a size and a colour with a shape, which is its supercategory."""
         return self.root / "coco" / "instances_train.json"
 
     @property
@@ -225,7 +225,7 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) 
     _write(files.grefcoco / "instances.json", shape_instances(train, val))
     _write(files.grandf_train, train.grandf)
     _write(files.grandf_val, val.grandf)
-    _write(files.coco_train, coloured_instances(train))
-    _write(files.coco_val, coloured_instances(val))
+    _write(files.coco_train, described_instances(train))
+    _write(files.coco_val, described_instances(val))
     _write(files.llava_train, train.llava + text_only_records())
     _write(files.llava_val, val.llava)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, absent_name, group_sentences
+from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, SIZES, absent_name, group_sentences
 from lira_plugin.datasets.scenes import Scene, SceneObject
 from lira_plugin.structures import encode_mask
 
@@ -59,15 +59,15 @@ def shape_instances(*splits: "SceneRecords") -> dict[str, Any]:
     }
 
 
-def coloured_instances(split: "SceneRecords") -> dict[str, Any]:
-    """COCO instances whose categories are a colour with a shape, which is the supercategory."""
-    names = [f"{colour} {shape}" for shape, colour in product(CATEGORIES, COLOURS)]
+def described_instances(split: "SceneRecords") -> dict[str, Any]:
+    """COCO instances whose categories are a size and a colour with a shape, which is the supercategory."""
+    names = [f"{size} {colour} {shape}" for shape, colour, size in product(CATEGORIES, COLOURS, SIZES)]
     return shape_instances(split) | {
         "annotations": [
             instance | {"category_id": names.index(name) + 1} for instance, name in zip(split.instances, split.names)
         ],
         "categories": [
-            {"id": number, "name": name, "supercategory": name.split()[1]} for number, name in enumerate(names, start=1)
+            {"id": number, "name": name, "supercategory": name.split()[-1]} for number, name in enumerate(names, start=1)
         ],
     }
 
@@ -116,7 +116,7 @@ class SceneRecords:
     images: list[dict[str, Any]] = field(default_factory=list)
     instances: list[dict[str, Any]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    """Colour and shape of each instance."""
+    """Size, colour and shape of each instance."""
     refs: list[dict[str, Any]] = field(default_factory=list)
     grefs: list[dict[str, Any]] = field(default_factory=list)
     grandf: list[dict[str, Any]] = field(default_factory=list)
@@ -150,7 +150,7 @@ class SceneRecords:
                 "segmentation": _segmentation(thing),
             }
             self.instances.append(instance)
-            self.names.append(f"{thing.colour} {thing.category}")
+            self.names.append(f"{thing.size} {thing.colour} {thing.category}")
             is_round = thing.category in ROUND_CATEGORIES
             if not sentences or (self.split == "testA" and not is_round) or (self.split == "testB" and is_round):
                 continue

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from lira_plugin.datasets import scene_files
 from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
-from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, group_sentences
+from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, SIZES, group_sentences
 from lira_plugin.datasets.scene_records import ROUND_CATEGORIES, image_id_of
 from lira_plugin.datasets.scenes import DIAMETERS, MIN_VISIBLE, load_photos, make_scene
 
@@ -124,7 +124,7 @@ def test_kinds_are_balanced(scenes):
     assert set(shares) == {
         "category", "colour_category", "size_category", "size_colour_category", "colour", "place", "relation"
     }  # fmt: skip
-    assert 0.14 <= shares["relation"] <= 0.22
+    assert 0.05 <= shares["relation"] <= 0.15
     assert shares["category"] <= 0.4
     assert min(shares.values()) > 0.05
 
@@ -157,7 +157,8 @@ def singular(word):
 def test_questions_have_right_answers(scenes):
     answers = Counter()
     for scene in scenes:
-        assert 2 <= len(scene.questions) <= 4
+        lists = [question for question in scene.questions if question.kind == "list"]
+        assert len(lists) <= 1 and 2 <= len(scene.questions) - len(lists) <= 4
         for question in scene.questions:
             words = question.question.lower().rstrip("?").split()
             if question.kind == "colour":
@@ -167,11 +168,19 @@ def test_questions_have_right_answers(scenes):
             elif question.kind == "count":
                 named = [singular(word) for word in words[2:-2]]
                 assert question.answer == str(sum(fits(named, thing) for thing in scene.objects))
+            elif question.kind == "list":
+                named = [name.split() for name in question.answer.split(", ")]
+                ordered = sorted(scene.objects, key=lambda thing: thing.centre[0])
+                assert named == [[thing.size, thing.colour, thing.category] for thing in ordered]
+                gaps = np.diff([thing.centre[0] for thing in ordered])
+                assert gaps.min() >= 0.029 * max(scene.image.shape)
+                answers["list"] += 1
             else:
                 exists = any(fits(words[3:], thing) for thing in scene.objects)
                 assert question.answer == ("yes" if exists else "no")
                 answers[question.answer] += 1
-    assert 0.4 < answers["yes"] / answers.total() < 0.6
+    assert 0.4 < answers["yes"] / (answers["yes"] + answers["no"]) < 0.6
+    assert answers["list"] > 0.5 * len(scenes)
 
 
 def test_caption_spans_are_their_phrases(scenes):
@@ -324,7 +333,7 @@ def check_instances(content, written):
     names = {category["id"]: category["name"] for category in content["categories"]}
     assert list(names) == list(range(1, len(names) + 1)) and len(names) in (
         len(CATEGORIES),
-        len(CATEGORIES) * len(COLOURS),
+        len(CATEGORIES) * len(COLOURS) * len(SIZES),
     )
     forms = Counter()
     by_image = Counter()
@@ -340,7 +349,7 @@ def check_instances(content, written):
         else:
             assert (mask & thing.mask).sum() > 0.95 * (mask | thing.mask).sum()
         assert annotation["area"] == thing.mask.sum() and tuple(annotation["bbox"]) == thing.bbox
-        assert names[annotation["category_id"]] in (thing.category, f"{thing.colour} {thing.category}")
+        assert names[annotation["category_id"]] in (thing.category, f"{thing.size} {thing.colour} {thing.category}")
         assert annotation["iscrowd"] == 0
     assert by_image == {image: len(written[image].objects) for image in sizes}
     assert len({annotation["id"] for annotation in content["annotations"]}) == by_image.total()

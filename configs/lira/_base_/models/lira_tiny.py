@@ -33,15 +33,16 @@ max_length = 256
 channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
-num_shapes, num_colours = 6, 8
-num_classes = num_shapes * num_colours
-# A class is a shape with a colour, and embedded as both: what is learnt of a shape holds in every colour.
+num_shapes, num_colours, num_sizes = 6, 8, 2
+num_classes = num_shapes * num_colours * num_sizes
+# A class is a size and a colour with a shape, and embedded as all three: what is learnt of a shape holds in every colour.
 class_prototypes = [
-    [
-        float(place in (index // num_colours, num_shapes + index % num_colours))
-        for place in range(num_shapes + num_colours)
-    ]
-    for index in range(num_classes)
+    [float(shape == s) for s in range(num_shapes)]
+    + [float(colour == c) for c in range(num_colours)]
+    + [float(size == s) for s in range(num_sizes)]
+    for shape in range(num_shapes)
+    for colour in range(num_colours)
+    for size in range(num_sizes)
 ]
 num_queries = 20
 attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
