@@ -32,7 +32,7 @@ def convert_lira(args: argparse.Namespace) -> str:
 
 
 def add_lira(commands: argparse._SubParsersAction) -> None:
-    text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to weights that a recipe's init_from reads"
+    text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to a checkpoint of the recipe"
     parser = commands.add_parser("lira", help=text, description=text)
     parser.set_defaults(run=convert_lira)
     parser.add_argument("weights", help="the released file")

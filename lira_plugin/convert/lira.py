@@ -26,7 +26,7 @@ LINEARS = {
 
 
 def convert_lira(weights: str | Path, internvl: str | Path, out: str | Path) -> Path:
-    """Convert a released fine-tune into one safetensors file, which a recipe's ``init_from`` reads.
+    """Convert a released fine-tune into one safetensors file, to test, to ask, or to go on from (``load_from``).
 
     The adapter of ``wqkv`` becomes three of the same rank: A is theirs in common, the rows of B are split as those of ``wqkv``
     are. So rank and alpha stay, and the model computes the same.

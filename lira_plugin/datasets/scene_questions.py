@@ -8,7 +8,6 @@ from lira_plugin.datasets.gcg import GCGDataset
 from lira_plugin.datasets.questions import ImageQuestion
 from lira_plugin.datasets.refer import ReferSegDataset
 from lira_plugin.datasets.scene_files import SceneFiles
-from lira_plugin.datasets.scene_language import Thing, ask
 from lira_plugin.datasets.scene_records import CAPTION_REQUEST
 
 
@@ -25,15 +24,12 @@ def scene_questions(
     Raises:
         FileNotFoundError: the scenes are not there.
     """
-    if not files.coco_val.is_file():
+    if not files.llava_val.is_file():
         raise FileNotFoundError(
             f"no scenes in {files.root}; write them with:\n    python tools/make_scenes.py {files.root}"
         )
     rng = np.random.default_rng(seed)
-    questions = [
-        ImageQuestion(image, ask(things, rng)[0].question, "VQA")
-        for image, things in _draw(list(_things(files).items()), num_vqa, rng)
-    ]
+    questions = _draw(_vqa(files), num_vqa, rng)
     refer = ReferSegDataset(str(files.root), "refcoco", "val", str(files.images))
     gcg = GCGDataset(str(files.grandf_val), str(files.images), "grandf", question_index=0)
     scenes = {record.image_path: record for record in (gcg.get_record(index, rng) for index in range(len(gcg)))}
@@ -54,16 +50,13 @@ def _draw(options: list, number: int, rng: np.random.Generator) -> list:
     return [options[place] for place in places]
 
 
-def _things(files: SceneFiles) -> dict[str, list[Thing]]:
-    """What is in each val image, from the COCO file, whose categories are a colour with a shape."""
-    coco = json.loads(files.coco_val.read_text())
-    names = {category["id"]: category for category in coco["categories"]}
-    images = {image["id"]: str(files.images / image["file_name"]) for image in coco["images"]}
-    things: dict[str, list[Thing]] = {}
-    for annotation in coco["annotations"]:
-        category = names[annotation["category_id"]]
-        left, top, width, height = annotation["bbox"]
-        colour = category["name"].removesuffix(category["supercategory"]).strip()
-        thing = Thing(category["supercategory"], colour, "", (left + width / 2, top + height / 2))
-        things.setdefault(images[annotation["image_id"]], []).append(thing)
-    return things
+def _vqa(files: SceneFiles) -> list[ImageQuestion]:
+    """The first question about each val image."""
+    records = json.loads(files.llava_val.read_text())
+    return [
+        ImageQuestion(
+            str(files.images / record["image"]), record["conversations"][0]["value"].removeprefix("<image>\n"), "VQA"
+        )
+        for record in records
+        if record["id"].endswith("-vqa")
+    ]

@@ -67,7 +67,8 @@ def described_instances(split: "SceneRecords") -> dict[str, Any]:
             instance | {"category_id": names.index(name) + 1} for instance, name in zip(split.instances, split.names)
         ],
         "categories": [
-            {"id": number, "name": name, "supercategory": name.split()[-1]} for number, name in enumerate(names, start=1)
+            {"id": number, "name": name, "supercategory": name.split()[-1]}
+            for number, name in enumerate(names, start=1)
         ],
     }
 
