@@ -86,7 +86,7 @@ def _ffn(dims):
     return {"embed_dims": dims, "feedforward_channels": 2 * dims, "num_fcs": 2, "ffn_drop": 0.0, "act_cfg": act}
 
 
-def segmenter_config(dims=D, num_queries=Q, num_layers=OUTPUTS - 1, channels=CHANNELS):
+def segmenter_config(dims=D, num_queries=Q, num_layers=OUTPUTS - 1, channels=CHANNELS, **settings):
     positions = {"num_feats": dims // 2, "normalize": True}
     return {
         "type": Mask2FormerSegmenter,
@@ -151,6 +151,7 @@ def segmenter_config(dims=D, num_queries=Q, num_layers=OUTPUTS - 1, channels=CHA
             },
             "sampler": {"type": "mmdet.MaskPseudoSampler"},
         },
+        **settings,
     }
 
 

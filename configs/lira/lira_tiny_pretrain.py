@@ -14,7 +14,7 @@ with read_base():
 work_dir = f"{root}/pretrain"
 model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0))
 model.sefe.update(enrich=False)
-max_iters = 150
+max_iters = 300
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset.update(datasets=[vqa, gcg])

@@ -3,6 +3,7 @@
 Shape letters: N images, Q queries, D feature channels, C classes, h x w mask feature map.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,6 +58,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     Args:
         class_prototypes: (C, E) embedding of each class; queries are then classified by their similarity to it
             (:class:`PrototypeClassifier`) instead of by one weight vector a class.
+        anchored: start the query positions as the position encodings of a square grid of points (the anchor points of Anchor
+            DETR, arXiv 2109.07107), so that each query looks for objects near its point, and says where it looks. Needs a
+            square number of queries.
         prompted: weight of the losses of :meth:`prompted_losses`, 0 for none. OMG-Seg, which LIRA builds on, learns to
             decode prompts, one query alone, beside its own queries; without it a query that was decoded before, as
             an object token is, decodes to a worse mask than it stood for.
@@ -72,6 +76,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         self,
         *args: Any,
         class_prototypes: Sequence[Sequence[float]] | None = None,
+        anchored: bool = False,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
         open_vocabulary: dict | None = None,
@@ -80,7 +85,11 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     ) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
-        self.prompted, self.prompt_noise = prompted, prompt_noise
+        self.anchored, self.prompted, self.prompt_noise = anchored, prompted, prompt_noise
+        if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
+            raise ValueError(
+                f"anchored=True needs a square number of queries, such as 25 or 100, got {self.num_queries}"
+            )
         self.video_positions = video_positions
         if video_positions:
             encoding = self.decoder_positional_encoding
@@ -98,6 +107,17 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             if len(self.cls_embed.class_embeddings) != self.num_classes:
                 known = len(self.cls_embed.class_embeddings)
                 raise ValueError(f"{self.num_classes} classes need as many class embeddings, got {known}")
+
+    def init_weights(self) -> None:
+        """Initialise as mmdet does, and set the anchors."""
+        super().init_weights()
+        if self.anchored:
+            side = math.isqrt(self.num_queries)
+            grid = self.decoder_positional_encoding(
+                self.query_embed.weight.new_zeros((1, side, side), dtype=torch.bool)
+            )
+            with torch.no_grad():
+                self.query_embed.weight.copy_(grid.flatten(2)[0].T)
 
     def encode(self, features: Sequence[Tensor]) -> Pyramid:
         """Run the pixel decoder over backbone ``features``, each (N, C_i, h_i, w_i)."""

@@ -168,3 +168,13 @@ def test_without_objects_prompted_losses_are_zero(segmenter):
     empty = [InstanceData(labels=torch.zeros(0, dtype=torch.long), masks=torch.zeros(0, 64, 64))]
     losses = segmenter.prompted_losses(pyramid, segmenter.segment(pyramid), empty)
     assert all(float(loss) == 0 for loss in losses.values())
+
+
+def test_anchored_queries_start_at_a_grid_of_points():
+    segmenter = tiny_pixel_encoder(num_queries=9, anchored=True).segmenter
+    grid = segmenter.decoder_positional_encoding(torch.zeros(1, 3, 3, dtype=torch.bool))[0]
+    for row in range(3):
+        for column in range(3):
+            torch.testing.assert_close(segmenter.query_embed.weight[3 * row + column], grid[:, row, column])
+    with pytest.raises(ValueError, match="square number of queries"):
+        tiny_pixel_encoder(num_queries=8, anchored=True)

@@ -44,7 +44,7 @@ class_prototypes = [
     for colour in range(num_colours)
     for size in range(num_sizes)
 ]
-num_queries = 20
+num_queries = 25
 attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
 ffn = dict(
     embed_dims=dims, feedforward_channels=2 * dims, num_fcs=2, ffn_drop=0.0, act_cfg=dict(type="ReLU", inplace=True)
@@ -79,6 +79,7 @@ pixel_encoder = dict(
         num_stuff_classes=0,
         num_queries=num_queries,
         class_prototypes=class_prototypes,
+        anchored=True,
         prompted=0.5,
         prompt_noise=0.2,
         pixel_decoder=dict(
