@@ -13,6 +13,7 @@ from lira_plugin.datasets import TileImage as Tile
 from lira_plugin.datasets import TokenizeConversation as Tokenize
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.inference import LIRAInferencer
 from lira_plugin.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "lira"
@@ -41,6 +42,17 @@ def tiny_recipe():
             },
         }
     )
+
+
+def tiny_inferencer():
+    """Its answers are noise in which special tokens are frequent."""
+    torch.manual_seed(0)
+    lira = LIRAInferencer(tiny_recipe(), device="cpu", show_progress=False)
+    with torch.no_grad():
+        head = lira.model.llm.causal_lm.get_output_embeddings().weight
+        head.normal_(0, 0.02, generator=torch.Generator().manual_seed(2))
+        head[list(lira.model.ids)] *= 8
+    return lira
 
 
 def write_work_dir(root: Path, scenes: int = 8, eval_scenes: int = 3) -> Path:

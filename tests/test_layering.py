@@ -14,7 +14,7 @@ LAYERS = (
     {"structures", "tokens", "registry", "compat", "version"},
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe"},
-    {"quickstart"},
+    {"quickstart", "demo"},
 )
 LLM_FILES = ("models/interleaved_llm", "models/generation/", "models/trainable")
 LLM_WORDS = ("llm", "tokeniz", "generat")

@@ -23,7 +23,7 @@ from lira_plugin.structures.grounding import (
     RowKind,
 )
 from lira_plugin.structures.letterbox import Letterbox
-from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask
+from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, logit_of
 from lira_plugin.structures.region_view import region_view, resize_image
 from lira_plugin.structures.visual_layout import VisualLayout
 
@@ -48,6 +48,7 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "logit_of",
     "refer_label",
     "refer_question",
     "refer_turn",

@@ -4,7 +4,7 @@ Shape letters: B samples, L rows of the LLM sequence, N images, T tiles, R regio
 tokens, S side of the letterboxed image, t side of a tile, H x W an original image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lira_plugin.structures.conversation import Region
 from lira_plugin.structures.letterbox import Letterbox
-from lira_plugin.structures.masks import encode_mask
+from lira_plugin.structures.masks import encode_mask, logit_of
 
 IGNORE_INDEX = -100
 """Label of a row without supervision."""
@@ -139,6 +139,7 @@ class GroundedSpan:
         score: mean foreground probability inside ``mask``, 0 for an empty mask.
         logits: (H, W) fp32 logits of ``mask``, where they were asked for.
         refined: whether ``mask`` was decoded after the phrase; else it is the coarse one.
+        coarse_logits: (H, W) fp32 logits of ``coarse_mask``, where they were asked for.
     """
 
     start: int
@@ -149,10 +150,28 @@ class GroundedSpan:
     score: float = 0.0
     logits: np.ndarray | None = None
     refined: bool = True
+    coarse_logits: np.ndarray | None = None
 
     def mask_of(self, view: MaskView) -> np.ndarray:
         """(H, W) bool; without ILVC there is one mask, which is both views."""
         return self.coarse_mask if view == "coarse" and self.coarse_mask is not None else self.mask
+
+    def at(self, threshold: float) -> "GroundedSpan":
+        """The span as if it had been generated with another threshold, from the logits that were kept.
+
+        Args:
+            threshold: foreground probability from which on a pixel belongs to a mask, between 0 and 1.
+
+        Raises:
+            ValueError: the logits were not kept, or the threshold is out of range.
+        """
+        if self.logits is None or (self.coarse_logits is None) != (self.coarse_mask is None):
+            raise ValueError(f"the logits of {self.phrase!r} were not kept, so its masks cannot be thresholded again")
+        level = logit_of(threshold)
+        mask = self.logits > level
+        score = float((1 / (1 + np.exp(-self.logits[mask]))).mean()) if mask.any() else 0.0
+        coarse = None if self.coarse_logits is None else self.coarse_logits > level
+        return replace(self, mask=mask, coarse_mask=coarse, score=score)
 
     @property
     def rle(self) -> dict[str, Any]:
@@ -175,6 +194,10 @@ class GroundedText:
     spans: tuple[GroundedSpan, ...] = ()
     raw_text: str = ""
     finished: bool = True
+
+    def at(self, threshold: float) -> "GroundedText":
+        """The answer with all of its masks at another threshold, see :meth:`GroundedSpan.at`."""
+        return replace(self, spans=tuple(span.at(threshold) for span in self.spans))
 
     def to_json(self) -> dict[str, Any]:
         """The answer in plain types: masks as COCO's compressed RLE, ``segmentation`` and ``coarse_segmentation``."""

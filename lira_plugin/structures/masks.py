@@ -1,5 +1,6 @@
 """Binary masks and COCO's ways to write them: polygons, compressed and uncompressed RLE."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,17 @@ def decode_union(segmentations: Sequence[Any], height: int, width: int) -> np.nd
     for segmentation in segmentations:
         union |= decode_segmentation(segmentation, height, width)
     return union
+
+
+def logit_of(threshold: float) -> float:
+    """The logit above which a pixel's foreground probability exceeds ``threshold``.
+
+    Raises:
+        ValueError: the threshold does not lie between 0 and 1.
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+    return math.log(threshold / (1 - threshold))
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:

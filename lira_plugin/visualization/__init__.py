@@ -3,7 +3,7 @@
 Everything is NumPy in and out: images are (H, W, 3) uint8 RGB, masks (H, W) bool.
 """
 
-from lira_plugin.visualization.answers import answer_row
+from lira_plugin.visualization.answers import answer_caption, answer_row, span_numbers
 from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
 from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, Cell, PanelRow, panel
 from lira_plugin.visualization.overlay import Color, draw_masks, palette, save_image
@@ -16,6 +16,7 @@ __all__ = [
     "Color",
     "GroundingVisualizer",
     "PanelRow",
+    "answer_caption",
     "answer_row",
     "caption_height",
     "draw_masks",
@@ -24,5 +25,6 @@ __all__ = [
     "palette",
     "panel",
     "save_image",
+    "span_numbers",
     "write_caption",
 ]

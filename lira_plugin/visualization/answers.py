@@ -45,7 +45,7 @@ def answer_row(
         ValueError: an annotation of a region does not fit the image.
     """
     truth = [decode_union(region.segmentations, *image.shape[:2]) for region in regions]
-    numbers = [str(index + 1) for index in range(len(answer.spans))] if len(answer.spans) > MAX_UNNUMBERED else []
+    numbers = span_numbers(answer)
     own, true = _colors(answer, truth)
     cells = [Cell("image", image)] if draw_image or not (answer.spans or regions) else []
     if regions:
@@ -60,7 +60,7 @@ def answer_row(
         name = f"{view} " * two + ("mask" if len(masks) == 1 else "masks" if masks else "no mask")
         score = f", IoU {mean_matched_iou(masks, truth):.2f}" if regions else ""
         cells.append(Cell(name + score, image, masks, own, numbers))
-    caption, spans = _caption(answer, numbers)
+    caption, spans = answer_caption(answer, numbers)
     return PanelRow(cells, title=question, heading=heading, caption=caption, spans=spans, colors=own)
 
 
@@ -79,8 +79,18 @@ def _colors(answer: GroundedText, truth: Sequence[np.ndarray]) -> tuple[list[Col
     ]
 
 
-def _caption(answer: GroundedText, numbers: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The text to write, and the characters of each span in it."""
+def span_numbers(answer: GroundedText) -> list[str]:
+    """What is written on the masks of an answer to tell them apart; nothing where their colours suffice."""
+    return [str(index + 1) for index in range(len(answer.spans))] if len(answer.spans) > MAX_UNNUMBERED else []
+
+
+def answer_caption(answer: GroundedText, numbers: Sequence[str] = ()) -> tuple[str, list[tuple[int, int]]]:
+    """The text to show of an answer, and the characters ``(start, end)`` of each span in it.
+
+    Args:
+        answer: the answer.
+        numbers: of the spans, written behind their phrases; none where empty.
+    """
     text, spans, end = "", [], 0
     for index, span in enumerate(answer.spans):
         text += answer.text[end : span.start]

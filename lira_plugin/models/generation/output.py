@@ -1,6 +1,5 @@
 """What is given out of a row: its text, and its masks at the size of the image."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from lira_plugin.models.generation.answer import PhrasePlace, read_answer
 from lira_plugin.models.generation.rows import Row
-from lira_plugin.structures import GroundedSpan, GroundedText
+from lira_plugin.structures import GroundedSpan, GroundedText, logit_of
 from lira_plugin.tokens import SpecialTokenIds
 
 
@@ -99,15 +98,15 @@ def _span(row: Row, text: str, place: PhrasePlace) -> GroundedSpan | None:
         best.score,
         best.logits,
         refined is not None,
+        None if coarse is None else coarse.logits,
     )
 
 
 def _image_mask(row: Row, place: int) -> ImageMask:
     """The mask of the ``<seg>`` at a place of the answer, computed once."""
     if place not in row.given:
-        level = math.log(row.decoding.threshold / (1 - row.decoding.threshold))
         logits = row.image_logits(place)
-        mask = logits > level
+        mask = logits > logit_of(row.decoding.threshold)
         score = float(logits.sigmoid()[mask].mean()) if mask.any() else 0.0
         kept = logits.cpu().numpy() if row.decoding.keep_logits else None
         row.given[place] = ImageMask(mask.cpu().numpy(), score, kept)

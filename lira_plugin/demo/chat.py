@@ -1,0 +1,144 @@
+"""What a visitor of the demo has asked and got, and how it is shown and saved; knows nothing of the web framework."""
+
+import html
+import io
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.structures import GroundedText, MaskView, resize_image
+from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, span_numbers
+
+SHOWN_SIDES = (480, 1024)
+"""Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
+
+
+def read_image(path: str | Path, max_pixels: int) -> np.ndarray:
+    """Read an image that a visitor has sent: (H, W, 3) uint8, upright.
+
+    Raises:
+        ValueError: it cannot be read as an image, or has more than ``max_pixels``, which is found out before it is decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ValueError(
+                    f"the image has {width} x {height} pixels, the demo takes {max_pixels / 1e6:.3g} megapixels at most"
+                )
+            return upright_rgb(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("the file cannot be read as an image") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Chat:
+    """An image with what has been asked about it.
+
+    Args:
+        name: of the image's file.
+        image: (H, W, 3) uint8.
+        turns: questions and answers in order; the answers with the logits of their masks.
+    """
+
+    name: str
+    image: np.ndarray
+    turns: tuple[tuple[str, GroundedText], ...] = ()
+
+    def with_turn(self, question: str, answer: GroundedText) -> "Chat":
+        """The chat after one more question."""
+        return replace(self, turns=(*self.turns, (question, answer)))
+
+    @property
+    def history(self) -> tuple[tuple[str, GroundedText], ...]:
+        """The turns that the model is to know: those in which it has said something."""
+        return tuple((question, answer) for question, answer in self.turns if answer.text)
+
+    def to_html(self) -> str:
+        """The conversation; phrases have the colours of their masks."""
+        return "".join(
+            _turn_html(question, answer, colors) for (question, answer), colors in zip(self.turns, self.colors)
+        )
+
+    @property
+    def colors(self) -> list[list[Color]]:
+        """Colours of the spans of each answer; no two spans of a chat have the same, while there are enough."""
+        ends = [0, *accumulate(len(answer.spans) for _, answer in self.turns)]
+        colors = palette(ends[-1])
+        return [colors[start:end] for start, end in pairwise(ends)]
+
+    def picture(self, turn: int = -1, view: MaskView = "refined", threshold: float = 0.5) -> np.ndarray:
+        """The image with the masks of an answer, (H', W', 3) uint8, its longer side within ``SHOWN_SIDES``.
+
+        Args:
+            turn: place of the answer in ``turns``; there need not be one if it is the last one that is asked for.
+            view: which masks.
+            threshold: foreground probability from which on a pixel belongs to a mask.
+        """
+        height, width = self.image.shape[:2]
+        scale = float(np.clip(max(height, width), *SHOWN_SIDES)) / max(height, width)
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        image = resize_image(self.image, height, width)
+        if not self.turns:
+            return image
+        answer = self.turns[turn][1]
+        masks = [_resize_mask(span.mask_of(view), height, width) for span in answer.at(threshold).spans]
+        colors, numbers = self.colors[turn], span_numbers(answer)
+        drawn = draw_masks(image, masks, colors)
+        return label_masks(drawn, masks, numbers, colors) if numbers else drawn
+
+    def mask_zip(self, view: MaskView = "refined", threshold: float = 0.5) -> bytes:
+        """A zip file with a PNG a mask, 0 and 255, of all answers: ``<turn>_<span>_<phrase>.png``, counted from 1."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:  # a PNG is compressed already
+            for number, (_, answer) in enumerate(self.turns, 1):
+                for place, span in enumerate(answer.at(threshold).spans, 1):
+                    png = io.BytesIO()
+                    Image.fromarray(span.mask_of(view).astype(np.uint8) * 255).save(png, "PNG")
+                    archive.writestr(f"{number:02d}_{place:02d}_{_file_name(span.phrase)}.png", png.getvalue())
+        return buffer.getvalue()
+
+    def mask_json(self, threshold: float = 0.5) -> bytes:
+        """All answers with refined and coarse masks as COCO's compressed RLE.
+
+        ``{"image", "size": [height, width], "threshold", "answers"}``; an answer is its ``question`` and what
+        :meth:`~lira_plugin.structures.GroundedText.to_json` gives.
+        """
+        answers = [{"question": question, **answer.at(threshold).to_json()} for question, answer in self.turns]
+        size = [int(side) for side in self.image.shape[:2]]
+        content = {"image": self.name, "size": size, "threshold": threshold, "answers": answers}
+        return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+
+def _turn_html(question: str, answer: GroundedText, colors: Sequence[Color]) -> str:
+    waiting = not (answer.text or answer.spans or answer.finished)
+    text, spans = ("\N{HORIZONTAL ELLIPSIS}", []) if waiting else answer_caption(answer, span_numbers(answer))
+    pieces, end = [], 0
+    for (start, stop), color in zip(spans, colors):
+        style = f"background:rgb{color};color:white".replace(" ", "")
+        pieces += [html.escape(text[end:start]), f'<mark style="{style}">{html.escape(text[start:stop])}</mark>']
+        end = stop
+    pieces.append(html.escape(text[end:]))
+    return f'<p class="question">{html.escape(question)}</p><p class="answer">{"".join(pieces)}</p>'
+
+
+def _resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W) bool to (height, width) bool, by majority."""
+    if mask.shape == (height, width):
+        return mask
+    way = cv2.INTER_AREA if height * width < mask.size else cv2.INTER_LINEAR
+    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=way) > 0.5
+
+
+def _file_name(phrase: str) -> str:
+    """Letters and digits of a phrase."""
+    return re.sub(r"\W+", "-", phrase).strip("-")[:60] or "mask"

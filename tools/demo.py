@@ -1,0 +1,48 @@
+"""Chat with a checkpoint about images in the browser: docs/demo.md.
+
+python tools/demo.py --model work_dirs/tiny/lira
+python tools/demo.py --model recipe.py --weights checkpoint.pth --port 8080
+"""
+
+import argparse
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
+    parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
+    parser.add_argument("--device", help="where to run, by default a GPU if there is one")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in, whom nothing asks for a password")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--max-megabytes", type=float, default=20, help="size of an upload")
+    parser.add_argument("--max-megapixels", type=float, default=16, help="size of an image")
+    args = parser.parse_args(arguments)
+    if args.model is None and args.weights is None:
+        parser.error("say with --model or --weights which model to ask")
+    if find_spec("gradio") is None:
+        parser.error("the demo needs gradio: pip install 'lira_plugin[demo]'")
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    with TemporaryDirectory(prefix="lira-demo-", ignore_cleanup_errors=True) as folder:
+        # gradio reads these when it is imported
+        os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+        from lira_plugin.demo.app import Demo, build, launch
+        from lira_plugin.inference import LIRAInferencer
+
+        lira = LIRAInferencer(args.model, args.weights, args.device, show_progress=False)
+        settings = lira.model.generation
+        demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6))
+        page = build(demo, settings.get("threshold", 0.5), settings.get("ilvc", True))
+        print(launch(page, args.host, args.port, round(args.max_megabytes * 1e6)), "(Ctrl-C ends the demo)", flush=True)
+        page.block_thread()
+
+
+if __name__ == "__main__":
+    main()
