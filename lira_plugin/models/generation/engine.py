@@ -155,8 +155,8 @@ class InterleavedGenerator:
             free.remove(slot)
             row = Row(request, number, decoding, TokenChooser(decoding, number), slot, request.embeddings)
             row.script = list(request.forced_ids)
-            self._extend(row, row.take_script(self.ids))
             rows.append(row)
+        self._extend(rows, [row.take_script(self.ids) for row in rows])
         return rows
 
     def _share_prefixes(self, fresh: list[Row], cache: RowCache) -> None:
@@ -207,14 +207,14 @@ class InterleavedGenerator:
         hidden = self._forward([row.feed for row in rows], rows, cache)
         for states, row in zip(hidden, rows):
             for place_in_feed, place in row.segs:
-                row.states[place] = states[
-                    place_in_feed
-                ].clone()  # a view would keep the states of a whole prompt alive
+                state = states[place_in_feed]
+                row.states[place] = state.clone()  # a view would keep the states of a whole prompt alive
         tokens = self._choose(rows, hidden)
-        for row, token in zip(rows, tokens):
-            pending = row.advance(token, self.ids, self.end_id)
+        pending = [row.advance(token, self.ids, self.end_id) for row, token in zip(rows, tokens)]
+        for row in rows:
             row.feed, row.segs = row.feed[:0], []
-            self._extend(row, pending)
+        self._extend(rows, pending)
+        for row, token in zip(rows, tokens):
             if token is not None:
                 self.writer.stop(row)
 
@@ -232,14 +232,16 @@ class InterleavedGenerator:
             tokens[index] = best if row.choose.is_plain else row.choose(own_scores, row.ids)
         return tokens
 
-    def _extend(self, row: Row, ids: list[int]) -> None:
-        """Put tokens, which stand at the end of ``row.ids``, behind what is to be run."""
-        if not ids:
+    def _extend(self, rows: Sequence[Row], tokens: Sequence[list[int]]) -> None:
+        """Put tokens, which stand at the end of each row's ``ids``, behind what it is to run."""
+        if not any(tokens):
             return
-        start = len(row.ids) - len(ids)
-        row.segs += [(len(row.feed) + n, start + n) for n, token in enumerate(ids) if token == self.ids.seg]
-        embeddings = self.grounder.llm.embed(torch.tensor(ids, device=row.feed.device))
-        row.feed = torch.cat([row.feed, embeddings.to(row.feed.dtype)])
+        flat = torch.tensor([token for own in tokens for token in own], device=rows[0].feed.device)
+        embeddings = self.grounder.llm.embed(flat).to(rows[0].feed.dtype).split([len(own) for own in tokens])
+        for row, own, new in zip(rows, tokens, embeddings):
+            start = len(row.ids) - len(own)
+            row.segs += [(len(row.feed) + n, start + n) for n, token in enumerate(own) if token == self.ids.seg]
+            row.feed = torch.cat([row.feed, new]) if len(row.feed) else new
 
     def _serve(self, rows: list[Row]) -> None:
         """Give the waiting rows the view of their last mask: one call of the encoder for all."""
@@ -250,12 +252,12 @@ class InterleavedGenerator:
             for row, image in zip(rows, images)
         ]
         views = self.grounder.encode_views(images, [mask.cpu().numpy() for mask in masks])
+        self._extend(rows, [row.ids[-1:] for row in rows])
         for row, view in zip(rows, views):
-            self._extend(row, row.ids[-1:])
             row.feed = torch.cat([row.feed, view.to(row.feed.dtype)])
             row.script = row.script or list(self.forced_ids)
-            self._extend(row, row.take_script(self.ids))
             row.phase = Phase.SAMPLING
+        self._extend(rows, [row.take_script(self.ids) for row in rows])
 
     def _decode_masks(self, rows: Sequence[Row]) -> None:
         """Decode every state that has no mask yet, all in one call."""
