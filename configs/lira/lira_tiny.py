@@ -18,6 +18,7 @@ pretrain_weights = dict(
 model.init_from.append(pretrain_weights)
 max_iters = 2000
 train_dataloader.update(batch_size=8)
+optim_wrapper.optimizer.update(lr=1e-3)
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 custom_hooks.append(dict(type=GroundingVisualizationHook, interval=500, num_samples=4))
