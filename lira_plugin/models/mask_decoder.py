@@ -76,7 +76,7 @@ class MaskDecoder(nn.Module):
         queries = queries.to(pyramid.mask_features.dtype)
         queries = queries.index_put((image_owner, slots), self.state_proj(states).to(queries.dtype))
         features, positions = queries.chunk(2, -1)
-        decoded = segmenter.decode(pyramid, features, positions, independent=True, classify=False)
+        decoded = segmenter.decode(pyramid, features, positions, independent=True, classify="none")
         return [logits[image_owner, slots] for logits in decoded.mask_logits]
 
     def loss(self, mask_logits: list[Tensor], targets: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from lira_plugin.models.segmenter import Decoded, Mask2FormerSegmenter, Pyramid
+from lira_plugin.models.segmenter import Classify, Decoded, Mask2FormerSegmenter, Pyramid
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundingBatch
 
@@ -60,7 +60,7 @@ class PixelEncoder(BaseModel):
 
     def encode(self, images: Tensor) -> PixelFeatures:
         """Encode (N, 3, S, S) uint8 images."""
-        pyramid, decoded, last = self._segment(images)
+        pyramid, decoded, last = self._segment(images, "last")
         grid = (last.shape[-2] // self.unshuffle, last.shape[-1] // self.unshuffle)
         prior = perception_prior(decoded.class_logits[-1], decoded.mask_logits[-1], images.shape[-2:], grid)
         positions = self.segmenter.query_embed.weight.expand_as(decoded.query_features)
@@ -97,10 +97,10 @@ class PixelEncoder(BaseModel):
             losses |= self.segmenter.prompted_losses(pyramid, decoded, truth)
         return losses
 
-    def _segment(self, images: Tensor) -> tuple[Pyramid, Decoded, Tensor]:
+    def _segment(self, images: Tensor, classify: Classify = "all") -> tuple[Pyramid, Decoded, Tensor]:
         maps = self.backbone((images.to(self.mean.dtype) / 255 - self.mean) / self.std)
         pyramid = self.segmenter.encode(maps)
-        return pyramid, self.segmenter.segment(pyramid), maps[-1]
+        return pyramid, self.segmenter.segment(pyramid, classify), maps[-1]
 
     @staticmethod
     def _instances(decoded: Decoded, size: tuple[int, int]) -> list[InstanceData]:

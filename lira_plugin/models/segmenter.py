@@ -5,7 +5,7 @@ Shape letters: N images, Q queries, D feature channels, C classes, h x w mask fe
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
+
+Classify = Literal["all", "last", "none"]
+"""Which decoder outputs have class logits; with an open vocabulary each costs a pass over the mask features."""
 
 
 class Pyramid(NamedTuple):
@@ -136,7 +139,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         query_features: Tensor,
         query_positions: Tensor,
         independent: bool = False,
-        classify: bool = True,
+        classify: Classify = "all",
     ) -> Decoded:
         """Run the transformer decoder.
 
@@ -145,7 +148,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             query_features: (N, Q, D).
             query_positions: (N, Q, D).
             independent: cut the self-attention between queries, so that each is decoded as if it were alone.
-            classify: compute class logits too.
+            classify: the outputs that class logits are computed for.
         """
         blocked = None
         if independent:
@@ -165,17 +168,18 @@ class Mask2FormerSegmenter(Mask2FormerHead):
                 )
             normed = self.transformer_decoder.post_norm(query_features)
             mask_logits.append(torch.einsum("nqc,nchw->nqhw", self.mask_embed(normed), pyramid.mask_features))
-            if classify:
+            if classify == "all" or (classify == "last" and index == self.num_transformer_decoder_layers):
                 class_logits.append(self._classify(normed, pyramid.mask_features, mask_logits[-1]))
         return Decoded(query_features, class_logits, mask_logits)
 
-    def segment(self, pyramid: Pyramid) -> Decoded:
-        """Decode the segmenter's own learnt queries."""
+    def segment(self, pyramid: Pyramid, classify: Classify = "all") -> Decoded:
+        """Decode the segmenter's own learnt queries; ``classify`` as in :meth:`decode`."""
         num_images = len(pyramid.mask_features)
         return self.decode(
             pyramid,
             self.query_feat.weight.expand(num_images, -1, -1),
             self.query_embed.weight.expand(num_images, -1, -1),
+            classify=classify,
         )
 
     def prompted_losses(self, pyramid: Pyramid, decoded: Decoded, truth: Sequence[InstanceData]) -> dict[str, Tensor]:
@@ -195,7 +199,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         queries = decoded.query_features.detach()
         queries = queries + self.prompt_noise * torch.randn_like(queries)
         again = self.decode(
-            pyramid, queries, self.query_embed.weight.expand_as(queries), independent=True, classify=False
+            pyramid, queries, self.query_embed.weight.expand_as(queries), independent=True, classify="none"
         )
         owned = torch.stack(weights) > 0
         sampling = PointSampling(self.num_points, self.oversample_ratio, self.importance_sample_ratio)

@@ -66,10 +66,13 @@ def test_classes_are_computed_only_when_asked_for(segmenter):
     with torch.no_grad():
         pyramid = segmenter.encode(maps(1))
         queries = torch.randn(1, 2, D)
-        decoded = segmenter.decode(pyramid, queries, queries, classify=False)
+        decoded = segmenter.decode(pyramid, queries, queries, classify="none")
+        last = segmenter.decode(pyramid, queries, queries, classify="last")
         with_classes = segmenter.decode(pyramid, queries, queries)
     assert decoded.class_logits == [] and len(decoded.mask_logits) == 5
     assert torch.equal(decoded.mask_logits[-1], with_classes.mask_logits[-1])
+    (logits,) = last.class_logits
+    assert torch.equal(logits, with_classes.class_logits[-1]) and len(with_classes.class_logits) == 5
 
 
 def test_a_query_whose_mask_is_empty_sees_the_whole_image(segmenter):
