@@ -187,6 +187,8 @@ class LIRA(BaseModel):
         blank = not len(batch.pixel_images)
         images = _blank_image(batch) if blank else (batch.pixel_images, batch.tiles, batch.tile_owner)
         pixel_images, tiles, tile_owner = images
+        if self.sefe.enrich is None:  # nothing reads the tiles; one keeps the encoder in the graph of every process
+            tiles, tile_owner = tiles[:1], tile_owner[:1]
         features = self.pixel_encoder.encode(pixel_images)
         semantic = self.semantic_encoder(torch.cat([tiles, batch.region_tiles.reshape(-1, *tiles.shape[1:])]))
         regions = semantic[len(tiles) :]

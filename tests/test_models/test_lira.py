@@ -385,7 +385,12 @@ def test_without_sefe(records):
     layout = VisualLayout(tokens_per_tile=4, pixel_tokens=4, object_tokens=6, semantic=False)
     data = make_batch(records, layout=layout)
     assert not (data["batch"].kinds == RowKind.SEMANTIC).any()
+    encoded = []
+    model.semantic_encoder.register_forward_pre_hook(lambda module, args: encoded.append(len(args[0])))
     losses = model(**data, mode="loss")
+    assert encoded == [1 + len(data["batch"].region_tiles)] and len(data["batch"].tiles) > 1, (
+        "no tile that nothing reads"
+    )
     assert all(value.isfinite() for value in losses.values())
     total(losses).backward()
     assert model.semantic_encoder.projector[1].weight.grad.any(), "views are still semantic tokens"
