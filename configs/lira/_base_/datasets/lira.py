@@ -8,6 +8,7 @@ from lira_plugin.datasets import (
     ILVC,
     DecodeRegions,
     GCGDataset,
+    ImageBatchSampler,
     LetterboxImage,
     LlavaDataset,
     LoadImage,
@@ -118,6 +119,7 @@ test_dataloader = dict(
         ),
     ),
     sampler=dict(type=DefaultSampler, shuffle=False),
+    batch_sampler=dict(type=ImageBatchSampler),
     collate_fn=dict(type=grounding_collate),
 )
 test_evaluator = dict(type=ReferSegMetric)
