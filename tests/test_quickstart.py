@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lira_plugin import quickstart as quickstart_module
-from lira_plugin.quickstart import Quickstart, Stage, StageRecord
+from lira_plugin.quickstart import Quickstart, Stage, StageRecord, chain
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "lira"
@@ -99,7 +98,7 @@ class FakeXtuner:
 @pytest.fixture
 def xtuner(monkeypatch):
     fake = FakeXtuner()
-    monkeypatch.setattr(quickstart_module, "_xtuner", fake)
+    monkeypatch.setattr(chain, "run_xtuner", fake)
     monkeypatch.setattr(Quickstart, "draw", lambda self, files, path: path.write_text("drawn"))
     monkeypatch.setenv("LIRA_TINY_ROOT", "elsewhere")  # run() sets it
     return fake

@@ -1,27 +1,25 @@
 """The whole tiny recipe in one go: write scenes, train three stages, evaluate, draw."""
 
 import argparse
-import ast
-import hashlib
 import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
-from tqdm import tqdm
 
 from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config, last_checkpoint
+from lira_plugin.quickstart.xtuner_process import run_xtuner
 
 PACKAGES = ("lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "xtuner", "transformers", "timm", "numpy")
 
@@ -33,35 +31,6 @@ class Stage:
     name: str
     config: Path
     folder: str
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """What ``stage.json`` in the folder of a stage says of its checkpoints.
-
-    Args:
-        made_from: all that determines them, see :meth:`Quickstart.made_from`.
-        started: when the process that trains it was started, in seconds since the epoch.
-        seconds: of all processes before that one, imports included; once it is finished, of all processes. What was lost
-            behind the last checkpoint of an interrupted one does not count.
-        iters: iterations of the finished stage, None before.
-    """
-
-    made_from: dict[str, Any]
-    started: float = 0.0
-    seconds: float = 0.0
-    iters: int | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> "StageRecord":
-        """The record in ``folder``; an empty one where there is none."""
-        path = folder / "stage.json"
-        return cls(**json.loads(path.read_text())) if path.is_file() else cls({})
-
-    def write(self, folder: Path) -> None:
-        """Write it to ``folder``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "stage.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -113,7 +82,7 @@ class Quickstart:
         stages, results = {}, {}
         for stage in self.stages:
             stages[stage.name] = self.train(stage, self.made_from(stage, files, results))
-            results[stage.name] = _digest(_last_checkpoint(self.work_dir / stage.folder).read_bytes())
+            results[stage.name] = digest(last_checkpoint(self.work_dir / stage.folder).read_bytes())
         made_from = self.made_from(self.stages[-1], files, results)
         path = self.work_dir / f"metrics{self.variant}.json"
         report = json.loads(path.read_text()) if path.is_file() else {}
@@ -135,7 +104,7 @@ class Quickstart:
     def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:
         """All that determines the outcome of a stage; ``results`` are digests of the checkpoints that it starts from."""
         return {
-            "config": {path.name: _digest(_code(path)) for path in _with_bases(stage.config)},
+            "config": digest_config(stage.config),
             "options": list(self.options),
             "seed": self.seed,
             "scenes": files.settings,
@@ -160,7 +129,7 @@ class Quickstart:
             ValueError: its folder holds checkpoints that were made from something else, and ``overwrite`` is False.
         """
         folder = self.work_dir / stage.folder
-        record, checkpoint = StageRecord.read(folder), _last_checkpoint(folder)
+        record, checkpoint = StageRecord.read(folder), last_checkpoint(folder)
         if checkpoint and record.made_from != made_from:
             self._forget(stage, record, made_from)
             checkpoint = None
@@ -173,23 +142,16 @@ class Quickstart:
             before = record.seconds + max(0.0, checkpoint.stat().st_mtime - record.started)
         StageRecord(made_from, time.time(), before).write(folder)
         start = time.perf_counter()
-        _xtuner(command + self._cfg_options, folder, stage.name)
+        run_xtuner(command + self._cfg_options, folder, stage.name)
         seconds = round(before + time.perf_counter() - start, 1)
-        iters = int(_last_checkpoint(folder).stem.removeprefix("iter_"))
+        iters = int(last_checkpoint(folder).stem.removeprefix("iter_"))
         StageRecord(made_from, 0.0, seconds, iters).write(folder)
         return {"seconds": seconds, "iters": iters}
 
     def _forget(self, stage: Stage, record: StageRecord, made_from: dict[str, Any]) -> None:
         """Let a stage start anew, if that is allowed."""
         folder = self.work_dir / stage.folder
-        there, asked = _flat(record.made_from), _flat(made_from)
-        changes = ", ".join(
-            f"{name} {there.get(name)!r} there and {asked.get(name)!r} asked"
-            for name in sorted(there.keys() | asked.keys())
-            if there.get(name) != asked.get(name)
-        )
-        if not there:
-            changes = "nothing says how they were made"
+        changes = record.differences(made_from)
         if not self.overwrite:
             raise ValueError(
                 f"{folder} holds checkpoints that were made from something else: {changes}. Give the settings that they were "
@@ -208,8 +170,8 @@ class Quickstart:
         folder = self.work_dir / stage.folder
         output = folder / "test"
         command = ["test", str(stage.config), "--work-dir", str(output)]
-        command += ["--checkpoint", str(_last_checkpoint(folder)), *self._cfg_options]
-        _xtuner(command, output, "evaluate")
+        command += ["--checkpoint", str(last_checkpoint(folder)), *self._cfg_options]
+        run_xtuner(command, output, "evaluate")
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for key, value in json.loads(newest.read_text()).items():
@@ -233,92 +195,6 @@ class Quickstart:
         config.merge_from_dict(parser.parse_args(self._cfg_options).cfg_options)
         lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that MMEngine wrote last, wherever the folder has been moved to."""
-    marker = folder / "last_checkpoint"
-    path = folder / Path(marker.read_text().strip()).name if marker.is_file() else None
-    return path if path and path.is_file() else None
-
-
-def _with_bases(config: Path) -> list[Path]:
-    """A config and the files that it reads with ``from .name import ...``, each once."""
-    found, waiting = [], [config]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.append(path)
-            waiting += [
-                path.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
-                for node in ast.walk(ast.parse(path.read_text()))
-                if isinstance(node, ast.ImportFrom) and node.level
-            ]
-    return sorted(found)
-
-
-def _code(path: Path) -> bytes:
-    """A Python file without its comments and layout."""
-    return ast.dump(ast.parse(path.read_text())).encode()
-
-
-def _flat(made_from: Mapping[str, Any]) -> dict[str, Any]:
-    """Without nesting: ``{"scenes": {"seed": 0}}`` becomes ``{"scenes seed": 0}``."""
-    flat: dict[str, Any] = {}
-    for name, value in made_from.items():
-        flat |= {f"{name} {key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
-
-
-def _xtuner(arguments: list[str], folder: Path, name: str) -> None:
-    """Run xtuner in a process of its own with a progress bar; its output goes to a log file.
-
-    Raises:
-        RuntimeError: it failed; the message has the end of its output.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"xtuner_{arguments[0]}.log"
-    module = f"xtuner.tools.{arguments[0]}"
-    started = time.time()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments[1:]], stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            _follow(process, folder, name, started)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
-        command = " ".join(["xtuner", *arguments])
-        raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{tail}")
-
-
-def _follow(process: subprocess.Popen, folder: Path, name: str, started: float) -> None:
-    """Show the iteration and loss that MMEngine logs until the process ends."""
-    with tqdm(desc=name, bar_format="{desc}: {n_fmt} iterations, {elapsed}{postfix}", disable=None) as bar:
-        while process.poll() is None:
-            time.sleep(0.5)
-            rows = [row for row in _scalars(folder, newer_than=started) if "iter" in row]
-            if rows:
-                bar.n = rows[-1]["iter"]
-                bar.set_postfix(
-                    {key: f"{rows[-1][key]:.3g}" for key in ("loss", "lr") if key in rows[-1]}, refresh=False
-                )
-            bar.refresh()
-
-
-def _scalars(folder: Path, newer_than: float) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        if path.stat().st_mtime >= newer_than:
-            for line in path.read_text().splitlines():
-                if line.endswith("}"):
-                    yield json.loads(line)
 
 
 def _peak_rss_mb() -> int:

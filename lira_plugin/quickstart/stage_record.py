@@ -1,0 +1,94 @@
+"""What a stage was made from: the record that tells whether its checkpoints may be used again."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What ``stage.json`` in the folder of a stage says of its checkpoints.
+
+    Args:
+        made_from: all that determines them, see :meth:`Quickstart.made_from`.
+        started: when the process that trains it was started, in seconds since the epoch.
+        seconds: of all processes before that one, imports included; once it is finished, of all processes. What was lost
+            behind the last checkpoint of an interrupted one does not count.
+        iters: iterations of the finished stage, None before.
+    """
+
+    made_from: dict[str, Any]
+    started: float = 0.0
+    seconds: float = 0.0
+    iters: int | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> "StageRecord":
+        """The record in ``folder``; an empty one where there is none."""
+        path = folder / "stage.json"
+        return cls(**json.loads(path.read_text())) if path.is_file() else cls({})
+
+    def differences(self, made_from: Mapping[str, Any]) -> str:
+        """How what is asked for differs from what is there, in words."""
+        there, asked = _flat(self.made_from), _flat(made_from)
+        if not there:
+            return "nothing says how they were made"
+        return ", ".join(
+            f"{name} {there.get(name)!r} there and {asked.get(name)!r} asked"
+            for name in sorted(there.keys() | asked.keys())
+            if there.get(name) != asked.get(name)
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write it to ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stage.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that MMEngine wrote last, wherever the folder has been moved to."""
+    marker = folder / "last_checkpoint"
+    path = folder / Path(marker.read_text().strip()).name if marker.is_file() else None
+    return path if path and path.is_file() else None
+
+
+def digest_config(config: Path) -> dict[str, str]:
+    """A digest of the code of a config and of each file that it reads, by name of the file."""
+    return {path.name: digest(_code(path)) for path in _with_bases(config)}
+
+
+def _with_bases(config: Path) -> list[Path]:
+    """A config and the files that it reads with ``from .name import ...``, each once."""
+    found, waiting = [], [config]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.append(path)
+            waiting += [
+                path.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom) and node.level
+            ]
+    return sorted(found)
+
+
+def _code(path: Path) -> bytes:
+    """A Python file without its comments and layout."""
+    return ast.dump(ast.parse(path.read_text())).encode()
+
+
+def digest(data: bytes) -> str:
+    """A short fingerprint of bytes."""
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def _flat(made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """Without nesting: ``{"scenes": {"seed": 0}}`` becomes ``{"scenes seed": 0}``."""
+    flat: dict[str, Any] = {}
+    for name, value in made_from.items():
+        flat |= {f"{name} {key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
