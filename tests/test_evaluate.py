@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 from PIL import Image
+from process_state import process_state_restored
 from pycocotools import mask as coco_mask
 from recipes import CONFIGS, write_work_dir
 
@@ -22,13 +19,8 @@ from lira_plugin.models import PixelEncoder
 
 @pytest.fixture(scope="module", autouse=True)
 def leave_no_trace():
-    kept = [(kind, dict(kind._instance_dict)) for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)]
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for kind, instances in kept:
-        kind._instance_dict.clear()
-        kind._instance_dict.update(instances)
+    with process_state_restored():
+        yield
 
 
 @pytest.fixture(scope="module")

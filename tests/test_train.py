@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
+from process_state import process_state_restored
 
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
@@ -28,13 +26,8 @@ def root(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_globals():
     """A Runner leaves names and a scope behind; give the next test the former ones."""
-    kept = [(kind, dict(kind._instance_dict)) for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)]
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for kind, instances in kept:
-        kind._instance_dict.clear()
-        kind._instance_dict.update(instances)
+    with process_state_restored():
+        yield
 
 
 @pytest.fixture(autouse=True)

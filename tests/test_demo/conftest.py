@@ -1,14 +1,12 @@
 import pytest
-from mmengine.registry import DefaultScope
+from process_state import process_state_restored
 from recipes import tiny_inferencer
 
 
 @pytest.fixture(scope="module", autouse=True)
 def leave_no_trace():
-    before = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    with process_state_restored():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,13 @@
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from process_state import process_state_restored
 from training import train
 
 
 @pytest.fixture(scope="module", autouse=True)
 def leave_no_trace():
     """A runner sets the default scope, logger and so on of the whole process; other tests are to start without."""
-    managers = (DefaultScope, MMLogger, MessageHub, Visualizer)
-    before = [manager._instance_dict.copy() for manager in managers]
-    yield
-    for manager, instances in zip(managers, before):
-        manager._instance_dict.clear()
-        manager._instance_dict.update(instances)
+    with process_state_restored():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from process_state import process_state_restored
 
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
@@ -39,13 +39,10 @@ def trained(tmp_path_factory):
     (root / "lira" / "no_scenes.py").write_text(LEAF + "data_root = None\n")
     files = write_scenes(root / "data", 3, 4, progress=False)
     write_scene_tokenizer(files)
-    scopes = DefaultScope._instance_dict.copy()
-    with pytest.MonkeyPatch.context() as patch:
+    with process_state_restored(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIRA_TINY_ROOT", str(root))
         torch.save(MODELS.build(Config.fromfile(root / "lira" / "recipe.py").model).state_dict(), root / "weights.pth")
         yield root, files
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(scopes)
 
 
 def panels(monkeypatch, root, out, *arguments, recipe="recipe"):
