@@ -7,7 +7,7 @@ from collections import Counter
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def convert_internvl(args: argparse.Namespace) -> str:
+def run_internvl(args: argparse.Namespace) -> str:
     from lira_plugin.convert import convert_internvl
 
     unused = convert_internvl(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
@@ -18,14 +18,14 @@ def convert_internvl(args: argparse.Namespace) -> str:
 def add_internvl(commands: argparse._SubParsersAction) -> None:
     text = "InternVL2 (2B, 8B) to a semantic encoder and a Llama folder with tokenizer"
     parser = commands.add_parser("internvl", help=text, description=text)
-    parser.set_defaults(run=convert_internvl)
+    parser.set_defaults(run=run_internvl)
     parser.add_argument("folder", help="the published folder")
     parser.add_argument("out", help="folder to write to; a run that broke off goes on there")
     parser.add_argument("--dtype", choices=DTYPES, help="of the output (default: as published)")
     parser.add_argument("--shard-gb", type=float, default=2.0, help="size of an output shard, which bounds the memory")
 
 
-def convert_lira(args: argparse.Namespace) -> str:
+def run_lira(args: argparse.Namespace) -> str:
     from lira_plugin.convert import convert_lira
 
     return f"wrote {convert_lira(args.weights, args.internvl, args.out)}"
@@ -34,13 +34,13 @@ def convert_lira(args: argparse.Namespace) -> str:
 def add_lira(commands: argparse._SubParsersAction) -> None:
     text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to a checkpoint of the recipe"
     parser = commands.add_parser("lira", help=text, description=text)
-    parser.set_defaults(run=convert_lira)
+    parser.set_defaults(run=run_lira)
     parser.add_argument("weights", help="the released file")
     parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
     parser.add_argument("out", help="folder to write model.safetensors to")
 
 
-def convert_omg_seg(args: argparse.Namespace) -> str:
+def run_omg_seg(args: argparse.Namespace) -> str:
     from mmengine.config import Config
 
     from lira_plugin.convert import convert_omg_seg
@@ -53,7 +53,7 @@ def convert_omg_seg(args: argparse.Namespace) -> str:
 def add_omg_seg(commands: argparse._SubParsersAction) -> None:
     text = "OMG-Seg (omg_seg_convl.pth) over CLIP's ConvNeXt-L to the pixel encoder of a recipe"
     parser = commands.add_parser("omg-seg", help=text, description=text)
-    parser.set_defaults(run=convert_omg_seg)
+    parser.set_defaults(run=run_omg_seg)
     parser.add_argument("weights", help="the published file")
     parser.add_argument("out", help="folder to write model.safetensors to")
     parser.add_argument("--clip", help="checkpoint of open_clip's convnext_large_d_320, for weights without a backbone")

@@ -1,10 +1,10 @@
 """Algorithm 1 for batches."""
 
-from .answer import PhrasePlace, read_answer
-from .cache import RowCache
-from .decoding import Decoding
-from .engine import Grounder, InterleavedGenerator, Progress
-from .rows import Prefix, Request
+from lira_plugin.models.generation.answer import PhrasePlace, read_answer
+from lira_plugin.models.generation.cache import RowCache
+from lira_plugin.models.generation.decoding import Decoding
+from lira_plugin.models.generation.engine import Grounder, InterleavedGenerator, Progress
+from lira_plugin.models.generation.rows import Prefix, Request
 
 __all__ = [
     "Decoding",
