@@ -93,8 +93,12 @@ class PixelEncoder(BaseModel):
             for owned in (batch.mask_owner == image for image in range(len(batch.pixel_images)))
         ]
         losses = self.segmenter.loss_by_feat(decoded.class_logits, decoded.mask_logits, truth, [{}] * len(truth))
+        if self.segmenter.prompted or self.segmenter.located:
+            matched = self.segmenter.match(decoded, truth)
         if self.segmenter.prompted:
-            losses |= self.segmenter.prompted_losses(pyramid, decoded, truth)
+            losses |= self.segmenter.prompted_losses(pyramid, decoded, matched)
+        if self.segmenter.located:
+            losses["loss_box"] = self.segmenter.located_loss(decoded, matched)
         return losses
 
     def _segment(self, images: Tensor, classify: Classify = "all") -> tuple[Pyramid, Decoded, Tensor]:

@@ -9,11 +9,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmcv.ops import point_sample
 from mmdet.models import Mask2FormerHead
 from mmdet.models.layers import SinePositionalEncoding3D
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
+from torchvision.ops import masks_to_boxes
 
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
@@ -52,6 +55,15 @@ class Decoded(NamedTuple):
     """One (N, Q, h, w) before the first layer and after each."""
 
 
+class Matched(NamedTuple):
+    """Which query stands for which object of N images."""
+
+    owned: Tensor
+    """(N, Q) bool."""
+    masks: Tensor
+    """(M, S, S), the object of each of the M owners, in the order of ``owned``."""
+
+
 @MODELS.register_module()
 class Mask2FormerSegmenter(Mask2FormerHead):
     """mmdet's Mask2Former head, with its forward pass cut into parts that others can call.
@@ -69,6 +81,8 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             an object token is, decodes to a worse mask than it stood for.
         prompt_noise: standard deviation of the noise on the queries of :meth:`prompted_losses`; LayerNorm gives their features
             a deviation of about one.
+        located: weight of :meth:`located_loss`, 0 for none. With it an object's place and extent can be read from its query
+            by a linear layer, as from the queries of detectors with a box head (DETR, Mask DINO).
         open_vocabulary: arguments of :class:`~lira_plugin.models.open_vocabulary.OpenVocabularyClassifier`, which then
             classifies.
         video_positions: encode positions as in a video of one frame, which adds a constant vector to the encoding of an image;
@@ -82,6 +96,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         anchored: bool = False,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
+        located: float = 0.0,
         open_vocabulary: dict | None = None,
         video_positions: bool = False,
         **kwargs: Any,
@@ -89,6 +104,8 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
         self.anchored, self.prompted, self.prompt_noise = anchored, prompted, prompt_noise
+        self.located = located
+        self.box_embed = nn.Linear(self.cls_embed.in_features, 4) if located else None
         if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
             raise ValueError(
                 f"anchored=True needs a square number of queries, such as 25 or 100, got {self.num_queries}"
@@ -182,7 +199,68 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             classify=classify,
         )
 
-    def prompted_losses(self, pyramid: Pyramid, decoded: Decoded, truth: Sequence[InstanceData]) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def get_targets(
+        self,
+        cls_scores_list: Sequence[Tensor],
+        mask_preds_list: Sequence[Tensor],
+        batch_gt_instances: Sequence[InstanceData],
+        batch_img_metas: Any = None,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], int]:
+        """mmdet's targets of one decoder output, with the points and costs of all images computed at once.
+
+        mmdet goes image by image, which at ten outputs costs more time than the decoder. Objects of other images are
+        compared too and left unread: that is one matrix product more, and nothing that is kept.
+
+        Args:
+            cls_scores_list: (Q, C + 1) of each of N images.
+            mask_preds_list: (Q, h, w) of each.
+            batch_gt_instances: ``labels`` (M,) and ``masks`` (M, S, S) of each.
+            batch_img_metas: not used.
+
+        Returns:
+            Of each image: labels (Q,) and their weights, masks (P, S, S) of the P queries that own an object, and weights
+            (Q,) that are 1 for those; and the number of owners, where an image without any counts as one, as mmdet has it.
+        """
+        labels = torch.cat([truth.labels for truth in batch_gt_instances])
+        counts = [len(truth) for truth in batch_gt_instances]
+        scores, logits = torch.stack(list(cls_scores_list)), torch.stack(list(mask_preds_list))
+        num_images, num_queries = scores.shape[:2]
+        owners = torch.repeat_interleave(torch.tensor(counts, device=labels.device))
+        points = torch.rand((num_images, self.num_points, 2), device=scores.device)
+        masks = torch.cat([truth.masks for truth in batch_gt_instances])[:, None].float()
+        candidates = InstanceData(scores=scores.flatten(0, 1), masks=point_sample(logits, points).flatten(0, 1))
+        wanted = InstanceData(labels=labels, masks=point_sample(masks, points[owners])[:, 0])
+        if len(labels):
+            cost = sum(match(candidates, wanted) for match in self.assigner.match_costs)
+            costs = cost.view(num_images, num_queries, -1).cpu().split(counts, dim=2)
+        classes, class_weights, targets, weights = [], [], [], []
+        for image, truth in enumerate(batch_gt_instances):
+            chosen = labels.new_full((num_queries,), self.num_classes)
+            owned = logits.new_zeros(num_queries)
+            matched = labels.new_zeros(0)
+            if len(truth):
+                rows, columns = linear_sum_assignment(costs[image][image])
+                matched = torch.as_tensor(columns, device=labels.device)
+                chosen[rows] = truth.labels[matched]
+                owned[rows] = 1.0
+            classes.append(chosen)
+            class_weights.append(torch.ones_like(chosen))
+            targets.append(truth.masks[matched])
+            weights.append(owned)
+        return classes, class_weights, targets, weights, sum(max(len(masks), 1) for masks in targets)
+
+    def match(self, decoded: Decoded, truth: Sequence[InstanceData]) -> "Matched":
+        """Give each object the query of the last output that costs least, as the losses do.
+
+        Args:
+            decoded: of :meth:`segment`.
+            truth: ``labels`` (M,) and ``masks`` (M, S, S) of each image.
+        """
+        _, _, masks, weights, _ = self.get_targets(decoded.class_logits[-1], decoded.mask_logits[-1], truth)
+        return Matched(torch.stack(weights) > 0, torch.cat(masks))
+
+    def prompted_losses(self, pyramid: Pyramid, decoded: Decoded, matched: "Matched") -> dict[str, Tensor]:
         """Decode the final queries that own an object once more, each alone, and ask for the same object.
 
         This is what becomes of a ``<seg>`` state that recovers an object's query.
@@ -190,22 +268,27 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         Args:
             pyramid: of N images.
             decoded: of :meth:`segment`.
-            truth: ``labels`` (M,) and ``masks`` (M, S, S) of each image.
+            matched: of :meth:`match`.
         """
-        with torch.no_grad():
-            _, _, masks, weights, _ = self.get_targets(
-                list(decoded.class_logits[-1]), list(decoded.mask_logits[-1]), truth, [{}] * len(truth)
-            )
         queries = decoded.query_features.detach()
         queries = queries + self.prompt_noise * torch.randn_like(queries)
         again = self.decode(
             pyramid, queries, self.query_embed.weight.expand_as(queries), independent=True, classify="none"
         )
-        owned = torch.stack(weights) > 0
         sampling = PointSampling(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
-        outputs = [logits[owned] for logits in again.mask_logits[1:]]
-        losses = point_losses(outputs, torch.cat(masks), self.loss_mask, self.loss_dice, sampling)
+        outputs = [logits[matched.owned] for logits in again.mask_logits[1:]]
+        losses = point_losses(outputs, matched.masks, self.loss_mask, self.loss_dice, sampling)
         return {f"prompted.{name}": self.prompted * loss for name, loss in losses.items()}
+
+    def located_loss(self, decoded: Decoded, matched: "Matched") -> Tensor:
+        """L1 distance, summed over four numbers, of what a linear layer reads from each owner to its object's box.
+
+        A box is the centre (x, y), width and height, as shares of the image side; an object without a pixel has none.
+        """
+        seen = matched.masks.flatten(1).any(1)
+        read = self.box_embed(decoded.query_features[matched.owned])[seen]
+        boxes = _boxes(matched.masks[seen])
+        return self.located * (read - boxes).abs().sum() / max(len(boxes), 1)
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Any = None) -> tuple[list[Tensor], list[Tensor]]:
         """mmdet's interface: class and mask logits of every decoder output."""
@@ -232,6 +315,13 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """(M, S, S) masks with a pixel each to (M, 4) centres, widths and heights as shares of S."""
+    corners = masks_to_boxes(masks) / masks.shape[-1]
+    low, high = corners[:, :2], corners[:, 2:] + 1 / masks.shape[-1]  # the last pixel belongs to the box
+    return torch.cat([(low + high) / 2, high - low], 1)
 
 
 class PrototypeClassifier(nn.Module):

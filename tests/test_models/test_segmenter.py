@@ -3,7 +3,7 @@ import torch
 from mmengine.structures import InstanceData
 from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
 
-from lira_plugin.models.segmenter import Decoded
+from lira_plugin.models.segmenter import Decoded, Matched
 
 
 @pytest.fixture
@@ -119,6 +119,43 @@ def test_prototypes_take_the_place_of_the_class_weights():
         Mask2FormerSegmenter(**config, class_prototypes=prototypes[1:])
 
 
+@pytest.mark.parametrize("counts", [(3, 0, 2), (0, 0), (4,), (Q + 2, 1)])
+def test_targets_of_all_images_at_once_are_those_of_mmdet_one_by_one(segmenter, counts):
+    """From the same random points; images without objects and with more objects than queries included."""
+    from mmdet.models import Mask2FormerHead
+
+    classes, logits = torch.randn(len(counts), Q, CLASSES + 1), torch.randn(len(counts), Q, 16, 16)
+    truth = [
+        InstanceData(labels=torch.randint(CLASSES, (count,)), masks=(torch.rand(count, 64, 64) > 0.5).float())
+        for count in counts
+    ]
+    torch.manual_seed(0)
+    ours = segmenter.get_targets(classes, logits, truth)
+    torch.manual_seed(0)
+    theirs = Mask2FormerHead.get_targets(segmenter, list(classes), list(logits), truth, [{}] * len(truth))
+    assert ours[-1] == theirs[-1]
+    for mine, expected in zip(ours[:-1], theirs[:-1], strict=True):
+        for one, other in zip(mine, expected, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_located_loss_is_the_distance_to_the_boxes_of_the_owned_objects(segmenter):
+    masks = torch.zeros(3, 64, 64)
+    masks[0, 8:24, 16:48] = 1  # rows 8..23, columns 16..47
+    masks[1, 60:, 63:] = 1
+    owned = torch.zeros(2, Q, dtype=torch.bool)
+    owned[0, 1] = owned[0, 3] = owned[1, 2] = True  # the last owner's object has no pixel
+    segmenter.located, segmenter.box_embed = 2.0, torch.nn.Linear(D, 4)
+    decoded = Decoded(torch.randn(2, Q, D, requires_grad=True), [], [])
+    loss = segmenter.located_loss(decoded, Matched(owned, masks))
+    read = segmenter.box_embed(decoded.query_features[0, [1, 3]])
+    boxes = torch.tensor([[32 / 64, 16 / 64, 32 / 64, 16 / 64], [63.5 / 64, 62 / 64, 1 / 64, 4 / 64]])
+    torch.testing.assert_close(loss, 2.0 * (read - boxes).abs().sum() / 2)
+    loss.backward()
+    assert (decoded.query_features.grad.abs().sum(-1) > 0).sum() == 2
+    assert float(segmenter.located_loss(decoded, Matched(owned & False, masks[:0]))) == 0
+
+
 def test_prompted_losses_ask_each_decoded_query_alone_for_its_object(segmenter, monkeypatch):
     """One query at a time, against the object that a brute-force matching of masks gives it."""
     from lira_plugin.models import segmenter as module
@@ -140,7 +177,7 @@ def test_prompted_losses_ask_each_decoded_query_alone_for_its_object(segmenter, 
     )
     segmenter.prompted = 1.0
     with torch.no_grad():
-        segmenter.prompted_losses(pyramid, decoded, truth)
+        segmenter.prompted_losses(pyramid, decoded, segmenter.match(decoded, truth))
     expected = [(0, 1, truth[0].masks[1]), (0, 4, truth[0].masks[0]), (1, 2, truth[1].masks[0])]
     assert len(seen["targets"]) == 3
     for row, (image, query, mask) in enumerate(expected):
@@ -161,7 +198,7 @@ def test_prompted_losses_train_the_decoder_and_not_the_queries(segmenter):
     decoded = segmenter.segment(pyramid)
     truth = [InstanceData(labels=torch.tensor([1]), masks=torch.ones(1, 64, 64))]
     segmenter.prompted, segmenter.prompt_noise = 0.5, 0.3
-    sum(segmenter.prompted_losses(pyramid, decoded, truth).values()).backward()
+    sum(segmenter.prompted_losses(pyramid, decoded, segmenter.match(decoded, truth)).values()).backward()
     assert segmenter.query_feat.weight.grad is None or not segmenter.query_feat.weight.grad.any()
     assert segmenter.transformer_decoder.layers[0].ffn.layers[0][0].weight.grad.abs().sum() > 0
 
@@ -169,7 +206,8 @@ def test_prompted_losses_train_the_decoder_and_not_the_queries(segmenter):
 def test_without_objects_prompted_losses_are_zero(segmenter):
     pyramid = segmenter.encode(maps(1))
     empty = [InstanceData(labels=torch.zeros(0, dtype=torch.long), masks=torch.zeros(0, 64, 64))]
-    losses = segmenter.prompted_losses(pyramid, segmenter.segment(pyramid), empty)
+    decoded = segmenter.segment(pyramid)
+    losses = segmenter.prompted_losses(pyramid, decoded, segmenter.match(decoded, empty))
     assert all(float(loss) == 0 for loss in losses.values())
 
 

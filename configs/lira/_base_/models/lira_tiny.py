@@ -82,6 +82,7 @@ pixel_encoder = dict(
         anchored=True,
         prompted=0.5,
         prompt_noise=0.2,
+        located=5.0,
         pixel_decoder=dict(
             type=MSDeformAttnPixelDecoder,
             strides=[4, 8, 16, 16],
