@@ -98,7 +98,7 @@ class Question:
 
     question: str
     answer: str
-    kind: Literal["colour", "count", "presence", "list"]
+    kind: Literal["colour", "count", "presence", "list", "description"]
 
 
 def plural(category: str) -> str:
@@ -373,18 +373,40 @@ def _list(things: Sequence[Thing], margin: float) -> list[Question]:
     return [Question("List the objects from left to right.", names, "list")]
 
 
-def ask(things: Sequence[Thing], side: int, rng: np.random.Generator) -> tuple[Question, ...]:
-    """Two to four different questions about colours, counts and presence, and mostly one for a list of all objects.
+def _descriptions(
+    things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], rng: np.random.Generator
+) -> list[Question]:
+    """A question for what one sentence about each object leaves out of its size, colour and category.
+
+    The answer starts with the words that the sentence has: what is asked for by its category is found by its category.
+    """
+    questions = []
+    for thing, known in zip(things, sentences):
+        words = (thing.size, thing.colour, thing.category)
+        partial = [sentence.text for sentence in known if not set(words) <= set(sentence.text.split())]
+        if partial:
+            text = _pick(rng, partial)
+            said = [word for word in text.split() if word in words]
+            answer = list(dict.fromkeys([*said, *words]))[: len(words)]
+            questions.append(Question(f"What is the {text}?", " ".join(answer), "description"))
+    return [questions[position] for position in rng.permutation(len(questions))]
+
+
+def ask(
+    things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], side: int, rng: np.random.Generator
+) -> tuple[Question, ...]:
+    """One or two different questions about colours, counts and presence, mostly one for a list, and descriptions.
 
     Args:
         things: the objects.
+        sentences: of each object, as :func:`refer` gives them; one of each is asked about.
         side: longer side of the image, which scales the margins.
         rng: makes the choices.
     """
-    number = int(rng.integers(2, 5))
+    number = int(rng.integers(1, 3))
     questions: dict[str, Question] = {}
     for question in _question_stream(things, rng):
         questions.setdefault(question.question, question)
         if len(questions) == number:
-            return (*_list(things, LIST_MARGIN * side), *questions.values())
-    raise AssertionError("the stream of questions does not end")
+            break
+    return (*_list(things, LIST_MARGIN * side), *_descriptions(things, sentences, rng), *questions.values())

@@ -194,20 +194,16 @@ def make_scene(
             if len(canvas.placed) < MAX_OBJECTS:
                 canvas.place(rng, category, colour, words, size)
     objects = canvas.objects()
-    return Scene(
-        image,
-        objects,
-        refer(objects, size, rng),
-        describe(objects, (height, width), rng),
-        ask(objects, size, rng),
-    )
+    sentences = refer(objects, size, rng)
+    caption = describe(objects, (height, width), rng)
+    return Scene(image, objects, sentences, caption, ask(objects, sentences, size, rng))
 
 
 def _choose_words(rng: np.random.Generator) -> list[tuple[str, str, str]]:
     """Category, colour and size of each object in drawing order; mostly several share a category."""
     draws = rng.random((MAX_OBJECTS, 4)).tolist()
     number = MIN_OBJECTS + int(np.searchsorted(np.cumsum(_OBJECT_COUNTS)[:-1], rng.random()))
-    repeats = 2 + int(rng.random() * (min(number, 4) - 1)) if rng.random() < 0.9 else 1
+    repeats = 2 + int(rng.random() * (min(number, 4) - 1)) if rng.random() < 0.7 else 1
     main = int(rng.random() * len(CATEGORIES))
     chosen: list[tuple[str, str, str]] = []
     for index in range(number):
