@@ -1,8 +1,9 @@
-"""What a training step costs, in time and memory, and which part it goes to: LIRA, without SEFE, without ILVC, with recomputation.
+"""What a training step costs, in time and memory, and which part it goes to.
 
-Weights are random and data are loaded in the same process, so that a step is measured from the files to the new weights. The
-variants take turns in every round, and each sees the same records. Parts are timed in the forward pass; the backward pass runs
-through all of them at once. On Linux or a CUDA device.
+LIRA is compared with itself without SEFE, without ILVC and with gradient checkpointing. Weights are random
+and data are loaded in the same process, so that a step is measured from the files to the new weights. The variants take
+turns in every round, and each sees the same records. Parts are timed in the forward pass; the backward pass runs through all of
+them at once. On Linux or a CUDA device.
 
     python benchmarks/train_step.py --json benchmarks/train_step.json
     python benchmarks/train_step.py --recipe configs/lira/lira_2b.py --batch 1   # with its files in place

@@ -16,7 +16,8 @@ class ResumableSampler(Sampler):
     """Endless sampler for iteration-based training.
 
     Over all ranks the draws are numbered 0, 1, 2, ...; draw ``n`` is record ``n mod size`` of the permutation of epoch
-    ``n // size``, which depends on ``(seed, epoch)`` alone (with ``length_group``, on the number of ranks too). Rank ``r`` of ``w`` takes the numbers r, r + w, r + 2w, ...
+    ``n // size``, which depends on ``(seed, epoch)`` alone (with ``length_group``, on the number of
+    ranks too). Rank ``r`` of ``w`` takes the numbers r, r + w, r + 2w, ...
     Every iteration over the sampler begins at ``start``, so nothing has to be loaded to resume.
 
     Args:
