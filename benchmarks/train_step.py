@@ -10,6 +10,8 @@ them at once. On Linux or a CUDA device.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -153,6 +155,8 @@ def extra_memory(run: Callable[[], None], device: torch.device) -> float:
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed, and the rise would be lost in it
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     run()
