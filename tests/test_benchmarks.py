@@ -40,3 +40,40 @@ def test_generation_gives_the_answers_of_the_loop(tmp_path, monkeypatch):
         if row.variant in ("loop", "ours"):
             assert row.equal_answers == 1
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the benchmark reads the memory from Linux's /proc"
+)
+def test_a_training_step_is_divided_among_its_parts(tmp_path, monkeypatch):
+    write_scene_tokenizer(write_scenes(tmp_path / "data", 12, 2, progress=False))
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
+    benchmark = load("train_step")
+    with process_state_restored():
+        benchmark.init_default_scope("lira_plugin")
+        device = benchmark.torch.device("cpu")
+        trainees = {
+            name: benchmark.Trainee(benchmark.CONFIG, *variant, batch=2, device=device)
+            for name, variant in benchmark.VARIANTS.items()
+        }
+        weights = [p.clone() for p in trainees["LIRA"].model.sefe.parameters()]
+        rows = benchmark.compare(trainees, steps=1, rounds=1, bar=tqdm(disable=True))
+    assert [row.variant for row in rows] == list(benchmark.VARIANTS) and rows[0].relative == 1
+    assert not all(map(benchmark.torch.equal, weights, trainees["LIRA"].model.sefe.parameters())), "it does train"
+    assert trainees["without SEFE"].model.sefe.enrich is None
+    assert trainees["gradient checkpointing"].model.llm.causal_lm.is_gradient_checkpointing
+    for row in rows:
+        assert row.seconds > 0 and row.samples_per_s > 0 and row.step_mib > 1
+        assert set(row.shares) == set(benchmark.PARTS) and sum(row.shares.values()) == pytest.approx(1, abs=0.01)
+        assert all(row.shares[part] > 0 for part in benchmark.PARTS)
+    assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
+
+
+def test_the_clock_counts_a_part_inside_of_another_once(monkeypatch):
+    benchmark = load("train_step")
+    times = iter([0.0, 1.0, 3.0, 7.0])
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(times))
+    clock = benchmark.Clock(benchmark.torch.device("cpu"))
+    with clock.of("outer"), clock.of("inner"):
+        pass
+    assert clock.seconds == {"outer": 1.0 + 4.0, "inner": 2.0}

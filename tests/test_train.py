@@ -1,11 +1,13 @@
 """The finetune recipe itself: it trains, and goes on after an interruption as if there had been none."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from distributed import on_two_processes
 from mmengine.config import Config
 from mmengine.runner import Runner
 from process_state import process_state_restored
@@ -43,13 +45,13 @@ def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py")
 
 
-def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> Runner:
+def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> Runner:
     """A runner of ``iters`` small iterations that keeps a checkpoint of every second."""
     config = config.copy()
     config.work_dir = str(work_dir)
     config.experiment_name = work_dir.name
     config.train_cfg.max_iters = iters
-    config.train_dataloader.batch_size = 4
+    config.train_dataloader.batch_size = batch
     config.train_dataloader.num_workers = 0
     config.train_dataloader.persistent_workers = False
     config.default_hooks.checkpoint.interval = 2
@@ -60,10 +62,10 @@ def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = Non
     return Runner.from_cfg(config)
 
 
-def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None) -> list[dict]:
+def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> list[dict]:
     """Train from nothing; return the losses."""
     config.model["init_from"] = []
-    runner(config, work_dir, iters, resume).train()
+    runner(config, work_dir, iters, resume, batch).train()
     rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
     rows = [row for row in rows if "loss" in row]  # others are scores of pictures
     names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
@@ -77,6 +79,25 @@ def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(root, tmp_pa
     rest = train(config, tmp_path / "resumed", 5, resume=tmp_path / "killed" / "iter_2.pth")
     assert len(whole) == 5 and whole[0]["loss_mask"] > 0
     assert rest == whole[2:]
+
+
+def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    config.launcher = "pytorch"
+    return train(config, work_dir, 3, batch=2)
+
+
+def test_two_processes_train_the_recipe_as_one_does(root, tmp_path, monkeypatch):
+    """What is random is drawn by each process, which leaves the language and projection losses of the first step."""
+    config = recipe(root, "lira_tiny", monkeypatch)
+    one = train(config.copy(), tmp_path / "one", 3, batch=4)
+    two, _ = on_two_processes(train_on_rank, config, tmp_path / "two")
+    assert len(two) == 3
+    for name in ("loss_llm", "loss_projection"):
+        assert two[0][name] == pytest.approx(one[0][name], rel=1e-5)
+    assert all(a["loss"] == pytest.approx(b["loss"], rel=0.05) for a, b in zip(one, two))
+    saved = [torch.load(tmp_path / name / "iter_3.pth", weights_only=False)["state_dict"] for name in ("one", "two")]
+    assert saved[0].keys() == saved[1].keys() and not any(name.startswith("pixel_encoder") for name in saved[0])
 
 
 def test_a_missing_stage_names_the_command(root, monkeypatch):

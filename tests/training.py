@@ -56,7 +56,16 @@ class Losses(Hook):
         self.values[runner.iter] = float(outputs["loss"])
 
 
-def train(work_dir, max_iters, resume_from=None, seed=3, hooks=(SeedEachIterHook,), max_epochs=None, **settings):
+def train(
+    work_dir,
+    max_iters,
+    resume_from=None,
+    seed=3,
+    hooks=(SeedEachIterHook,),
+    max_epochs=None,
+    launcher="none",
+    **settings,
+):
     """Train; return the losses by iteration and the draws that were loaded."""
     torch.manual_seed(99 if resume_from is None else 11)  # no help from the state that a process happens to be in
     draws, losses = [], Losses()
@@ -81,6 +90,8 @@ def train(work_dir, max_iters, resume_from=None, seed=3, hooks=(SeedEachIterHook
         load_from=None if resume_from is None else str(resume_from),
         resume=resume_from is not None,
         randomness={"seed": seed},
+        launcher=launcher,
+        cfg={"model_wrapper_cfg": {"device_ids": None}},
         default_scope="lira_plugin",
         log_level="ERROR",
     )

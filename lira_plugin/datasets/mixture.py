@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from lira_plugin.datasets.base import Draw, Pipeline, build_pipeline
+from lira_plugin.datasets.lengths import SequenceLengths
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GroundingSample
 
@@ -74,8 +75,14 @@ class MixtureDataset(Dataset):
 
     @property
     def modality_length(self) -> list[int]:
-        """Lengths of the data sets' records in the order of this mixture's indices, for xtuner's sampler."""
-        return [length for child, count in zip(self.datasets, self.repeats) for length in child.modality_length * count]
+        """Lengths of the records in the order of this mixture's indices, for samplers; negative without an image.
+
+        Rows of the sequences that the mixture's pipeline makes (:class:`~lira_plugin.datasets.lengths.SequenceLengths`); where
+        it makes none, the words that the data sets count.
+        """
+        rows = SequenceLengths.of_pipeline(self.pipeline)
+        lengths = (child.modality_length if rows is None else rows(child) for child in self.datasets)
+        return [length for own, count in zip(lengths, self.repeats) for length in own * count]
 
     @property
     def image_paths(self) -> list[str | None]:

@@ -16,7 +16,8 @@ class ResumableSampler(Sampler):
     """Endless sampler for iteration-based training.
 
     Over all ranks the draws are numbered 0, 1, 2, ...; draw ``n`` is record ``n mod size`` of the permutation of epoch
-    ``n // size``, which depends on ``(seed, epoch)`` alone. Rank ``r`` of ``w`` takes the numbers r, r + w, r + 2w, ...
+    ``n // size``, which depends on ``(seed, epoch)`` alone (with ``length_group``, on the number of
+    ranks too). Rank ``r`` of ``w`` takes the numbers r, r + w, r + 2w, ...
     Every iteration over the sampler begins at ``start``, so nothing has to be loaded to resume.
 
     Args:
@@ -25,12 +26,22 @@ class ResumableSampler(Sampler):
             resume, use the same seed again (attribute ``seed``).
         shuffle: permute each epoch anew; otherwise every epoch is in file order.
         start: draws that *this rank* has consumed already, see :meth:`skip`.
+        length_group: draws of one rank that are to be of similar length, such as batch size times accumulation; None for no
+            grouping. Groups are made as by xtuner's ``LengthGroupedSampler``, over ``dataset.modality_length``.
 
     Raises:
-        ValueError: the data set is empty, or ``start`` is negative.
+        ValueError: the data set is empty, ``start`` is negative, or groups are asked for without shuffling.
+        TypeError: groups are asked for and the data set does not know its lengths.
     """
 
-    def __init__(self, dataset: Sized, seed: int | None = None, shuffle: bool = True, start: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Sized,
+        seed: int | None = None,
+        shuffle: bool = True,
+        start: int = 0,
+        length_group: int | None = None,
+    ) -> None:
         self.size = len(dataset)
         if not self.size:
             raise ValueError("cannot sample from an empty data set")
@@ -39,6 +50,18 @@ class ResumableSampler(Sampler):
         self.shuffle = shuffle
         self.start = 0
         self.skip(start)
+        self.lengths: np.ndarray | None = None
+        if length_group is not None:
+            if not shuffle or length_group < 1:
+                raise ValueError(f"length_group={length_group} must be positive, and needs shuffle=True")
+            if not hasattr(dataset, "modality_length"):
+                raise TypeError(
+                    f"{type(dataset).__name__} has no modality_length, one a record, which length_group needs"
+                )
+            self.lengths = np.asarray(dataset.modality_length)
+            together = length_group * self.world_size
+            # as xtuner's sampler: chunks of 50 groups are sorted, or a quarter of a small data set
+            self.chunk = together * max(1, min(self.size // (4 * together), 50))
 
     def skip(self, num_draws_per_rank: int) -> None:
         """Let the next iteration begin after the first ``num_draws_per_rank`` draws of this rank.
@@ -60,9 +83,14 @@ class ResumableSampler(Sampler):
         while True:
             if self.shuffle and number // self.size != epoch:
                 epoch = number // self.size
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+                order = self._permutation(epoch)
             yield Draw(int(order[number % self.size]), number)
             number += self.world_size
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(self.size)
+        return order if self.lengths is None else _sorted_in_chunks(order, self.lengths, self.chunk, rng)
 
     def __len__(self) -> int:
         """Draws of one epoch on one rank, rounded up; the stream itself does not end."""
@@ -70,3 +98,14 @@ class ResumableSampler(Sampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing: the stream runs through the epochs itself (MMEngine calls this for epoch-based training)."""
+
+
+def _sorted_in_chunks(order: np.ndarray, lengths: np.ndarray, chunk: int, rng: np.random.Generator) -> np.ndarray:
+    """Sort each ``chunk`` of a permutation from long to short; records with and without an image share none but the last."""
+    chunks, rest = [], []
+    for kind in (order[lengths[order] > 0], order[lengths[order] <= 0]):
+        whole = len(kind) // chunk * chunk
+        chunks += np.split(kind[:whole], whole // chunk) if whole else []
+        rest.append(kind[whole:])
+    chunks = [chunks[place] for place in rng.permutation(len(chunks))] + [np.concatenate(rest)]
+    return np.concatenate([own[np.argsort(-np.abs(lengths[own]), kind="stable")] for own in chunks])

@@ -3,14 +3,17 @@
 Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.integrations import deepspeed as zero
 
+from lira_plugin.models.data_parallel import mean_count
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, RowKind
@@ -22,7 +25,7 @@ class LLMOutput(NamedTuple):
     hidden: Tensor
     """(B, L, H) after the final norm."""
     loss: Tensor | None
-    """Mean cross-entropy over the supervised rows; an exact zero where there are none."""
+    """Mean cross-entropy over the supervised rows of all training processes; an exact zero where this one has none."""
 
 
 @MODELS.register_module()
@@ -48,9 +51,10 @@ class InterleavedLLM(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        model = build_causal_lm(llm) if isinstance(llm, dict) else llm
+        with _whole_weights():
+            model = build_causal_lm(llm) if isinstance(llm, dict) else llm
+            self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
         model.config.use_cache = False
-        self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.model = model
@@ -116,7 +120,10 @@ class InterleavedLLM(nn.Module):
         targets = labels[:, 1:]
         supervised = targets != IGNORE_INDEX
         logits = self.logits(hidden[:, :-1][supervised]).float()
-        return F.cross_entropy(logits, targets[supervised]) if len(logits) else logits.sum() + hidden.sum() * 0
+        count = mean_count(len(logits), logits.device)
+        if not len(logits):
+            return logits.sum() + hidden.sum() * 0
+        return F.cross_entropy(logits, targets[supervised], reduction="sum") / count
 
 
 def seg_positions(tokens: Tensor, seg_id: int) -> Tensor:
@@ -184,3 +191,17 @@ def build_causal_lm(llm: dict) -> PreTrainedModel:
     if isinstance(llm.get("config"), dict):
         llm["config"] = MODELS.build(llm["config"])
     return MODELS.build(llm)
+
+
+@contextmanager
+def _whole_weights() -> Iterator[None]:
+    """Let transformers build a whole model under ZeRO-3 too, for earlier stages and adapters are still to come.
+
+    It would shard the weights while it makes them. DeepSpeed does that to the complete model anyway.
+    """
+    reference = zero._hf_deepspeed_config_weak_ref
+    zero.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        zero._hf_deepspeed_config_weak_ref = reference

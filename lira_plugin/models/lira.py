@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from lira_plugin.models.checkpoint import check_state, load_into
+from lira_plugin.models.data_parallel import mean_count, mean_logs
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
@@ -24,6 +25,7 @@ from lira_plugin.models.interleaved_llm import (
 )
 from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
+from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.sefe import SEFE, VisualTokens
 from lira_plugin.models.segmenter import Pyramid
 from lira_plugin.models.semantic_encoder import SemanticEncoder
@@ -106,16 +108,17 @@ class LIRA(BaseModel):
             mode: ``loss`` gives a dictionary of losses, ``predict`` one :class:`GroundedText` a sample, ``tensor`` the
                 hidden states.
         """
-        if mode == "loss":
-            return self.loss(batch, data_samples)
-        if mode == "predict":
-            if data_samples is None:
-                raise ValueError("mode='predict' needs data_samples: views are cut from their original images")
-            return self.predict(batch, data_samples)
-        if mode != "tensor":
-            raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
-        encoded = self.encode(batch, data_samples)
-        return self.llm(encoded.embeddings, encoded.attention_mask)
+        if mode == "predict" and data_samples is None:
+            raise ValueError("mode='predict' needs data_samples: views are cut from their original images")
+        with autocast_to_weights(self):
+            if mode == "loss":
+                return self.loss(batch, data_samples)
+            if mode == "predict":
+                return self.predict(batch, data_samples)
+            if mode == "tensor":
+                encoded = self.encode(batch, data_samples)
+                return self.llm(encoded.embeddings, encoded.attention_mask)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> dict[str, Tensor]:
         """Language, mask and projection losses, and the count of regions that truncation dropped."""
@@ -238,7 +241,13 @@ class LIRA(BaseModel):
         """
         recovered = self.mask_decoder.state_proj(self.sefe.project_objects(features.objects))[:num_images]
         squares = F.mse_loss(recovered.float(), features.objects[:num_images].float(), reduction="sum")
-        return self.loss_weights["projection"] * squares / max(recovered.numel(), 1)
+        count = mean_count(num_images, squares.device) * recovered.shape[1:].numel()
+        return self.loss_weights["projection"] * squares / count
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the losses up; the logs are averages over the training processes."""
+        loss, logs = super().parse_losses(losses)
+        return loss, mean_logs(logs)
 
     def init_weights(self) -> None:
         """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).

@@ -80,7 +80,7 @@ class MaskDecoder(nn.Module):
         return [logits[image_owner, slots] for logits in decoded.mask_logits]
 
     def loss(self, mask_logits: list[Tensor], targets: Tensor) -> dict[str, Tensor]:
-        """Point-sampled losses, summed over all decoder outputs, in fp32.
+        """Point-sampled losses, summed over all decoder outputs and averaged over the masks of all training processes, in fp32.
 
         Args:
             mask_logits: J maps of (K, h, w).

@@ -11,6 +11,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from lira_plugin.models.data_parallel import mean_logs
+from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.segmenter import Classify, Decoded, Mask2FormerSegmenter, Pyramid
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundingBatch
@@ -81,6 +83,10 @@ class PixelEncoder(BaseModel):
             ``loss``: Mask2Former's losses of all decoder outputs; ``predict``: a list with one ``InstanceData``
             (``scores`` (Q,), ``labels`` (Q,), ``masks`` (Q, S, S) bool) an image; ``tensor``: :class:`PixelFeatures`.
         """
+        with autocast_to_weights(self):
+            return self._forward(batch, mode)
+
+    def _forward(self, batch: GroundingBatch, mode: str) -> Any:
         if mode == "tensor":
             return self.encode(batch.pixel_images)
         pyramid, decoded, _ = self._segment(batch.pixel_images)
@@ -100,6 +106,11 @@ class PixelEncoder(BaseModel):
         if self.segmenter.located:
             losses["loss_box"] = self.segmenter.located_loss(decoded, matched)
         return losses
+
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the losses up; the logs are averages over the training processes."""
+        loss, logs = super().parse_losses(losses)
+        return loss, mean_logs(logs)
 
     def _segment(self, images: Tensor, classify: Classify = "all") -> tuple[Pyramid, Decoded, Tensor]:
         maps = self.backbone((images.to(self.mean.dtype) / 255 - self.mean) / self.std)

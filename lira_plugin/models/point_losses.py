@@ -7,6 +7,8 @@ from mmcv.ops import point_sample
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from torch import Tensor, nn
 
+from lira_plugin.models.data_parallel import mean_count
+
 
 @dataclass(frozen=True)
 class PointSampling:
@@ -26,7 +28,7 @@ class PointSampling:
 def point_losses(
     mask_logits: list[Tensor], targets: Tensor, loss_mask: nn.Module, loss_dice: nn.Module, sampling: PointSampling
 ) -> dict[str, Tensor]:
-    """Losses summed over decoder outputs, in fp32.
+    """Losses summed over decoder outputs and averaged over the masks of all training processes, in fp32.
 
     Args:
         mask_logits: J maps of (K, h, w).
@@ -39,6 +41,7 @@ def point_losses(
     """
     num_masks, num_outputs = len(targets), len(mask_logits)
     logits = torch.stack(mask_logits, 1).float().flatten(0, 1)[:, None]
+    count = mean_count(num_masks, logits.device)  # before any return: every process takes part
     if num_masks == 0:
         return {"loss_mask": logits.sum(), "loss_dice": logits.sum()}
     with torch.autocast(logits.device.type, enabled=False):
@@ -50,8 +53,6 @@ def point_losses(
             sampled = sampled.view(num_masks * num_outputs, sampling.num_points)
         predicted = point_sample(logits, points)[:, 0]
         return {
-            "loss_mask": loss_mask(
-                predicted.flatten(), sampled.flatten(), avg_factor=num_masks * sampling.num_points + 1e-4
-            ),
-            "loss_dice": loss_dice(predicted, sampled, avg_factor=num_masks + 1e-4),
+            "loss_mask": loss_mask(predicted.flatten(), sampled.flatten(), avg_factor=count * sampling.num_points),
+            "loss_dice": loss_dice(predicted, sampled, avg_factor=count),
         }

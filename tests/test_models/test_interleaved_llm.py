@@ -205,7 +205,45 @@ def test_gradient_checkpointing_gives_the_same_gradients(lora):
         torch.testing.assert_close(plain, checkpointed)
 
 
-def test_the_model_is_built_from_a_config():
+def kept_for_the_backward_pass(run):
+    """Numbers that autograd keeps of what ``run`` computes."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
+        result = run()
+    return sum(kept), result
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradient_checkpointing_keeps_few_activations(frozen):
+    embeddings, mask = torch.randn(2, 40, H, requires_grad=True), torch.ones(2, 40, dtype=torch.bool)
+    kept = []
+    for checkpointing in (False, True):
+        llm = tiny_llm(gradient_checkpointing=checkpointing)
+        if frozen:
+            llm.requires_grad_(False).eval()
+        number, output = kept_for_the_backward_pass(lambda llm=llm: llm(embeddings, mask))
+        kept.append(number)
+        del output
+    assert kept[1] < kept[0] / 4, "beside the layers' inputs little is left"
+
+
+def test_the_dropout_of_adapters_follows_the_seed():
+    llm = tiny_llm(
+        lora={"r": 4, "lora_alpha": 8, "lora_dropout": 0.5, "target_modules": ["q_proj", "down_proj"]}
+    ).train()
+    for name, parameter in llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 0.1)
+    embeddings, labels = torch.randn(2, 6, H), torch.randint(0, 260, (2, 6))
+
+    def loss(seed):
+        torch.manual_seed(seed)
+        return llm(embeddings, torch.ones(2, 6, dtype=torch.bool), labels).loss.item()
+
+    assert loss(1) == loss(1) != loss(2)
+
+
+def small_config():
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = {
@@ -216,11 +254,34 @@ def test_the_model_is_built_from_a_config():
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
     }
-    llm = InterleavedLLM({"type": AutoModelForCausalLM.from_config, "config": config}, vocabulary_size=33)
+    return {"type": AutoModelForCausalLM.from_config, "config": config}
+
+
+def test_under_zero_3_the_model_is_whole_until_deepspeed_takes_it():
+    """Earlier stages and adapters are put into it after it is built; transformers alone would shard it at once."""
+    from transformers.integrations import deepspeed as zero
+
+    class Config:
+        def is_zero3(self):
+            return True
+
+    config = Config()
+    zero.set_hf_deepspeed_config(config)
+    try:
+        llm = InterleavedLLM(small_config(), vocabulary_size=33)
+        assert zero.is_deepspeed_zero3_enabled(), "the rest of the training knows"
+    finally:
+        zero.unset_hf_deepspeed_config()
+    assert llm.embed(torch.tensor([[32]])).shape == (1, 1, 16)
+
+
+def test_the_model_is_built_from_a_config():
+    config = small_config()
+    llm = InterleavedLLM(config, vocabulary_size=33)
     assert llm.hidden_size == 16
     assert llm.embed(torch.tensor([[32]])).shape == (1, 1, 16)
     assert llm.logits(torch.zeros(1, 16)).shape == (1, 33)
-    assert config["type"] is LlamaConfig, "the config is not changed"
+    assert config == small_config(), "the config is not changed"
 
 
 def test_a_frozen_llm_recomputes_too():

@@ -163,6 +163,17 @@ def test_frozen_parts_get_no_gradient_and_stay_in_evaluation_mode(records):
     assert all(torch.equal(after[name], value) for name, value in before.items()), "no running average has moved"
 
 
+def test_frozen_encoders_keep_nothing_for_the_backward_pass(records):
+    model = tiny_lira(frozen=("pixel_encoder", "semantic_encoder")).train()
+    batch = make_batch(records)["batch"]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        features = model.pixel_encoder.encode(batch.pixel_images)
+        semantic = model.semantic_encoder(batch.tiles)
+    assert not kept and not semantic.requires_grad
+    assert not any(tensor.requires_grad for tensor in (features.pixels, features.objects, *features.pyramid.memories))
+
+
 def test_an_unknown_frozen_part_is_an_error():
     with pytest.raises(AttributeError, match="pixel_encoderr"):
         tiny_lira(frozen=["pixel_encoderr"])

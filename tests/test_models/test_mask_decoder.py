@@ -70,8 +70,8 @@ def losses_by_hand(logits, targets, rows, columns):
             p = predicted.sigmoid()
             cross_entropy += -(wanted * p.log() + (1 - wanted) * (1 - p).log()).sum()
             dice += 1 - (2 * (p * wanted).sum() + 1) / (p.sum() + wanted.sum() + 1)
-        mask_sum += 2.0 * cross_entropy / (num_masks * POINTS + 1e-4)
-        dice_sum += 0.5 * dice / (num_masks + 1e-4)
+        mask_sum += 2.0 * cross_entropy / (num_masks * POINTS)
+        dice_sum += 0.5 * dice / num_masks
     return {"loss_mask": mask_sum, "loss_dice": dice_sum}
 
 

@@ -1,5 +1,6 @@
 """What all recipes share: scope, hooks, environment, logging."""
 
+from mmengine.config.config import import_modules_from_strings  # may be called here, see paths_tiny.py
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
@@ -8,7 +9,9 @@ from lira_plugin.hooks import ProgressBarHook, SeedEachIterHook
 from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
-custom_imports = dict(imports=["lira_plugin.registry"])
+custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.processes"])
+import_modules_from_strings(**custom_imports)  # MMEngine itself heeds them only in the configs of work dirs
+del import_modules_from_strings
 
 default_hooks = dict(
     timer=dict(type=IterTimerHook),
@@ -21,6 +24,7 @@ custom_hooks = [dict(type=SeedEachIterHook), dict(type=ProgressBarHook)]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
 visualizer = dict(type=GroundingVisualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False)  # of the processes' own devices, CPUs among them
 randomness = dict(seed=0, deterministic=False)
 log_level = "INFO"
 load_from = None

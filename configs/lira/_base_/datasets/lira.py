@@ -91,7 +91,7 @@ train_dataloader = dict(
         ],
         pipeline=pipeline,
     ),
-    sampler=dict(type=ResumableSampler),
+    sampler=dict(type=ResumableSampler, length_group=16),
     collate_fn=dict(type=grounding_collate),
 )
 

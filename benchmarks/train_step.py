@@ -1,0 +1,258 @@
+"""What a training step costs, in time and memory, and which part it goes to.
+
+LIRA is compared with itself without SEFE, without ILVC and with gradient checkpointing. Weights are random
+and data are loaded in the same process, so that a step is measured from the files to the new weights. The variants take
+turns in every round, and each sees the same records. Parts are timed in the forward pass; the backward pass runs through all of
+them at once. On Linux or a CUDA device.
+
+    python benchmarks/train_step.py --json benchmarks/train_step.json
+    python benchmarks/train_step.py --recipe configs/lira/lira_2b.py --batch 1   # with its files in place
+"""
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from lira_plugin.datasets import ResumableSampler, grounding_collate
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.models import LIRA
+from lira_plugin.registry import DATASETS, MODELS
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "lira" / "lira_tiny.py"
+VARIANTS = {
+    "LIRA": ("", False),
+    "without SEFE": ("_no_sefe", False),
+    "without ILVC": ("_no_ilvc", False),
+    "gradient checkpointing": ("", True),
+}
+"""Suffix of the recipe, and whether the LLM recomputes its activations."""
+PARTS = ("data", "pixel encoder", "semantic encoder", "SEFE", "LLM", "mask decoder", "backward", "optimizer", "other")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: medians over the rounds."""
+
+    variant: str
+    seconds: float
+    """Of a step."""
+    samples_per_s: float
+    relative: float
+    """Seconds against those of LIRA, each round by itself."""
+    step_mib: float
+    """Memory that a step takes beyond weights and optimizer states."""
+    shares: dict[str, float]
+    """Of the seconds, by part."""
+
+
+class Clock:
+    """Sums up the seconds of parts; a part inside of another counts for itself alone."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._running: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Time what is inside as ``part``."""
+        self._turn()
+        self._running.append(part)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._running.pop()
+
+    def _turn(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+    def watch(self, owner: Any, name: str, part: str) -> None:
+        """Time every call of a method."""
+        method = getattr(owner, name)
+
+        @wraps(method)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.of(part):
+                return method(*args, **kwargs)
+
+        setattr(owner, name, timed)
+
+
+class Trainee:
+    """A variant of the recipe that is trained step by step."""
+
+    def __init__(self, recipe: Path, suffix: str, checkpointing: bool, batch: int | None, device: torch.device) -> None:
+        config = Config.fromfile(recipe.with_name(f"{recipe.stem}{suffix}.py"))
+        config.model.init_from = []
+        config.model.llm.gradient_checkpointing = checkpointing
+        torch.manual_seed(0)
+        self.model: LIRA = MODELS.build(config.model).to(device).train()
+        loader = config.train_dataloader
+        self.batch = batch or loader.batch_size
+        self.records = DATASETS.build(loader.dataset)
+        self.draws = iter(ResumableSampler(self.records, seed=0))
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
+        self.clock = Clock(device)
+        for owner, name, part in (
+            (self.model.pixel_encoder, "encode", "pixel encoder"),
+            (self.model.semantic_encoder, "forward", "semantic encoder"),
+            (self.model.sefe, "forward", "SEFE"),
+            (self.model.llm, "forward", "LLM"),
+            (self.model.mask_decoder, "forward", "mask decoder"),
+            (self.model.mask_decoder, "loss", "mask decoder"),
+        ):
+            self.clock.watch(owner, name, part)
+
+    def step(self) -> None:
+        """From the files to new weights; a GPU runs in bf16 as the full-size recipes do."""
+        device = self.clock.device
+        with self.clock.of("other"):
+            with self.clock.of("data"):
+                batch = grounding_collate([self.records[draw] for draw in islice(self.draws, self.batch)])
+                batch = self.model.data_preprocessor(batch, training=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                losses = self.model(**batch, mode="loss")
+            loss, _ = self.model.parse_losses(losses)
+            with self.clock.of("backward"):
+                loss.backward()
+            with self.clock.of("optimizer"):
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+
+
+def extra_memory(run: Callable[[], None], device: torch.device) -> float:
+    """By how many MiB memory rises while ``run`` runs."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed, and the rise would be lost in it
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    run()
+    return max(0.0, _resident("VmHWM") - before) / 1024
+
+
+def _resident(field: str) -> int:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[field].split()[0])
+
+
+def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) -> list[Row]:
+    """Train each variant for ``steps`` steps in every round, in turn, after one step that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in trainees}
+    memory: dict[str, list[float]] = {name: [] for name in trainees}
+    for trainee in trainees.values():
+        trainee.step()
+        trainee.clock.seconds.clear()
+    for _ in range(rounds):
+        for name, trainee in trainees.items():
+            bar.set_postfix_str(name)
+            start = sum(trainee.clock.seconds.values())
+            rise = extra_memory(lambda t=trainee: [t.step() for _ in range(steps)], trainee.clock.device)
+            seconds[name].append((sum(trainee.clock.seconds.values()) - start) / steps)
+            memory[name].append(rise)
+            bar.update()
+    first = next(iter(seconds.values()))
+    rows = []
+    for name, trainee in trainees.items():
+        middle, total = statistics.median(seconds[name]), sum(trainee.clock.seconds.values())
+        rows.append(
+            Row(
+                variant=name,
+                seconds=round(middle, 4),
+                samples_per_s=round(trainee.batch / middle, 2),
+                relative=round(statistics.median(own / other for own, other in zip(seconds[name], first)), 3),
+                step_mib=round(statistics.median(memory[name]), 1),
+                shares={part: round(trainee.clock.seconds[part] / total, 3) for part in PARTS},
+            )
+        )
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| variant | s/step | samples/s | against LIRA | step MiB | " + " | ".join(PARTS) + " |",
+        "|" + " --- |" * (5 + len(PARTS)),
+    ]
+    for row in rows:
+        shares = [f"{row.shares[part]:.0%}" for part in PARTS]
+        cells = [row.variant, row.seconds, row.samples_per_s, f"{row.relative:.2f}x", row.step_mib, *shares]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--recipe", type=Path, default=CONFIG, help="whose _no_sefe and _no_ilvc lie beside it")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--batch", type=int, help="samples a step, otherwise the recipe's")
+    parser.add_argument("--steps", type=int, default=5, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope("lira_plugin")
+    device = torch.device(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.recipe.stem.startswith("lira_tiny"):
+            os.environ["LIRA_TINY_ROOT"] = folder
+            write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10))
+        trainees = {name: Trainee(args.recipe, *VARIANTS[name], args.batch, device) for name in args.variants}
+        with tqdm(total=len(trainees) * args.rounds) as bar:
+            rows = compare(trainees, args.steps, args.rounds, bar)
+    print(table(rows))
+    if args.json:
+        report = {
+            "recipe": args.recipe.stem,
+            "machine": {
+                "cores": os.cpu_count(),
+                "threads": torch.get_num_threads(),
+                "architecture": platform.machine(),
+            },
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "torch": torch.__version__,
+            "steps": args.steps,
+            "rounds": args.rounds,
+            "rows": [asdict(row) for row in rows],
+        }
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

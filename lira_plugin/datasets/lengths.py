@@ -1,0 +1,90 @@
+"""How long the sequences of records become, without reading their images."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose
+from PIL import Image, UnidentifiedImageError
+
+from lira_plugin.datasets.transforms import ILVC, TileImage, TokenizeConversation
+from lira_plugin.datasets.transforms.image import tile_grid
+from lira_plugin.structures import Record
+
+CHUNK = 1000
+"""Texts tokenized at a time."""
+
+
+class SequenceLengths:
+    """Rows of the sequences that a pipeline makes, for samplers that put equal ones together.
+
+    Text is tokenized as a whole, views are counted by the share of samples that have them, and of an image only the header is
+    read where its size is not annotated. Sentences and questions that are drawn anew each time make the only larger error.
+
+    Args:
+        tile, interleave, tokenize: steps of the pipeline.
+    """
+
+    def __init__(self, tile: TileImage, interleave: ILVC, tokenize: TokenizeConversation) -> None:
+        self.tile, self.interleave, self.tokenize = tile, interleave, tokenize
+        self._blocks: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def of_pipeline(cls, pipeline: Compose) -> "SequenceLengths | None":
+        """Take the steps from a pipeline; None where it makes no sequences."""
+        found = []
+        for kind in (TileImage, ILVC, TokenizeConversation):
+            found += [step for step in pipeline.transforms if isinstance(step, kind)][:1]
+        return cls(*found) if len(found) == 3 else None
+
+    def __call__(self, dataset: Any) -> list[int]:
+        """Rows of each record of a reader, negative without an image (xtuner's convention)."""
+        rng = np.random.default_rng(dataset.seed)
+        records = (dataset.get_record(index, rng) for index in range(len(dataset)))
+        lengths: list[int] = []
+        while chunk := list(islice(records, CHUNK)):
+            lengths += self._of(chunk)
+        return lengths
+
+    def _of(self, records: Sequence[Record]) -> list[int]:
+        texts = [self._text(record) for record in records]
+        ids = self.tokenize.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        lengths = []
+        for record, tokens in zip(records, ids, strict=True):
+            mentions = sum(len(turn.spans) for turn in record.conversation.turns)
+            views = round(self.interleave.prob * mentions * len(self.tokenize.layout.region))
+            rows = min(len(tokens), self.tokenize.max_length) + views
+            lengths.append(-rows if record.image_path is None else rows + self._block(record))
+        return lengths
+
+    def _text(self, record: Record) -> str:
+        """The conversation in its template, with the tokens of grounded phrases but no views."""
+        template, tokens = self.interleave.template, self.interleave.tokens
+        marks = f"{tokens.seg}{tokens.image_id} {tokens.phrase_start} {tokens.phrase_end} {tokens.seg}"
+        text = ""
+        for number, turn in enumerate(record.conversation.turns):
+            question = "".join(template.question(turn.question, first=number == 0))
+            text += question + turn.answer + marks * len(turn.spans) + template.suffix
+        return text
+
+    def _block(self, record: Record) -> int:
+        """Rows of the visual block."""
+        size = tuple(record.size or _image_size(record))
+        if size not in self._blocks:
+            rows, columns = tile_grid(*size, self.tile.min_tiles, self.tile.max_tiles, self.tile.size)
+            self._blocks[size] = len(self.tokenize.layout.block(rows * columns + (rows * columns > 1)))
+        return self._blocks[size]
+
+
+def _image_size(record: Record) -> tuple[int, int]:
+    """(height, width) from the header; EXIF orientations that swap them are swapped."""
+    try:
+        with Image.open(record.image_path) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(
+            f"{record.source} record {record.record_id}: the size of {record.image_path} cannot be read ({error}); check "
+            "image_root of the data set, or fetch the file again"
+        ) from error

@@ -1,0 +1,108 @@
+"""Lengths that a sampler groups by are those of the sequences that training sees."""
+
+import numpy as np
+import pytest
+from distributed import on_two_processes
+from tiny import LAYOUT, TEMPLATE, TILE, tiny_tokenizer
+
+from lira_plugin.datasets import (
+    ILVC,
+    DecodeRegions,
+    GCGDataset,
+    LetterboxImage,
+    LlavaDataset,
+    LoadImage,
+    MixtureDataset,
+    PackGroundingInputs,
+    ReferSegDataset,
+    ResumableSampler,
+    TileImage,
+    TokenizeConversation,
+)
+from lira_plugin.datasets.scene_files import write_scenes
+
+GROUP = 4
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    root = write_scenes(tmp_path_factory.mktemp("scenes") / "data", 24, 2, progress=False).root
+    images = {"image_root": f"{root}/images"}
+    return MixtureDataset(
+        [
+            ReferSegDataset(data_root=str(root), dataset="refcoco", split="train", num_expressions=3, **images),
+            GCGDataset(ann_file=f"{root}/grandf/scenes_GCG_train.json", layout="grandf", source="gcg", **images),
+            LlavaDataset(ann_file=f"{root}/llava/scenes_train.json", source="vqa", **images),
+        ],
+        repeats=[2, 1, 1],
+        pipeline=[
+            LoadImage(),
+            DecodeRegions(),
+            LetterboxImage(size=64),
+            ILVC(size=TILE, template=TEMPLATE),
+            TileImage(size=TILE, max_tiles=6),
+            TokenizeConversation(tiny_tokenizer(), LAYOUT, max_length=4096),
+            PackGroundingInputs(),
+        ],
+    )
+
+
+def test_they_are_the_rows_of_the_sequences_within_a_few_percent(mixture):
+    wanted = np.array([len(mixture[index].input_ids) for index in range(len(mixture))])
+    found = np.abs(mixture.modality_length)
+    assert len(found) == len(wanted) and wanted.max() > 2 * wanted.min()
+    assert np.abs(found / wanted - 1).mean() < 0.05
+    fixed = slice(-mixture.describe()[-1].records, None)
+    assert np.abs(found - wanted)[fixed].max() <= 2, (
+        "only questions and sentences that are drawn anew make a larger error"
+    )
+
+
+def test_records_without_an_image_have_negative_lengths(mixture):
+    paths, lengths = mixture.image_paths, mixture.modality_length
+    assert all((length < 0) == (path is None) for path, length in zip(paths, lengths, strict=True))
+
+
+def spreads(lengths, size):
+    groups = [lengths[start : start + size] for start in range(0, len(lengths) - size, size)]
+    return np.mean([max(group) - min(group) for group in groups])
+
+
+def test_neighbouring_draws_are_of_similar_length_and_each_record_comes_once(mixture):
+    lengths = np.abs(mixture.modality_length)
+    orders = []
+    for group in (None, GROUP):
+        draws = iter(ResumableSampler(mixture, seed=1, length_group=group))
+        epochs = [[next(draws).index for _ in range(len(mixture))] for _ in range(2)]
+        assert all(sorted(epoch) == list(range(len(mixture))) for epoch in epochs)
+        assert epochs[0] != epochs[1]
+        orders.append(epochs[0])
+    assert spreads(lengths[orders[1]], GROUP) < 0.5 * spreads(lengths[orders[0]], GROUP)
+
+
+def test_grouped_draws_can_be_entered_anywhere(mixture):
+    whole, late = (ResumableSampler(mixture, seed=1, length_group=GROUP) for _ in range(2))
+    late.skip(len(mixture) + 3)
+    draws = iter(whole)
+    first = [next(draws) for _ in range(len(mixture) + 9)]
+    rest = iter(late)
+    assert [next(rest) for _ in range(6)] == first[-6:]
+
+
+def first_lengths(rank, mixture):
+    lengths, draws = mixture.modality_length, iter(ResumableSampler(mixture, seed=1, length_group=GROUP))
+    return [abs(lengths[next(draws).index]) for _ in range(len(mixture) // 2)]
+
+
+def test_processes_get_similar_lengths_at_the_same_time(mixture):
+    """So that none waits long for the others."""
+    ranks = np.array(on_two_processes(first_lengths, mixture))
+    lengths = np.abs(mixture.modality_length)
+    assert np.abs(ranks[0] - ranks[1]).mean() < 0.25 * np.abs(lengths[:, None] - lengths[None]).mean()
+
+
+def test_wrong_use(mixture):
+    with pytest.raises(ValueError, match="needs shuffle=True"):
+        ResumableSampler(mixture, shuffle=False, length_group=4)
+    with pytest.raises(TypeError, match="list has no modality_length"):
+        ResumableSampler([1, 2], length_group=4)
