@@ -1,14 +1,15 @@
-"""Published checkpoints in: strict, without remote code, safetensors out."""
+"""Published checkpoints in and out: strict and without remote code; and tools for checkpoints of our own."""
 
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
-from lira_plugin.convert.lira import convert_lira
+from lira_plugin.convert.lira import convert_lira, export_lira
 from lira_plugin.convert.omg_seg import convert_omg_seg
 
 __all__ = [
     "convert_internvl",
     "convert_lira",
     "convert_omg_seg",
+    "export_lira",
     "internlm2_tokenizer",
     "llama_from_internvl",
     "semantic_encoder_from_internvl",
