@@ -97,6 +97,19 @@ class SpecialTokens:
         return SpecialTokenIds(**ids)
 
 
+def add_missing(tokenizer: Any, tokens: Iterable[str]) -> tuple[str, ...]:
+    """Add special tokens that ``tokenizer`` lacks, and give these; those it has stay as they are."""
+    vocabulary = tokenizer.get_vocab()
+    missing = tuple(dict.fromkeys(token for token in tokens if token not in vocabulary))
+    tokenizer.add_tokens(list(missing), special_tokens=True)
+    return missing
+
+
+def vocabulary_rows(tokenizer: Any) -> int:
+    """How many rows an embedding needs for all ids, which may have gaps."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
 def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> tuple[Any, SpecialTokenIds]:
     """Give a tokenizer that knows the special tokens, and their ids.
 

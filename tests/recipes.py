@@ -55,16 +55,16 @@ def tiny_inferencer():
     return lira
 
 
-def write_work_dir(root: Path, scenes: int = 8, eval_scenes: int = 3) -> Path:
+def write_work_dir(root: Path, scenes: int = 8, eval_scenes: int = 3, recipe: str = "lira_tiny") -> Path:
     """Write scenes and a work dir ``lira`` below ``root``; the environment is to say LIRA_TINY_ROOT=root."""
     write_scene_tokenizer(write_scenes(root / "data", scenes, eval_scenes, progress=False))
     work_dir = root / "lira"
     work_dir.mkdir()
-    config = Config.fromfile(CONFIGS / "lira_tiny.py")
+    config = Config.fromfile(CONFIGS / f"{recipe}.py")
     config.model.update(init_from=[], frozen=[])  # so that the checkpoint has all weights
     config.model.generation.update(max_new_tokens=12)
     with patch.object(mmengine.config.config, "FormatCode", lambda text, **style: (text, True)):  # layout takes seconds
-        config.dump(work_dir / "lira_tiny.py")
+        config.dump(work_dir / f"{recipe}.py")
     torch.manual_seed(0)
     torch.save({"state_dict": MODELS.build(config.model).state_dict()}, work_dir / "iter_7.pth")
     (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_7.pth"))

@@ -1,10 +1,12 @@
-"""Convert published checkpoints. What comes out is safetensors; what goes in is checked tensor by tensor."""
+"""Convert published checkpoints and our own. What goes in is checked tensor by tensor, and no code in it is run."""
 
 import argparse
 import sys
 from collections import Counter
 
 DTYPES = ("float32", "bfloat16", "float16")
+WEIGHTS_IN = "checkpoint, or work dir for its last one"
+WEIGHTS_OUT = "file to write: .pth, which xtuner test and load_from read, or .safetensors"
 
 
 def run_internvl(args: argparse.Namespace) -> str:
@@ -37,7 +39,87 @@ def add_lira(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run_lira)
     parser.add_argument("weights", help="the released file")
     parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
-    parser.add_argument("out", help="folder to write model.safetensors to")
+    parser.add_argument("out", help=WEIGHTS_OUT)
+
+
+def run_export_lira(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import export_lira
+
+    path = export_lira(args.weights, args.internvl, args.out, args.stack)
+    note = "\nthe adapter of wqkv has three times the rank r of the others: the LoraConfig that loads it needs"
+    note += ' rank_pattern={"wqkv": 3 * r} and alpha_pattern={"wqkv": 3 * lora_alpha}'
+    return f"wrote {path}{note if args.stack else ''}"
+
+
+def add_export_lira(commands: argparse._SubParsersAction) -> None:
+    text = "a checkpoint of the LoRA fine-tune to the layout of the released files (LIRA-2B.pth)"
+    parser = commands.add_parser("export-lira", help=text, description=text)
+    parser.set_defaults(run=run_export_lira)
+    parser.add_argument("weights", help=WEIGHTS_IN)
+    parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
+    parser.add_argument("out", help=WEIGHTS_OUT)
+    text = "stack the adapters of query, key and value where they share no matrix A: exact, of three times the rank"
+    parser.add_argument("--stack", action="store_true", help=text)
+
+
+def run_merge_lora(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import merge_lora
+    from lira_plugin.inference import find_recipe
+
+    recipe, weights = find_recipe(args.config, args.weights)
+    written = [merge_lora(recipe, weights, args.out, args.llm, args.dtype), *([args.llm] if args.llm else [])]
+    return f"wrote {' and '.join(map(str, written))}; the recipe without model.llm.lora reads the checkpoint"
+
+
+def add_merge_lora(commands: argparse._SubParsersAction) -> None:
+    text = "LoRA adapters into the LLM: a checkpoint without them, and the LLM as a folder for other tools"
+    parser = commands.add_parser("merge-lora", help=text, description=text)
+    parser.set_defaults(run=run_merge_lora)
+    parser.add_argument("weights", help=WEIGHTS_IN)
+    parser.add_argument("out", help=WEIGHTS_OUT)
+    parser.add_argument("--config", help="recipe of the fine-tune (default: the one in the work dir)")
+    parser.add_argument("--llm", metavar="FOLDER", help="write LLM and tokenizer there too")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the LLM in the folder (default: the recipe's)")
+
+
+def run_grow_vocabulary(args: argparse.Namespace) -> str:
+    from pathlib import Path
+
+    from lira_plugin.convert import grow_checkpoint, grow_llm_folder
+    from lira_plugin.inference import find_recipe
+
+    source = Path(args.source)
+    if args.tokenizer is None:
+        growth = grow_llm_folder(source, args.tokens, args.out)
+    else:
+        recipe, weights = find_recipe(args.config, source)
+        growth = grow_checkpoint(recipe, weights, args.tokens, args.out, args.tokenizer)
+    return f"{growth}\nwrote {' and '.join(filter(None, (args.out, args.tokenizer)))}"
+
+
+def add_grow_vocabulary(commands: argparse._SubParsersAction) -> None:
+    text = "new special tokens for the folder of an LLM or, with --tokenizer, for a checkpoint; they start as the mean"
+    parser = commands.add_parser("grow-vocabulary", help=text, description=text)
+    parser.set_defaults(run=run_grow_vocabulary)
+    parser.add_argument("source", help="Hugging Face folder of an LLM; with --tokenizer, checkpoint or work dir")
+    parser.add_argument("out", help="folder to write to; with --tokenizer, file (.pth or .safetensors)")
+    parser.add_argument("--tokens", nargs="+", required=True, metavar="TOKEN", help="such as '<seg>' '<image_id>'")
+    parser.add_argument("--tokenizer", metavar="FOLDER", help="source is a checkpoint: where its tokenizer goes")
+    parser.add_argument("--config", help="recipe of the checkpoint (default: the one in the work dir)")
+
+
+def run_consolidate_zero(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import consolidate_zero
+
+    return f"wrote {consolidate_zero(args.folder, args.out)}"
+
+
+def add_consolidate_zero(commands: argparse._SubParsersAction) -> None:
+    text = "a DeepSpeed ZeRO checkpoint (a folder iter_N.pth) to one file with the trained fp32 weights"
+    parser = commands.add_parser("consolidate-zero", help=text, description=text)
+    parser.set_defaults(run=run_consolidate_zero)
+    parser.add_argument("folder", help="the checkpoint, or the work dir for its last one")
+    parser.add_argument("out", help=WEIGHTS_OUT)
 
 
 def run_omg_seg(args: argparse.Namespace) -> str:
@@ -63,7 +145,8 @@ def add_omg_seg(commands: argparse._SubParsersAction) -> None:
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_command in (add_internvl, add_lira, add_omg_seg):
+    published = (add_internvl, add_lira, add_omg_seg)
+    for add_command in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
         add_command(commands)
     return parser.parse_args(arguments)
 

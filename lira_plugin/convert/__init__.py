@@ -1,15 +1,24 @@
-"""Published checkpoints in: strict, without remote code, safetensors out."""
+"""Published checkpoints in and out: strict and without remote code; and tools for checkpoints of our own."""
 
+from lira_plugin.convert.consolidate import consolidate_zero
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
+from lira_plugin.convert.grow_vocabulary import VocabularyGrowth, grow_checkpoint, grow_llm_folder
 from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
-from lira_plugin.convert.lira import convert_lira
+from lira_plugin.convert.lira import convert_lira, export_lira
+from lira_plugin.convert.merge_lora import merge_lora
 from lira_plugin.convert.omg_seg import convert_omg_seg
 
 __all__ = [
+    "VocabularyGrowth",
+    "consolidate_zero",
     "convert_internvl",
     "convert_lira",
     "convert_omg_seg",
+    "export_lira",
+    "grow_checkpoint",
+    "grow_llm_folder",
     "internlm2_tokenizer",
     "llama_from_internvl",
+    "merge_lora",
     "semantic_encoder_from_internvl",
 ]

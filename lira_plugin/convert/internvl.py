@@ -270,6 +270,13 @@ def split_wqkv(weight: Tensor, kv_heads: int, queries: int) -> tuple[Tensor, Ten
     return query.flatten(0, 2), key.flatten(0, 2), value.flatten(0, 2)
 
 
+def join_wqkv(parts: Sequence[Tensor], kv_heads: int, queries: int) -> Tensor:
+    """Undo :func:`split_wqkv`: query, key and value to the fused rows."""
+    heads = (queries, 1, 1)
+    groups = [part.unflatten(0, (kv_heads, number, -1)) for part, number in zip(parts, heads, strict=True)]
+    return torch.cat(groups, 1).flatten(0, 2)
+
+
 def _rename(source: str, target: str, shape: tuple[int, ...]) -> TensorRule:
     return TensorRule(f"{source}.weight", shape, (f"{target}.weight",))
 

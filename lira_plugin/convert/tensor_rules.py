@@ -26,6 +26,11 @@ def _whole(tensor: Tensor) -> tuple[Tensor]:
     return (tensor,)
 
 
+def _single(parts: Sequence[Tensor]) -> Tensor:
+    (tensor,) = parts
+    return tensor
+
+
 @dataclass(frozen=True)
 class TensorRule:
     """One tensor of a checkpoint becomes one or several of ours."""
@@ -36,11 +41,23 @@ class TensorRule:
     targets: tuple[str, ...]
     split: Callable[[Tensor], tuple[Tensor, ...]] = _whole
     """Gives the targets' tensors."""
+    join: Callable[[Sequence[Tensor]], Tensor] = _single
+    """Undoes ``split``, for layouts that are written too."""
 
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the targets."""
         parts = self.split(torch.empty(self.shape, device="meta"))
         return {name: tuple(part.shape) for name, part in zip(self.targets, parts, strict=True)}
+
+
+def check_targets(rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], where: str) -> None:
+    """As :func:`check_rules`, the other way round: the tensors that there are must be the targets.
+
+    Raises:
+        ValueError: see :func:`check_rules`.
+    """
+    targets = [TensorRule(name, shape, (name,)) for rule in rules for name, shape in rule.target_shapes().items()]
+    check_rules(targets, infos, where)
 
 
 def check_rules(

@@ -1,4 +1,4 @@
-"""A torch checkpoint file as a source of tensors."""
+"""A checkpoint that is read as a whole as a source of tensors."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict
 
 
 class TorchFile:
-    """Tensors of a ``.pth`` file, which is read as a whole and without running code from it.
+    """Tensors of a checkpoint, which is read as a whole and without running code from it.
 
     Args:
-        path: the file.
+        path: whatever :func:`~lira_plugin.models.checkpoint.find_checkpoint` takes.
 
     Raises:
         FileNotFoundError: there is none.
@@ -40,13 +40,13 @@ class TorchFile:
         """One tensor."""
         return self._state[name]
 
-    def shape(self, name: str) -> tuple[int, ...]:
+    def shape(self, name: str, expected: str = "a released LIRA fine-tune") -> tuple[int, ...]:
         """Shape of a matrix that tells the sizes of others.
 
         Raises:
-            ValueError: there is no such matrix.
+            ValueError: there is no such matrix; the message tells which kind of file is ``expected``.
         """
         info = self.infos.get(name)
         if info is None or len(info.shape) != 2:
-            raise ValueError(f"{self.path} has no matrix {name}: a released LIRA fine-tune is expected")
+            raise ValueError(f"{self.path} has no matrix {name}: {expected} is expected")
         return info.shape

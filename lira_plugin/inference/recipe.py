@@ -4,6 +4,8 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from lira_plugin.models.zero_checkpoint import is_zero_checkpoint
+
 Recipe = str | Path | Config | ConfigDict | dict
 """A config file, a config, or a work dir that holds one."""
 
@@ -25,7 +27,7 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
     if model is None:
         if weights is None:
             raise ValueError("give a recipe or a work dir as model, or a checkpoint in a work dir as weights")
-        model = weights if weights.is_dir() else weights.parent
+        model = weights if weights.is_dir() and not is_zero_checkpoint(weights) else weights.parent
     if isinstance(model, Config):
         return model, weights
     if isinstance(model, dict):
@@ -42,7 +44,8 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
 
 def _recipe_of(work_dir: Path) -> Path:
     """The recipe that MMEngine has written into a work dir."""
-    recipes = sorted(work_dir.glob("*.py"))
+    # DeepSpeed puts a script of this name beside its checkpoints.
+    recipes = sorted(path for path in work_dir.glob("*.py") if path.name != "zero_to_fp32.py")
     if not recipes:
         raise FileNotFoundError(f"no recipe (*.py) in the work dir {work_dir}; give its path as model")
     if len(recipes) > 1:

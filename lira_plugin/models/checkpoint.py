@@ -1,5 +1,6 @@
 """Checkpoints: which file, is it safe and complete, and what to do when it is not there."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,8 +10,12 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from lira_plugin.models.zero_checkpoint import is_zero_checkpoint, read_zero_checkpoint
+
+TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 
 
 def _statistic(owner: Any, name: str) -> Any:
@@ -44,7 +49,7 @@ def weights_left_out() -> bool:
 
 
 def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
-    """The checkpoint file at ``path``, or the last one of the MMEngine work dir at ``path``.
+    """The checkpoint at ``path``, or the last one of the MMEngine work dir at ``path``; DeepSpeed's are folders.
 
     Raises:
         FileNotFoundError: there is none; the message has the command that makes it, where ``made_by`` tells.
@@ -52,15 +57,15 @@ def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
     path = Path(path)
     if path.is_dir() and (path / "last_checkpoint").is_file():
         last = Path((path / "last_checkpoint").read_text().strip())
-        path = last if last.is_file() else path / last.name
-    if path.is_file():
+        path = last if last.exists() else path / last.name
+    if path.is_file() or is_zero_checkpoint(path):
         return path
     way_out = f"; make it with:\n    {made_by}" if made_by else ""
     raise FileNotFoundError(f"no checkpoint at {path}{way_out}")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of a ``.safetensors`` or torch file without running code from it.
+    """Read the weights of a ``.safetensors`` or torch file, or of DeepSpeed's folder, without running code from it.
 
     Raises:
         ValueError: the file is not a checkpoint, is cut off, or holds more than plain data.
@@ -70,6 +75,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals(_MMENGINE_DATA):
+            if path.is_dir():
+                return read_zero_checkpoint(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
@@ -86,6 +93,49 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} has no state dict: expected names with tensors, or such under 'state_dict' or 'module'"
         )
     return dict(state)
+
+
+def weights_path(path: str | Path) -> Path:
+    """A path that :func:`write_state_dict` can write to; asked before the work begins.
+
+    Raises:
+        ValueError: the suffix is none of weights.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", *TORCH_SUFFIXES):
+        raise ValueError(
+            f"{path} is to hold weights and must end in .safetensors or one of {', '.join(TORCH_SUFFIXES)}"
+        )
+    return path
+
+
+def write_state_dict(state: Mapping[str, Tensor], path: str | Path) -> Path:
+    """Write weights as what the suffix says: safetensors, or a torch file, which ``xtuner test`` and ``load_from`` read too.
+
+    The file gets its name when it is complete. Weights that share memory are stored each on its own.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    path = weights_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    taken: set[int] = set()
+    state = {name: _on_its_own(tensor.detach().cpu(), taken) for name, tensor in state.items()}
+    if path.suffix == ".safetensors":
+        save_file(state, part, metadata={"format": "pt"})
+    else:
+        torch.save(state, part)
+    os.replace(part, path)
+    return path
+
+
+def _on_its_own(tensor: Tensor, taken: set[int]) -> Tensor:
+    """The tensor, or a copy where its memory holds more than it or is another's."""
+    memory = tensor.untyped_storage()
+    shared = memory.data_ptr() in taken or memory.nbytes() != tensor.nbytes
+    taken.add(memory.data_ptr())
+    return tensor.clone(memory_format=torch.contiguous_format) if shared else tensor.contiguous()
 
 
 def read_tensor(path: str | Path, obtain: str = "") -> Tensor:

@@ -77,6 +77,21 @@ class InterleavedLLM(nn.Module):
             )
         self.model = add_lora(self.model, lora)
 
+    def merge_lora(self) -> None:
+        """Add the adapters to the weights that they adapt; what is left is a causal LM, to be trained or saved whole.
+
+        Raises:
+            ValueError: there are no adapters, one holds NaN or infinity, or the head has one and is the embedding as well.
+        """
+        if not hasattr(self.model, "merge_and_unload"):
+            raise ValueError("the LLM has no LoRA adapters to merge")
+        if hasattr(self.causal_lm.get_output_embeddings(), "lora_A") and self.causal_lm.config.tie_word_embeddings:
+            raise ValueError(
+                "the head has an adapter and is tied to the embedding, which would change with it: set "
+                "tie_word_embeddings=False in the LLM's config; the checkpoint has the weights of both and stays as it is"
+            )
+        self.model = self.model.merge_and_unload(progressbar=True, safe_merge=True).requires_grad_(True)
+
     @property
     def causal_lm(self) -> PreTrainedModel:
         """The causal LM, inside of PEFT's wrapper where there is one."""
@@ -168,21 +183,37 @@ def object_attention(batch: GroundingBatch, object_valid: Tensor) -> Tensor:
     return batch.attention_mask.masked_scatter(batch.kinds == RowKind.OBJECT, object_valid.flatten())
 
 
-def grow_vocabulary(model: PreTrainedModel, size: int) -> int:
+def grow_vocabulary(model: PreTrainedModel, size: int, known: int | None = None, mean_embeddings: bool = False) -> int:
     """Enlarge embedding and head to ``size`` rows and return by how many.
 
     New rows of a head of its own become the mean of the old ones (``lira.py:280-282``); new input rows keep their random
-    initialisation, so that no two tokens start alike.
+    initialisation, so that no two tokens start alike, unless ``mean_embeddings`` asks for their mean too.
+
+    Args:
+        model: the LLM.
+        size: rows wanted; more are kept.
+        known: the first row of a new token, where there are spare rows already that no old token has; by default all are old.
+        mean_embeddings: give the new input rows the mean of the old ones as well.
     """
     old = model.get_input_embeddings().num_embeddings
-    if size <= old:
-        return 0
-    model.resize_token_embeddings(size, mean_resizing=False)
-    head = model.get_output_embeddings().weight
-    if head is not model.get_input_embeddings().weight:
-        with torch.no_grad():
-            head[old:] = head[:old].mean(0, keepdim=True)
-    return size - old
+    if size > old:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    weight, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    known = old if known is None else min(known, old)
+    if head is not weight:
+        fill_with_mean(head, known, size)
+    if mean_embeddings:
+        fill_with_mean(weight, known, size)
+    return max(size - old, 0)
+
+
+@torch.no_grad()
+def fill_with_mean(weight: Tensor, known: int, size: int) -> None:
+    """Set the rows from ``known`` to ``size`` to the mean of those before."""
+    if size > known:
+        weight[known:size] = (
+            weight[:known].mean(0, dtype=torch.promote_types(weight.dtype, torch.float32)).to(weight.dtype)
+        )
 
 
 def build_causal_lm(llm: dict) -> PreTrainedModel:

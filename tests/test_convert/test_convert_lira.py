@@ -3,11 +3,12 @@
 import pytest
 import torch
 from internvl_twin import TINY, random_state, tiny, write_internvl, write_weights
+from peft import LoraConfig, get_peft_model
 from tiny import CHANNELS, D, lira_config
 
-from lira_plugin.convert import convert_lira, internlm2_tokenizer, llama_from_internvl
+from lira_plugin.convert import convert_lira, export_lira, internlm2_tokenizer, llama_from_internvl
 from lira_plugin.models import LIRA, InterleavedLLM
-from lira_plugin.models.checkpoint import load_into
+from lira_plugin.models.checkpoint import load_into, read_state_dict
 
 RANK, ALPHA = 4, 8
 LLM = TINY["llm"]
@@ -71,7 +72,7 @@ def folder(tmp_path):
 
 def imported_lira(folder):
     """A LIRA as a recipe builds it: tokenizer and LLM of the InternVL2 folder, then the converted weights."""
-    path = convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "out")
+    path = convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth")
     adapted = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")] + ["lm_head"]
     llm = {
         "type": InterleavedLLM,
@@ -150,7 +151,7 @@ def test_what_does_not_fit_is_named(folder, spoil, message):
     spoil(state)
     torch.save(state, folder / "LIRA.pth")
     with pytest.raises(ValueError, match=message):
-        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "out")
+        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth")
 
 
 class Evil:
@@ -161,7 +162,7 @@ class Evil:
 def test_a_file_with_code_is_refused(folder, capsys):
     torch.save({"x": Evil()}, folder / "LIRA.pth")
     with pytest.raises(ValueError, match="holds more than tensors"):
-        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "out")
+        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth")
     assert "run" not in capsys.readouterr().out
 
 
@@ -169,4 +170,110 @@ def test_a_cut_off_file(folder):
     write_released(folder / "LIRA.pth")
     (folder / "LIRA.pth").write_bytes((folder / "LIRA.pth").read_bytes()[:-500])
     with pytest.raises(ValueError, match="is the download complete"):
-        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "out")
+        convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth")
+
+
+OURS = "llm.model.base_model.model.model.layers.{}.self_attn.{}_proj.lora_{}.default.weight"
+
+
+def same_bits(state, other):
+    return state.keys() == other.keys() and all(
+        state[name].dtype == other[name].dtype and torch.equal(state[name], other[name]) for name in state
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_released_to_ours_and_back_is_the_same_file(folder, suffix):
+    state = write_released(folder / "LIRA.pth")
+    ours = convert_lira(folder / "LIRA.pth", folder / "internvl", folder / f"ours{suffix}")
+    back = export_lira(ours, folder / "internvl", folder / "back.pth")
+    assert same_bits(torch.load(back, weights_only=True), state)
+
+
+def test_a_trained_model_goes_out_and_comes_back(folder):
+    """What the recipe saves: the matrices A shared, everything moved by training."""
+    write_released(folder / "LIRA.pth")
+    convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth")
+    state = {name: tensor + 1 for name, tensor in read_state_dict(folder / "ours.pth").items()}
+    torch.save({"state_dict": state, "meta": {"iter": 3}}, folder / "iter_3.pth")
+    out = export_lira(folder / "iter_3.pth", folder / "internvl", folder / "out" / "LIRA-2B.pth")
+    assert {name: tuple(tensor.shape) for name, tensor in torch.load(out).items()} == released_shapes()
+    again = convert_lira(out, folder / "internvl", folder / "again.pth")
+    assert same_bits(read_state_dict(again), state)
+
+
+@pytest.fixture
+def apart(folder):
+    """A checkpoint of ours whose query, key and value have matrices A of their own in the second layer."""
+    write_released(folder / "LIRA.pth")
+    state = read_state_dict(convert_lira(folder / "LIRA.pth", folder / "internvl", folder / "ours.pth"))
+    for number, part in enumerate("qkv"):
+        state[OURS.format(1, part, "A")] = state[OURS.format(1, part, "A")] + number
+    torch.save(state, folder / "apart.pth")
+    return state
+
+
+def test_matrices_that_differ_are_named_with_the_ways_out(folder, apart):
+    with pytest.raises(ValueError, match=r"apart\.pth: .*layers\.1\.self_attn\.q_proj\.lora_A.*--stack.*shared_inputs"):
+        export_lira(folder / "apart.pth", folder / "internvl", folder / "LIRA-2B.pth")
+    assert not (folder / "LIRA-2B.pth").exists()
+
+
+def test_stacked_adapters_change_the_fused_weight_as_the_three_do(folder, apart):
+    out = torch.load(export_lira(folder / "apart.pth", folder / "internvl", folder / "LIRA-2B.pth", stack=True))
+    head = HIDDEN // 4
+    for layer in range(2):
+        a, b = (out[f"{LAYER}{layer}.attention.wqkv.lora_{name}.default.weight"] for name in "AB")
+        assert a.shape == (3 * RANK, HIDDEN) and b.shape == (FUSED, 3 * RANK)
+        changes = {
+            part: (apart[OURS.format(layer, part, "B")] @ apart[OURS.format(layer, part, "A")]).split(head)
+            for part in "qkv"
+        }
+        rows = []  # two key heads, each with its two query heads in front
+        for group in range(2):
+            rows += [*changes["q"][2 * group : 2 * group + 2], changes["k"][group], changes["v"][group]]
+        torch.testing.assert_close(b @ a, torch.cat(rows))
+    assert out[f"{LAYER}0.attention.wo.lora_A.default.weight"].shape == (RANK, HIDDEN)
+    again = convert_lira(folder / "LIRA-2B.pth", folder / "internvl", folder / "again.pth")
+    assert same_bits(read_state_dict(again), apart)
+
+
+def test_a_stack_is_loaded_by_peft_as_documented_with_the_same_scale(folder, apart):
+    state = torch.load(export_lira(folder / "apart.pth", folder / "internvl", folder / "LIRA-2B.pth", stack=True))
+    attention = torch.nn.ModuleDict({"wqkv": torch.nn.Linear(HIDDEN, FUSED), "wo": torch.nn.Linear(HIDDEN, HIDDEN)})
+    patterns = {"rank_pattern": {"wqkv": 3 * RANK}, "alpha_pattern": {"wqkv": 3 * ALPHA}}
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["wqkv", "wo"], **patterns)
+    model = get_peft_model(torch.nn.ModuleDict({"attention": attention}), config)
+    prefix = f"{LAYER}1."
+    adapters = {f"base_model.model.{n.removeprefix(prefix)}": t for n, t in state.items() if n.startswith(prefix)}
+    own = {name for name in model.state_dict() if "lora" in name}
+    model.load_state_dict({name: adapters[name] for name in own}, strict=False)
+    adapted = model.base_model.model["attention"]
+    assert adapted["wqkv"].scaling == adapted["wo"].scaling == {"default": ALPHA / RANK}
+
+
+def test_an_adapter_of_three_times_the_rank_that_is_no_stack_is_refused(folder, apart):
+    path = export_lira(folder / "apart.pth", folder / "internvl", folder / "LIRA-2B.pth", stack=True)
+    state = torch.load(path)
+    state[f"{LAYER}1.attention.wqkv.lora_B.default.weight"] += 1
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"layers\.1\.attention\.wqkv\.lora_B.* mixes the columns"):
+        convert_lira(path, folder / "internvl", folder / "again.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update({"pixel_encoder.x": torch.ones(2)}), r"unknown: pixel_encoder\.x \(2,\)"),
+        (lambda s: s.pop(OURS.format(0, "k", "B")), r"missing: .*layers\.0\.self_attn\.k_proj\.lora_B"),
+        (
+            lambda s: s.pop("sefe.query_proj.weight"),
+            r"no matrix sefe\.query_proj\.weight: .* LoRA fine-tune, with SEFE",
+        ),
+    ],
+)
+def test_what_the_released_layout_cannot_hold_is_named(folder, apart, change, message):
+    change(apart)
+    torch.save(apart, folder / "apart.pth")
+    with pytest.raises(ValueError, match=message):
+        export_lira(folder / "apart.pth", folder / "internvl", folder / "LIRA-2B.pth", stack=True)

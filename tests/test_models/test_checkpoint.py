@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from safetensors.torch import save_file
 from torch import nn
 
-from lira_plugin.models.checkpoint import check_state, find_checkpoint, load_into, read_state_dict
+from lira_plugin.models.checkpoint import check_state, find_checkpoint, load_into, read_state_dict, write_state_dict
 
 
 class Part(nn.Module):
@@ -225,3 +225,15 @@ def test_a_long_list_of_problems_is_cut():
     with pytest.raises(ValueError, match=r"9 missing: w0, w1, w2, w3, \.\.\.$"):
         check_state({}, own, "x")
     check_state(own, own, "x")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_what_is_written_is_read_again_and_takes_no_more_than_its_size(tmp_path, suffix):
+    large = torch.randn(500, 500)
+    state = {"a": large[:3], "again": large[:3], "turned": large[:4, :5].T, "number": torch.tensor(3)}
+    path = write_state_dict(state, tmp_path / "new" / f"model{suffix}")
+    assert same(read_state_dict(path), state)
+    assert path.stat().st_size < 20_000, "not the memory that the tensors are views of"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with pytest.raises(ValueError, match=r"model\.npz .* must end in \.safetensors or one of \.pth"):
+        write_state_dict(state, tmp_path / "model.npz")
