@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lira_plugin.convert.internvl import InternVLCheckpoint, affine, split_wqkv
+from lira_plugin.convert.internvl import InternVLCheckpoint, split_wqkv
 from lira_plugin.convert.shards import write_shards
-from lira_plugin.convert.tensor_rules import TensorRule, check_rules
+from lira_plugin.convert.tensor_rules import TensorRule, affine, check_rules
 from lira_plugin.convert.torch_file import TorchFile
 
 NEW_TOKENS = 6  # [SEG] <p> </p> <region> <mark> <image_id>
