@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from internvl_twin import write_internvl
+from qwen2_vl_twin import write_qwen2_vl
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert_checkpoint.py"
 
@@ -17,9 +18,10 @@ def tool():
     return module
 
 
-def test_internvl(tool, tmp_path, capsys):
-    write_internvl(tmp_path / "in", shards=2)
-    tool.main(["internvl", str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16", "--shard-gb", "0.00003"])
+@pytest.mark.parametrize(("command", "write"), [("internvl", write_internvl), ("qwen2-vl", write_qwen2_vl)])
+def test_a_published_folder(tool, tmp_path, capsys, command, write):
+    write(tmp_path / "in")
+    tool.main([command, str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16", "--shard-gb", "0.00003"])
     assert f"{tmp_path}/out/llm" in capsys.readouterr().out
     assert (tmp_path / "out" / "llm" / "tokenizer.json").is_file()
     assert len(list((tmp_path / "out" / "llm").glob("model-*.safetensors"))) > 1
