@@ -35,7 +35,9 @@ class Size:
     variable: str
     origin: str
     write: Callable[[Path], object]
-    learns: tuple[str, ...] = ()
+    learns: tuple[str, ...]
+    """Parameters of the head."""
+    tied: bool = False
 
 
 SIZES = [
@@ -46,7 +48,7 @@ SIZES = [
         lambda folder: write_internvl(folder, TINY, shards=2),
         ("lm_head.base_layer", "lm_head.lora_B"),
     ),
-    Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",)),
+    Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",), True),
 ]
 
 
@@ -217,6 +219,11 @@ def test_pretrain_finetune_and_an_answer(world):
     assert len({sample.image_key for sample in batch["data_samples"]}) == 1 < len(answers), "the sentences of an image"
     assert len(answers) == len(batch["data_samples"]) and all(isinstance(answer.text, str) for answer in answers)
     assert {sample.source for sample in batch["data_samples"]} <= {"refcoco/val"}
+
+    model.load_state_dict(after.state_dict())
+    restored = model.state_dict()
+    assert all(torch.equal(restored[name], value) for name, value in after.state_dict().items()), "tied weights too"
+    assert (model.llm.causal_lm.lm_head.weight is model.llm.causal_lm.model.embed_tokens.weight) is size.tied
 
 
 def test_description_and_model_agree(world):
