@@ -177,7 +177,7 @@ def _answer_alone(model: LIRA, sample: GroundingSample, limit: int) -> str:
         feed = model.llm.embed(torch.tensor([[token]]))
         if token == model.ids.image_id:
             shown = mask if mask is not None else np.ones(sample.image.shape[:2], bool)
-            view = region_view(sample.image, shown, model.semantic_encoder.vit.patch_embed.img_size[0])
+            view = region_view(sample.image, shown, model.semantic_encoder.tile_size)
             local = model.semantic_encoder(torch.from_numpy(view.copy()).permute(2, 0, 1)[None])
             feed = torch.cat([feed, local, model.llm.embed(torch.tensor([forced]))], 1)
             ids += forced

@@ -20,7 +20,7 @@ SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
 
 
 VARIABLES = ("LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
-FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
+FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,7 @@ def misspelt(cfg: dict) -> list[str]:
 def test_there_are_configs():
     assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter"} <= {path.stem for path in LEAVES}
     assert {"lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"} <= {path.stem for path in LEAVES}
+    assert {"lira_qwen2_1_5b_pretrain", "lira_qwen2_1_5b"} <= {path.stem for path in LEAVES}
     assert {"lira_2b_no_ilvc", "lira_2b_no_sefe", "lira_2b_ilvc_half"} <= {path.stem for path in LEAVES}
 
 
@@ -238,7 +239,7 @@ def test_without_the_variable_the_root_is_in_the_working_folder(monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-@pytest.mark.parametrize("size", ["2b", "8b"])
+@pytest.mark.parametrize("size", ["2b", "8b", "qwen2_1_5b"])
 def test_the_recipes_are_the_papers(load, stage, size):
     """Facts, section 4."""
     cfg = load(CONFIGS / f"lira_{size}{'_pretrain' if stage == 'pretrain' else ''}.py")
@@ -256,7 +257,7 @@ def test_the_recipes_are_the_papers(load, stage, size):
     assert pipeline.tokenize.layout.semantic is not pretrain
     assert ("llm" in cfg.model.frozen) is pretrain and {"semantic_encoder", "pixel_encoder"} <= set(cfg.model.frozen)
     if not pretrain:
-        rank = {"2b": 128, "8b": 256}[size]
+        rank = {"2b": 128, "8b": 256, "qwen2_1_5b": 128}[size]
         assert (cfg.model.llm.lora.r, cfg.model.llm.lora.lora_alpha) == (rank, 2 * rank)
         data = [
             (entry.get("source") or entry.dataset, entry.get("repeats", 1))
@@ -276,13 +277,33 @@ def test_the_recipes_are_the_papers(load, stage, size):
         assert len(cfg.test_dataloader.dataset.datasets) == 8
 
 
-@pytest.mark.parametrize("name", ["lira_2b", "lira_8b", "lira_8b_pretrain"])
-def test_model_and_data_have_one_tokenizer(load, name):
+@pytest.mark.parametrize(
+    ("name", "folder", "template"),
+    [
+        ("lira_2b", "InternVL2-2B", "internvl2_chat"),
+        ("lira_8b", "InternVL2-8B", "internvl2_chat"),
+        ("lira_8b_pretrain", "InternVL2-8B", "internvl2_chat"),
+        ("lira_qwen2_1_5b", "Qwen2-VL-2B-Instruct", "qwen_chat"),
+        ("lira_qwen2_1_5b_pretrain", "Qwen2-VL-2B-Instruct", "qwen_chat"),
+    ],
+)
+def test_model_and_data_have_one_tokenizer_and_its_template(load, name, folder, template):
     cfg = load(CONFIGS / f"{name}.py")
     loaders = [cfg[key] for key in ("train_dataloader", "test_dataloader") if cfg.get(key) is not None]
-    paths = {loader.dataset.pipeline.tokenize.tokenizer.path for loader in loaders}
+    pipelines = [loader.dataset.pipeline for loader in loaders]
+    assert {pipeline.interleave.template for pipeline in pipelines} == {template}
+    assert all(pipeline.tokenize.tokenizer.type == cfg.model.tokenizer.type for pipeline in pipelines)
+    paths = {pipeline.tokenize.tokenizer.path for pipeline in pipelines}
     paths |= {cfg.model.tokenizer.path, cfg.model.llm.llm.path, cfg.model.semantic_encoder.path}
-    assert paths == {f"{load.root}/InternVL2-{name.split('_')[1].upper()}"}
+    assert paths == {f"{load.root}/{folder}"}
+
+
+def test_qwen2_is_adapted_as_it_is_built(load):
+    """It has no fused projection, and no head of its own."""
+    lora = load(CONFIGS / "lira_qwen2_1_5b.py").model.llm.lora
+    assert not lora.shared_inputs and "lm_head" not in lora.target_modules and lora.train_embeddings
+    published = load(CONFIGS / "lira_2b.py").model.llm.lora
+    assert list(published.target_modules) == [*lora.target_modules, "lm_head"], "the other recipe is as it was"
 
 
 def test_paths_come_from_variables_and_from_the_command_line(monkeypatch):

@@ -37,7 +37,10 @@ def test_every_recipe_is_in_the_table():
     assert all(f"`{path.name}`" in text for path in CONFIGS.glob("*.py") if "tiny" not in path.stem)
 
 
-@pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"])
+@pytest.mark.parametrize(
+    "name",
+    ["lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b", "lira_qwen2_1_5b_pretrain", "lira_qwen2_1_5b"],
+)
 def test_the_sizes_in_the_table_and_in_the_metafile(name, monkeypatch, tmp_path):
     monkeypatch.setenv("LIRA_WEIGHTS", str(tmp_path))
     size = measure_recipe(Config.fromfile(CONFIGS / f"{name}.py").model)

@@ -16,7 +16,7 @@ LAYERS = (
     {"hooks", "inference", "visualization", "convert", "describe"},
     {"quickstart", "demo"},
 )
-LLM_FILES = ("models/interleaved_llm", "models/generation/", "models/trainable")
+LLM_FILES = ("models/interleaved_llm", "models/generation/", "models/trainable", "models/qwen2_vl_encoder")
 LLM_WORDS = ("llm", "tokeniz", "generat")
 
 

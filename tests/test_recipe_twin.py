@@ -1,9 +1,11 @@
-"""The full-size recipe on a twin: published layouts with random weights, and nothing of the recipe changed but sizes and paths.
+"""The full-size recipes on twins: published layouts with random weights, and nothing of a recipe changed but sizes and paths.
 
 One step of each stage, and an answer; the weights of the stages flow as they would for the published files.
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from internvl_twin import TINY, write_internvl
 from mmengine.config import Config
 from mmengine.runner import Runner
 from process_state import process_state_restored
+from qwen2_vl_twin import write_qwen2_vl
 
 from lira_plugin.convert import convert_omg_seg
 from lira_plugin.datasets.scene_files import write_scenes
@@ -22,6 +25,31 @@ ROOT = Path(__file__).resolve().parents[1]
 SIDE, TILE, DIMS, QUERIES = 128, TINY["image"]["image_size"], 16, 8
 BACKBONE = {"depths": [1, 1, 1, 1], "dims": [4, 8, 12, 16]}
 WIDTH = TINY["llm"]["hidden_size"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A recipe's name, its published model, and the twin of that."""
+
+    name: str
+    variable: str
+    origin: str
+    write: Callable[[Path], object]
+    learns: tuple[str, ...]
+    """Parameters of the head."""
+    tied: bool = False
+
+
+SIZES = [
+    Size(
+        "lira_2b",
+        "LIRA_INTERNVL2_2B",
+        "OpenGVLab/InternVL2-2B",
+        lambda folder: write_internvl(folder, TINY, shards=2),
+        ("lm_head.base_layer", "lm_head.lora_B"),
+    ),
+    Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",), True),
+]
 
 
 def shrink(config, files):
@@ -76,6 +104,10 @@ def shrink(config, files):
         pipeline.letterbox.size = SIDE
         pipeline.interleave.size = pipeline.tile.size = TILE
         pipeline.tokenize.layout.update(layout)
+    if (
+        "qwen2_vl" in config.model.semantic_encoder.type.__name__
+    ):  # InternViT's tiles are of the size in its configuration
+        config.model.semantic_encoder.tile_size = TILE
     move_data(config, files)
     config.optim_wrapper.type = "OptimWrapper"
     del config.optim_wrapper["dtype"]
@@ -105,26 +137,26 @@ def move_data(config, files):
         dataset.datasets = kept
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: size.name)
+def world(request, tmp_path_factory):
     """Folders in the published layouts, and the environment variables that name them."""
-    root = tmp_path_factory.mktemp("twin")
+    size, root = request.param, tmp_path_factory.mktemp("twin")
     files = write_scenes(root / "data", 6, 2, progress=False)
-    write_internvl(root / "internvl", TINY, shards=2)
+    size.write(root / "published")
     torch.manual_seed(0)
     torch.save(torch.nn.functional.normalize(torch.randn(133, 2, 12), dim=-1), root / "classes.pth")
     with process_state_restored(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmengine.config.config.FormatCode", lambda text, **style: (text, True))  # it takes seconds
         patch.setenv("LIRA_ROOT", str(root / "work"))
-        patch.setenv("LIRA_INTERNVL2_2B", str(root / "internvl"))
+        patch.setenv(size.variable, str(root / "published"))
         patch.setenv("LIRA_CLASS_EMBEDDINGS", str(root / "classes.pth"))
         patch.setenv("LIRA_OMG_SEG", str(root / "omg_seg" / "model.safetensors"))
 
-        def recipe(name):
-            return shrink(Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py"), files.root)
+        def recipe(stage=""):
+            return shrink(Config.fromfile(ROOT / "configs" / "lira" / f"{size.name}{stage}.py"), files.root)
 
-        write_omg_seg(recipe("lira_2b").model.pixel_encoder, root)
-        yield recipe, root
+        write_omg_seg(recipe().model.pixel_encoder, root)
+        yield recipe, size
 
 
 def write_omg_seg(config, root):
@@ -156,15 +188,15 @@ def run(config, name, iters=3):
 
 
 def test_pretrain_finetune_and_an_answer(world):
-    recipe, _ = world
-    row, pretrained = run(recipe("lira_2b_pretrain"), "twin_pretrain")
+    recipe, size = world
+    row, pretrained = run(recipe("_pretrain"), "twin_pretrain")
     assert {"loss_llm", "loss_projection"} <= set(row) and "loss_mask" not in row and row["loss"] > 0
     trained = {name.split(".")[0] for name, p in pretrained.model.named_parameters() if p.requires_grad}
     assert trained == {"sefe", "mask_decoder"}
     saved = pretrained.model.state_dict()
     assert {name.split(".")[0] for name in saved} == {"sefe", "mask_decoder"}, "a checkpoint holds what was trained"
 
-    config = recipe("lira_2b")
+    config = recipe()
     config.train_dataloader.dataset.datasets = config.train_dataloader.dataset.datasets[1:]  # with masks
     model = MODELS.build(config.model)
     torch.testing.assert_close(model.sefe.state_dict()["query_proj.weight"], saved["sefe.query_proj.weight"])
@@ -176,7 +208,7 @@ def test_pretrain_finetune_and_an_answer(world):
         for (name, old), new in zip(model.state_dict().items(), after.state_dict().values(), strict=True)
         if not torch.equal(old, new)
     }
-    for part in ("lora_B", "embed_tokens", "lm_head", "sefe.enrich", "sefe.pixel_proj", "state_proj"):
+    for part in ("lora_B", "embed_tokens", *size.learns, "sefe.enrich", "sefe.pixel_proj", "state_proj"):
         assert any(part in name for name in moved), f"{part} learns"
     assert torch.equal(after.pixel_encoder.segmenter.query_feat.weight, model.pixel_encoder.segmenter.query_feat.weight)
 
@@ -188,10 +220,15 @@ def test_pretrain_finetune_and_an_answer(world):
     assert len(answers) == len(batch["data_samples"]) and all(isinstance(answer.text, str) for answer in answers)
     assert {sample.source for sample in batch["data_samples"]} <= {"refcoco/val"}
 
+    model.load_state_dict(after.state_dict())
+    restored = model.state_dict()
+    assert all(torch.equal(restored[name], value) for name, value in after.state_dict().items()), "tied weights too"
+    assert (model.llm.causal_lm.lm_head.weight is model.llm.causal_lm.model.embed_tokens.weight) is size.tied
+
 
 def test_description_and_model_agree(world):
     recipe, _ = world
-    config = recipe("lira_2b")
+    config = recipe()
     config.model.init_from = config.model.init_from[:1]
     measured, real = measure_recipe(config.model), MODELS.build(config.model)
     assert not measured.notes, "the tokenizer is there"
@@ -202,16 +239,18 @@ def test_description_and_model_agree(world):
 @pytest.mark.parametrize(
     ("variable", "words"),
     [
-        ("LIRA_INTERNVL2_2B", "OpenGVLab/InternVL2-2B and set LIRA_INTERNVL2_2B"),
+        (None, None),
         ("LIRA_OMG_SEG", "convert_checkpoint.py omg-seg"),
         ("LIRA_CLASS_EMBEDDINGS", "zhangtao-whu/OMG-LLaVA and set LIRA_CLASS_EMBEDDINGS"),
     ],
+    ids=["published", "omg_seg", "class_embeddings"],
 )
 def test_a_missing_file_is_named_with_its_variable_and_origin(world, monkeypatch, tmp_path, variable, words):
-    recipe, _ = world
+    recipe, size = world
+    variable, words = variable or size.variable, words or f"{size.origin} and set {size.variable}"
     monkeypatch.setenv(variable, str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError) as caught:
-        MODELS.build(recipe("lira_2b_pretrain").model)
+        MODELS.build(recipe("_pretrain").model)
     assert str(tmp_path / "nowhere") in str(caught.value)
     assert words in str(caught.value) and variable in str(caught.value)
     assert "docs/weights.md" in str(caught.value)

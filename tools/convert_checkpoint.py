@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 DTYPES = ("float32", "bfloat16", "float16")
 WEIGHTS_IN = "checkpoint, or work dir for its last one"
@@ -12,15 +13,33 @@ WEIGHTS_OUT = "file to write: .pth, which xtuner test and load_from read, or .sa
 def run_internvl(args: argparse.Namespace) -> str:
     from lira_plugin.convert import convert_internvl
 
-    unused = convert_internvl(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
+    return run_published(convert_internvl, args)
+
+
+def run_qwen2_vl(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import convert_qwen2_vl
+
+    return run_published(convert_qwen2_vl, args)
+
+
+def run_published(convert: Callable[..., dict[str, str]], args: argparse.Namespace) -> str:
+    unused = convert(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
     left = [f"not used: {name} ({reason})" for name, reason in sorted(unused.items())]
     return "\n".join([*left, f"wrote {args.out}/llm and {args.out}/semantic_encoder"])
 
 
 def add_internvl(commands: argparse._SubParsersAction) -> None:
     text = "InternVL2 (2B, 8B) to a semantic encoder and a Llama folder with tokenizer"
-    parser = commands.add_parser("internvl", help=text, description=text)
-    parser.set_defaults(run=run_internvl)
+    add_published(commands.add_parser("internvl", help=text, description=text), run_internvl)
+
+
+def add_qwen2_vl(commands: argparse._SubParsersAction) -> None:
+    text = "Qwen2-VL (2B, 7B) to a semantic encoder and a Qwen2 folder with tokenizer"
+    add_published(commands.add_parser("qwen2-vl", help=text, description=text), run_qwen2_vl)
+
+
+def add_published(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], str]) -> None:
+    parser.set_defaults(run=run)
     parser.add_argument("folder", help="the published folder")
     parser.add_argument("out", help="folder to write to; a run that broke off goes on there")
     parser.add_argument("--dtype", choices=DTYPES, help="of the output (default: as published)")
@@ -145,7 +164,7 @@ def add_omg_seg(commands: argparse._SubParsersAction) -> None:
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    published = (add_internvl, add_lira, add_omg_seg)
+    published = (add_internvl, add_qwen2_vl, add_lira, add_omg_seg)
     for add_command in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
         add_command(commands)
     return parser.parse_args(arguments)

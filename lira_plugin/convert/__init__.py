@@ -7,6 +7,12 @@ from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, 
 from lira_plugin.convert.lira import convert_lira, export_lira
 from lira_plugin.convert.merge_lora import merge_lora
 from lira_plugin.convert.omg_seg import convert_omg_seg
+from lira_plugin.convert.qwen2_vl import (
+    convert_qwen2_vl,
+    qwen2_from_qwen2_vl,
+    qwen2_tokenizer,
+    semantic_encoder_from_qwen2_vl,
+)
 
 __all__ = [
     "VocabularyGrowth",
@@ -14,11 +20,15 @@ __all__ = [
     "convert_internvl",
     "convert_lira",
     "convert_omg_seg",
+    "convert_qwen2_vl",
     "export_lira",
     "grow_checkpoint",
     "grow_llm_folder",
     "internlm2_tokenizer",
     "llama_from_internvl",
     "merge_lora",
+    "qwen2_from_qwen2_vl",
+    "qwen2_tokenizer",
     "semantic_encoder_from_internvl",
+    "semantic_encoder_from_qwen2_vl",
 ]

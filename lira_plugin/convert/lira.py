@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lira_plugin.convert.internvl import InternVLCheckpoint, affine
-from lira_plugin.convert.tensor_rules import TensorRule, check_rules, check_targets, read_targets
+from lira_plugin.convert.internvl import InternVLCheckpoint
+from lira_plugin.convert.tensor_rules import TensorRule, affine, check_rules, check_targets, read_targets
 from lira_plugin.convert.torch_file import TorchFile
 from lira_plugin.convert.wqkv_adapter import wqkv_adapter
 from lira_plugin.models.checkpoint import weights_path, write_state_dict

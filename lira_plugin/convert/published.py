@@ -30,7 +30,28 @@ def _internvl2(**llm: int) -> dict[str, Any]:
     }
 
 
+_QWEN2_VL_2B = {
+    "model_type": "qwen2_vl",
+    "vision_config": {"depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "hidden_size": 1536},
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "tie_word_embeddings": True,
+    "bos_token_id": 151643,
+    "eos_token_id": 151645,
+}
+
 PUBLISHED = {
     "InternVL2-2B": _internvl2(hidden_size=2048, intermediate_size=8192, num_hidden_layers=24, num_attention_heads=16),
     "InternVL2-8B": _internvl2(hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32),
+    "Qwen2-VL-2B": _QWEN2_VL_2B,
 }
+TOKENIZER_SIZES = {"Qwen2-VL-2B": 151657}
+"""Of published models whose embedding has more rows than the tokenizer has tokens."""

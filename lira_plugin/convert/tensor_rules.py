@@ -50,6 +50,16 @@ class TensorRule:
         return {name: tuple(part.shape) for name, part in zip(self.targets, parts, strict=True)}
 
 
+def weight_only(source: str, target: str, shape: tuple[int, ...]) -> TensorRule:
+    """The weight of a layer without bias."""
+    return TensorRule(f"{source}.weight", shape, (f"{target}.weight",))
+
+
+def affine(source: str, target: str, shape: tuple[int, ...]) -> list[TensorRule]:
+    """Weight and bias of a layer; the weight's shape is given."""
+    return [weight_only(source, target, shape), TensorRule(f"{source}.bias", shape[:1], (f"{target}.bias",))]
+
+
 def check_targets(rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], where: str) -> None:
     """As :func:`check_rules`, the other way round: the tensors that there are must be the targets.
 

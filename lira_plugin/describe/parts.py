@@ -8,6 +8,7 @@ from accelerate import init_empty_weights
 from mmengine.model import BaseModel
 from torch import nn
 
+from lira_plugin.convert.published import TOKENIZER_SIZES
 from lira_plugin.describe.blank_tokenizer import blank_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.models.interleaved_llm import build_causal_lm
@@ -54,21 +55,25 @@ class RecipeSize:
 def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
     """Build a recipe's model without weights and count.
 
-    Earlier stages are not loaded. Where the tokenizer's files are absent, its size is taken to be that of the LLM's vocabulary,
-    with the special tokens if they are to be added.
+    Earlier stages are not loaded. Where the tokenizer's files are absent, its size is taken to be that of the published one or
+    of the LLM's vocabulary, with the special tokens if they are to be added.
 
     Args:
         model: config of a LIRA, or of a part that trains alone.
     """
-    with init_empty_weights(include_buffers=False):
-        if model["type"] is not LIRA:
+    if model["type"] is not LIRA:
+        with init_empty_weights(include_buffers=False):
             built = MODELS.build({**model})
-            return RecipeSize(built, count_parts(built), 0, ())
+        return RecipeSize(built, count_parts(built), 0, ())
+    with init_empty_weights(include_buffers=False):
         llm = build_causal_lm({**model["llm"]["llm"]})
-        llm_size = _count(llm.parameters())
-        tokenizer, notes = _tokenizer(model, llm.get_input_embeddings().num_embeddings)
-        replaced = {"tokenizer": tokenizer, "init_from": [], "llm": {**model["llm"], "llm": llm}}
+    _tie(llm)
+    llm_size = _count(llm.parameters())
+    tokenizer, notes = _tokenizer(model, llm.get_input_embeddings().num_embeddings)
+    replaced = {"tokenizer": tokenizer, "init_from": [], "llm": {**model["llm"], "llm": llm}}
+    with init_empty_weights(include_buffers=False):
         built = MODELS.build({**model, **replaced})
+    _tie(built.llm.causal_lm)
     parts = count_parts(built)
     return RecipeSize(built, parts, parts["semantic_encoder"].total + llm_size, notes)
 
@@ -85,6 +90,13 @@ def count_parts(model: BaseModel) -> dict[str, PartSize]:
     return parts
 
 
+def _tie(llm: nn.Module) -> None:
+    """Share the embedding with the head again where they are tied: without weights, each is given a parameter of its own."""
+    if llm.config.tie_word_embeddings:
+        head = llm.get_output_embeddings()
+        getattr(head, "base_layer", head).weight = llm.get_input_embeddings().weight
+
+
 def _count(parameters: Any) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
@@ -95,6 +107,7 @@ def _tokenizer(model: Mapping[str, Any], rows: int) -> tuple[Any, tuple[str, ...
         return arguments.pop("type")(**arguments), ()
     except (OSError, ValueError) as error:  # of transformers too, which asks the hub where there is no folder
         reason = str(error).splitlines()[0]
+    rows = TOKENIZER_SIZES.get(model["llm"]["llm"].get("published"), rows)
     tokens = SpecialTokens(**(model.get("special_tokens") or {}))
     if not tokens.add_missing:  # they are among the rows
         rows -= len(tokens.in_order)

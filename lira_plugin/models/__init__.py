@@ -4,8 +4,18 @@ from lira_plugin.models.interleaved_llm import InterleavedLLM
 from lira_plugin.models.lira import LIRA
 from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder import PixelEncoder
+from lira_plugin.models.qwen2_vl_encoder import Qwen2VLEncoder
 from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.segmenter import Mask2FormerSegmenter
 from lira_plugin.models.semantic_encoder import SemanticEncoder
 
-__all__ = ["LIRA", "SEFE", "InterleavedLLM", "Mask2FormerSegmenter", "MaskDecoder", "PixelEncoder", "SemanticEncoder"]
+__all__ = [
+    "LIRA",
+    "SEFE",
+    "InterleavedLLM",
+    "Mask2FormerSegmenter",
+    "MaskDecoder",
+    "PixelEncoder",
+    "Qwen2VLEncoder",
+    "SemanticEncoder",
+]

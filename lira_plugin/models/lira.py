@@ -28,7 +28,7 @@ from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.sefe import SEFE, VisualTokens
 from lira_plugin.models.segmenter import Pyramid
-from lira_plugin.models.semantic_encoder import SemanticEncoder
+from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
@@ -78,7 +78,7 @@ class LIRA(BaseModel):
     ) -> None:
         super().__init__()
         self.tokenizer, self.ids = load_tokenizer(tokenizer, special_tokens)
-        self.semantic_encoder: SemanticEncoder = MODELS.build(semantic_encoder)
+        self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
         llm = dict(llm, vocabulary_size=len(self.tokenizer))
@@ -306,8 +306,7 @@ class _Grounder:
 
     def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
         encoder = self.model.semantic_encoder
-        size = encoder.vit.patch_embed.img_size[0]
-        views = np.stack([region_view(image, mask, size) for image, mask in zip(images, masks)])
+        views = np.stack([region_view(image, mask, encoder.tile_size) for image, mask in zip(images, masks)])
         return encoder(torch.from_numpy(views).permute(0, 3, 1, 2).to(encoder.mean.device))
 
 

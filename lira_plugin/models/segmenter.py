@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import masks_to_boxes
 
+from lira_plugin.models.data_parallel import mean_count
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
@@ -288,7 +289,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         seen = matched.masks.flatten(1).any(1)
         read = self.box_embed(decoded.query_features[matched.owned])[seen]
         boxes = _boxes(matched.masks[seen])
-        return self.located * (read - boxes).abs().sum() / max(len(boxes), 1)
+        return self.located * (read - boxes).abs().sum() / mean_count(len(boxes), boxes.device)
 
     def forward(self, x: Sequence[Tensor], batch_data_samples: Any = None) -> tuple[list[Tensor], list[Tensor]]:
         """mmdet's interface: class and mask logits of every decoder output."""

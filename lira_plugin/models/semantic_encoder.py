@@ -12,8 +12,33 @@ from torch import Tensor, nn
 from lira_plugin.registry import MODELS
 
 
+class TileEncoder(nn.Module):
+    """What LIRA asks of a semantic encoder: uint8 tiles in, tokens of the LLM's width out.
+
+    Args:
+        mean, std: normalisation of values in 0..1.
+    """
+
+    tile_size: int
+    """t."""
+    tokens_per_tile: int
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def normalize(self, tiles: Tensor) -> Tensor:
+        """(T, 3, t, t) uint8 to what the vision transformer reads."""
+        return (tiles.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Encode (T, 3, t, t) uint8 tiles to (T, tokens_per_tile, H)."""
+        raise NotImplementedError
+
+
 @MODELS.register_module()
-class SemanticEncoder(nn.Module):
+class SemanticEncoder(TileEncoder):
     """InternViT with ``mlp1`` (facts 2.1).
 
     Args:
@@ -34,15 +59,18 @@ class SemanticEncoder(nn.Module):
         mean: tuple[float, ...] = (0.485, 0.456, 0.406),
         std: tuple[float, ...] = (0.229, 0.224, 0.225),
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.vit = timm.create_model(vit, num_classes=0, **(vit_args or {}))
         self.shuffle = shuffle
         width = self.vit.num_features * shuffle * shuffle
         self.projector = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
         )
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    def tile_size(self) -> int:
+        """t."""
+        return self.vit.patch_embed.img_size[0]
 
     @property
     def tokens_per_tile(self) -> int:
@@ -52,8 +80,7 @@ class SemanticEncoder(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Encode (T, 3, t, t) uint8 tiles to (T, P / r^2, H)."""
-        tiles = (tiles.to(self.mean.dtype) / 255 - self.mean) / self.std
-        patches = self.vit.forward_features(tiles)[:, self.vit.num_prefix_tokens :]
+        patches = self.vit.forward_features(self.normalize(tiles))[:, self.vit.num_prefix_tokens :]
         rows, columns = self.vit.patch_embed.grid_size
         return self.projector(pixel_shuffle(patches.unflatten(1, (rows, columns)), self.shuffle).flatten(1, 2))
 

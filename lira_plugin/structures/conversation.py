@@ -135,7 +135,13 @@ INTERNVL2_TEMPLATE = ChatTemplate(
     instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n",
     suffix="<|im_end|>",
 )
-CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE}
+# ChatML parts turns by a line break; the one before a question stands in front of the first, too, after the system prompt.
+QWEN_TEMPLATE = ChatTemplate(
+    system="<|im_start|>system\nYou are a helpful assistant.<|im_end|>",
+    instruction="\n<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n",
+    suffix="<|im_end|>",
+)
+CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE, "qwen_chat": QWEN_TEMPLATE}
 """Published templates by the names that xtuner and LIRA give them."""
 
 

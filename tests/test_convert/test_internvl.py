@@ -172,7 +172,7 @@ def test_the_meta_device_needs_no_weights(tmp_path):
 
 
 def test_settings_of_the_language_model_are_kept(tmp_path):
-    llm = published_checkpoint(tmp_path).llama_config()
+    llm = published_checkpoint(tmp_path).llm_config()
     assert llm.rope_scaling == {"rope_type": "dynamic", "factor": 2.0}
     assert (llm.rope_theta, llm.rms_norm_eps, llm.max_position_embeddings) == (1e6, 1e-5, 32768)
     assert (llm.bos_token_id, llm.eos_token_id, llm.pad_token_id) == (1, 2, 2)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from internvl_twin import write_internvl
 from process_state import process_state_restored
+from qwen2_vl_twin import write_qwen2_vl
 from recipes import write_work_dir
 from tiny import tiny_llama, tiny_tokenizer
 from transformers import AutoTokenizer
@@ -26,9 +27,10 @@ def tool():
     return module
 
 
-def test_internvl(tool, tmp_path, capsys):
-    write_internvl(tmp_path / "in", shards=2)
-    tool.main(["internvl", str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16", "--shard-gb", "0.00003"])
+@pytest.mark.parametrize(("command", "write"), [("internvl", write_internvl), ("qwen2-vl", write_qwen2_vl)])
+def test_a_published_folder(tool, tmp_path, capsys, command, write):
+    write(tmp_path / "in")
+    tool.main([command, str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16", "--shard-gb", "0.00003"])
     assert f"{tmp_path}/out/llm" in capsys.readouterr().out
     assert (tmp_path / "out" / "llm" / "tokenizer.json").is_file()
     assert len(list((tmp_path / "out" / "llm").glob("model-*.safetensors"))) > 1

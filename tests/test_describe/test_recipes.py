@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "lm_head"], "train_embeddings": True}
 
 
-def tiny_recipe():
+def tiny_recipe(tied=False):
     """A tiny LIRA in the form of a recipe, its LLM given by a config."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = lira_config(frozen=["pixel_encoder"], loss_weights={"projection": 1.0})
     sizes = {"vocab_size": 260, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": tied}
     llm = {"type": AutoModelForCausalLM.from_config, "config": {"type": LlamaConfig, **sizes}}
     return {
         **config,
@@ -31,8 +31,9 @@ def tiny_recipe():
     }
 
 
-def test_counts_are_those_of_the_real_model():
-    recipe = tiny_recipe()
+@pytest.mark.parametrize("tied", [False, True])
+def test_counts_are_those_of_the_real_model(tied):
+    recipe = tiny_recipe(tied)
     measured = measure_recipe(recipe)
     arguments = {key: value for key, value in recipe.items() if key != "type"}
     real = LIRA(**arguments)
@@ -109,7 +110,27 @@ def test_8b_trains_what_the_paper_trains(describe):
     assert described["parts"]["sefe"]["trainable"] == pytest.approx(156e6, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_8b_pretrain"])
+def test_qwen2_vl_2b_has_the_parameters_of_the_published_file(describe):
+    """The six new tokens find rows that the embedding has to spare."""
+    described = describe("lira_qwen2_1_5b")
+    assert described["base"] == 2_208_985_600
+    (note,) = described["notes"]
+    assert "151663 tokens" in note
+    width, keys, wide, rank = 1536, 256, 8960, 128
+    linears = [
+        (width, width),
+        (width, keys),
+        (width, keys),
+        (width, width),
+        (width, wide),
+        (width, wide),
+        (wide, width),
+    ]
+    adapters = 28 * sum(rank * (source + target) for source, target in linears)
+    assert described["parts"]["llm"]["trainable"] == adapters + 151936 * width
+
+
+@pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_8b_pretrain", "lira_qwen2_1_5b_pretrain"])
 def test_pretrain_trains_the_projectors_alone(describe, name):
     described = describe(name)
     assert {part for part, size in described["parts"].items() if size["trainable"]} == {"sefe", "mask_decoder"}

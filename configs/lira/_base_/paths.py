@@ -18,6 +18,10 @@ internvl2_8b = dict(
     path=os.environ.get("LIRA_INTERNVL2_8B", f"{weights_root}/InternVL2-8B"),
     obtain="download https://huggingface.co/OpenGVLab/InternVL2-8B and set LIRA_INTERNVL2_8B to the folder (docs/weights.md)",
 )
+qwen2_vl_2b = dict(
+    path=os.environ.get("LIRA_QWEN2_VL_2B", f"{weights_root}/Qwen2-VL-2B-Instruct"),
+    obtain="download https://huggingface.co/Qwen/Qwen2-VL-2B-Instruct and set LIRA_QWEN2_VL_2B to the folder (docs/weights.md)",
+)
 class_embeddings = dict(
     path=os.environ.get(
         "LIRA_CLASS_EMBEDDINGS", f"{weights_root}/omg_llava/convnext_large_d_320_CocoPanopticOVDataset.pth"

@@ -331,8 +331,18 @@ def test_a_published_template_goes_by_its_name():
         run([refer_turn("dog", 0)], template=template) for template in ("internvl2_chat", INTERNVL2_TEMPLATE)
     )
     assert named["parts"] == given["parts"]
-    with pytest.raises(ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_chat'\]"):
+    with pytest.raises(ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_chat', 'qwen_chat'\]"):
         ILVC(template="gpt")
+
+
+def test_qwens_template_is_chatml():
+    """As Qwen's own template renders it, up to the line break that it leaves at the end."""
+    turns = [Turn("one", "two"), Turn("three", "four")]
+    text = "".join(part.text for part in run(turns, masks=MASKS[:0], image=False, template="qwen_chat")["parts"])
+    messages = [("system", "You are a helpful assistant.")]
+    messages += [("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four")]
+    rendered = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
+    assert text + "\n" == rendered
 
 
 # Masks for a given text
