@@ -1,13 +1,12 @@
-"""What is said about a scene of shapes: referring sentences, captions and questions.
+"""What is said about a scene of shapes: referring sentences and captions.
 
 Everything here follows from words and centres alone. Sizes are absolute words (an object *is* small or large), places
 compare objects that the same words describe, and relations compare an object with an anchor. Positions only count
 with a clear margin, so a sentence that is hard to judge is never said.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -25,8 +24,6 @@ PLACE_MARGIN = 0.12
 """Distance, as a share of the longer side, by which an object must be the outermost to be "the left one"."""
 RELATION_MARGIN = 0.12
 """Distance, as a share of the longer side, from which on an object is "left of" another."""
-LIST_MARGIN = 0.03
-"""Distance between neighbours, as a share of the longer side, from which on objects are listed from left to right."""
 
 SentenceKind = Literal[
     "category", "colour_category", "size_category", "size_colour_category", "colour", "place", "relation"
@@ -92,15 +89,6 @@ class Caption:
         return self.text[span.start : span.end]
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question about the scene with its short answer."""
-
-    question: str
-    answer: str
-    kind: Literal["colour", "count", "presence", "list", "description"]
-
-
 def plural(category: str) -> str:
     """The plural of a category or of "object"."""
     return category + ("es" if category.endswith("s") else "s")
@@ -111,7 +99,8 @@ def with_article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def _matching(things: Sequence[Thing], category: str = "", colour: str = "", size: str = "") -> list[int]:
+def matching(things: Sequence[Thing], category: str = "", colour: str = "", size: str = "") -> list[int]:
+    """Indices of the things of which all the words given are true."""
     return [
         index
         for index, thing in enumerate(things)
@@ -121,7 +110,8 @@ def _matching(things: Sequence[Thing], category: str = "", colour: str = "", siz
     ]
 
 
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """Draw one."""
     return options[int(rng.random() * len(options))]
 
 
@@ -149,7 +139,7 @@ def _place_sentences(things: Sequence[Thing], index: int, margin: float) -> list
     thing = things[index]
     found = []
     for colour in ("", thing.colour):
-        group = _matching(things, thing.category, colour)
+        group = matching(things, thing.category, colour)
         if len(group) < 2:
             continue
         name = f"{colour} {thing.category}".strip()
@@ -161,8 +151,8 @@ def _place_sentences(things: Sequence[Thing], index: int, margin: float) -> list
 def _anchors(things: Sequence[Thing], index: int) -> list[str]:
     """How an object can be named by its category, or colour and category, alone."""
     thing = things[index]
-    names = [thing.category] if len(_matching(things, thing.category)) == 1 else []
-    if len(_matching(things, thing.category, thing.colour)) == 1:
+    names = [thing.category] if len(matching(things, thing.category)) == 1 else []
+    if len(matching(things, thing.category, thing.colour)) == 1:
         names.append(f"{thing.colour} {thing.category}")
     return names
 
@@ -174,7 +164,7 @@ def _relation_sentences(
     thing = things[index]
     needed, spare = [], []
     for colour in ("", thing.colour):
-        group = _matching(things, thing.category, colour)
+        group = matching(things, thing.category, colour)
         name = f"{colour} {thing.category}".strip()
         for anchor, names in enumerate(anchors):
             if anchor == index or not names:
@@ -204,31 +194,31 @@ def refer(things: Sequence[Thing], side: int, rng: np.random.Generator) -> tuple
     result = []
     for index, thing in enumerate(things):
         options: dict[SentenceKind, list[str]] = {}
-        if len(_matching(things, thing.category)) == 1:
+        if len(matching(things, thing.category)) == 1:
             options["category"] = [thing.category]
-        if len(_matching(things, thing.category, thing.colour)) == 1:
+        if len(matching(things, thing.category, thing.colour)) == 1:
             options["colour_category"] = [f"{thing.colour} {thing.category}"]
-        if len(_matching(things, thing.category, size=thing.size)) == 1:
+        if len(matching(things, thing.category, size=thing.size)) == 1:
             options["size_category"] = [f"{thing.size} {thing.category}"]
-        if len(_matching(things, thing.category, thing.colour, thing.size)) == 1:
+        if len(matching(things, thing.category, thing.colour, thing.size)) == 1:
             options["size_colour_category"] = [f"{thing.size} {thing.colour} {thing.category}"]
-        if len(_matching(things, colour=thing.colour)) == 1:
+        if len(matching(things, colour=thing.colour)) == 1:
             options["colour"] = [f"{thing.colour} object"]
         options["place"] = _place_sentences(things, index, PLACE_MARGIN * side)
         options["relation"] = _relation_sentences(things, anchors, index, RELATION_MARGIN * side)
         kinds = [kind for kind, texts in options.items() if texts]
         draws = rng.random(len(kinds)).tolist()  # weighted, without replacement
         ranked = sorted(zip(draws, kinds), key=lambda pair: pair[0] ** (1 / _KIND_WEIGHTS[pair[1]]), reverse=True)
-        result.append(tuple(Sentence(_pick(rng, options[kind]), kind) for _, kind in ranked[:3]))
+        result.append(tuple(Sentence(pick(rng, options[kind]), kind) for _, kind in ranked[:3]))
     return tuple(result)
 
 
 def group_sentences(things: Sequence[Thing]) -> list[tuple[str, tuple[int, ...]]]:
     """Sentences that name several objects, each with all the objects it is true of."""
     found = []
-    groups = [(plural(category), _matching(things, category)) for category in CATEGORIES]
-    groups += [(f"{colour} objects", _matching(things, colour=colour)) for colour in COLOURS]
-    groups += [(f"{size} objects", _matching(things, size=size)) for size in SIZES]
+    groups = [(plural(category), matching(things, category)) for category in CATEGORIES]
+    groups += [(f"{colour} objects", matching(things, colour=colour)) for colour in COLOURS]
+    groups += [(f"{size} objects", matching(things, size=size)) for size in SIZES]
     for name, members in groups:
         if len(members) >= 2:
             found.append((f"all {name}", tuple(members)))
@@ -247,9 +237,9 @@ def absent_name(things: Sequence[Thing], rng: np.random.Generator) -> str:
         if (colour, category) not in present
     ]
     if near and rng.random() < 0.7:
-        return " ".join(_pick(rng, near))
+        return " ".join(pick(rng, near))
     while True:
-        name = (_pick(rng, COLOURS), _pick(rng, CATEGORIES))
+        name = (pick(rng, COLOURS), pick(rng, CATEGORIES))
         if name not in present:
             return " ".join(name)
 
@@ -257,18 +247,18 @@ def absent_name(things: Sequence[Thing], rng: np.random.Generator) -> str:
 def _entities(things: Sequence[Thing], side: int, rng: np.random.Generator) -> list[tuple[str, tuple[int, ...]]]:
     """Noun phrases for a caption in random order, with the objects that each names; no object is named twice."""
     entities, named = [], set()
-    repeated = [c for c in dict.fromkeys(thing.category for thing in things) if len(_matching(things, c)) > 1]
+    repeated = [c for c in dict.fromkeys(thing.category for thing in things) if len(matching(things, c)) > 1]
     if repeated and rng.random() < 0.3:
-        category = _pick(rng, repeated)
-        members = tuple(_matching(things, category))
+        category = pick(rng, repeated)
+        members = tuple(matching(things, category))
         entities.append((f"{_NUMBERS[len(members)]} {plural(category)}", members))
         named.update(members)
     for index, thing in enumerate(things):
         if index in named:
             continue
-        group, name = _matching(things, thing.category, thing.colour), f"{thing.colour} {thing.category}"
+        group, name = matching(things, thing.category, thing.colour), f"{thing.colour} {thing.category}"
         if len(group) > 1 or rng.random() < 0.6:
-            group = _matching(things, thing.category, thing.colour, thing.size)
+            group = matching(things, thing.category, thing.colour, thing.size)
             name = f"{thing.size} {name}"
         if len(group) == 1:
             entities.append((with_article(name), (index,)))
@@ -276,7 +266,7 @@ def _entities(things: Sequence[Thing], side: int, rng: np.random.Generator) -> l
             continue
         directions = _outermost(things, group, index, PLACE_MARGIN * side)
         if directions:
-            entities.append((f"{with_article(name)} {_PLACES[_pick(rng, directions)]}", (index,)))
+            entities.append((f"{with_article(name)} {_PLACES[pick(rng, directions)]}", (index,)))
             named.add(index)
         elif named.isdisjoint(group):
             entities.append(
@@ -337,76 +327,3 @@ def describe(things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Gen
 
 def _be(entity: tuple[str, tuple[int, ...]]) -> str:
     return "is" if len(entity[1]) == 1 else "are"
-
-
-def _question_stream(things: Sequence[Thing], rng: np.random.Generator) -> Iterator[Question]:
-    while True:
-        draw = rng.random()
-        if draw < 0.35:
-            thing = _pick(rng, things)
-            for size in ("", thing.size):
-                if len(_matching(things, thing.category, size=size)) == 1:
-                    name = f"{size} {thing.category}".strip()
-                    yield Question(f"What color is the {name}?", thing.colour, "colour")
-                    break
-        elif draw < 0.65:
-            thing = _pick(rng, things)
-            category, colour = (thing.category, "") if rng.random() < 0.7 else ("", thing.colour)
-            if category and rng.random() < 0.15:
-                category = _pick(rng, CATEGORIES)
-            name = plural(category) if category else f"{colour} objects"
-            count = len(_matching(things, category, colour))
-            yield Question(f"How many {name} are there?", str(count), "count")
-        elif rng.random() < 0.5:
-            thing = _pick(rng, things)
-            yield Question(f"Is there {with_article(f'{thing.colour} {thing.category}')}?", "yes", "presence")
-        else:
-            yield Question(f"Is there {with_article(absent_name(things, rng))}?", "no", "presence")
-
-
-def _list(things: Sequence[Thing], margin: float) -> list[Question]:
-    """The objects from left to right; no question where their order is hard to judge."""
-    ordered = sorted(things, key=lambda thing: thing.centre[0])
-    if any(right.centre[0] - left.centre[0] < margin for left, right in pairwise(ordered)):
-        return []
-    names = ", ".join(f"{thing.size} {thing.colour} {thing.category}" for thing in ordered)
-    return [Question("List the objects from left to right.", names, "list")]
-
-
-def _descriptions(
-    things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], rng: np.random.Generator
-) -> list[Question]:
-    """A question for what one sentence about each object leaves out of its size, colour and category.
-
-    The answer starts with the words that the sentence has: what is asked for by its category is found by its category.
-    """
-    questions = []
-    for thing, known in zip(things, sentences):
-        words = (thing.size, thing.colour, thing.category)
-        partial = [sentence.text for sentence in known if not set(words) <= set(sentence.text.split())]
-        if partial:
-            text = _pick(rng, partial)
-            said = [word for word in text.split() if word in words]
-            answer = list(dict.fromkeys([*said, *words]))[: len(words)]
-            questions.append(Question(f"What is the {text}?", " ".join(answer), "description"))
-    return [questions[position] for position in rng.permutation(len(questions))]
-
-
-def ask(
-    things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], side: int, rng: np.random.Generator
-) -> tuple[Question, ...]:
-    """One or two different questions about colours, counts and presence, mostly one for a list, and descriptions.
-
-    Args:
-        things: the objects.
-        sentences: of each object, as :func:`refer` gives them; one of each is asked about.
-        side: longer side of the image, which scales the margins.
-        rng: makes the choices.
-    """
-    number = int(rng.integers(1, 3))
-    questions: dict[str, Question] = {}
-    for question in _question_stream(things, rng):
-        questions.setdefault(question.question, question)
-        if len(questions) == number:
-            break
-    return (*_list(things, LIST_MARGIN * side), *_descriptions(things, sentences, rng), *questions.values())

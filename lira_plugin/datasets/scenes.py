@@ -20,13 +20,12 @@ from lira_plugin.datasets.scene_language import (
     COLOURS,
     SIZES,
     Caption,
-    Question,
     Sentence,
     Thing,
-    ask,
     describe,
     refer,
 )
+from lira_plugin.datasets.scene_vqa import Question, ask
 
 Background = Literal["plain", "photo"]
 
