@@ -1,11 +1,12 @@
 """How fast Algorithm 1 answers: the batched generator against a loop that answers one question at a time.
 
 The loop does what published demos of such models do: batch 1, the image encoded again for every question, every hidden layer
-kept, logits of every position. Both run the same random weights, whose output head is biased towards the special tokens so that
-answers hold masks and views, and their tokens are checked to be equal. Variants take turns in every round. Needs Linux,
-whose ``/proc`` tells the peak of the memory.
+kept, logits of every position. Both run the same weights, and their tokens are checked to be equal: of the tiny recipe those
+that a quickstart has trained, where its folder is given, else random ones, whose output head is biased towards the special
+tokens so that answers hold masks and views. Variants take turns in every round. Needs Linux, whose ``/proc`` tells the peak
+of the memory.
 
-    python benchmarks/generation.py --json benchmarks/generation.json
+    python benchmarks/generation.py --trained work_dirs/tiny --json benchmarks/generation.json
 """
 
 import argparse
@@ -33,6 +34,7 @@ from lira_plugin.datasets.base import build_pipeline
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.models import LIRA
+from lira_plugin.models.checkpoint import load_into
 from lira_plugin.registry import DATASETS, MODELS
 from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn, refer_question, region_view
 
@@ -84,12 +86,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM")
     parser.add_argument("--llms", nargs="+", choices=list(LLMS), default=list(LLMS))
     return parser.parse_args()
 
 
-def build_model(llm: str, sefe: bool = True) -> LIRA:
-    """The tiny recipe's model with random weights and the given LLM."""
+def build_model(llm: str, sefe: bool = True, trained: bool = False) -> LIRA:
+    """The tiny recipe's model with the given LLM, and random weights unless it is that of a finished quickstart."""
     config = Config.fromfile(CONFIG if sefe else CONFIG.with_name("lira_tiny_no_sefe.py"))
     settings = LLMS[llm]
     config.model.init_from = []
@@ -99,7 +102,12 @@ def build_model(llm: str, sefe: bool = True) -> LIRA:
             config.model[part].hidden_size = settings["hidden_size"]
     torch.manual_seed(0)
     model: LIRA = MODELS.build(config.model).eval()
-    _bias_head(model)
+    if trained and not settings:
+        root = os.environ["LIRA_TINY_ROOT"]
+        load_into(model.pixel_encoder, f"{root}/segmenter")
+        load_into(model, f"{root}/lira", may_lack=["pixel_encoder"], ignore=[] if sefe else ["sefe.enrich"])
+    else:
+        _bias_head(model)
     return model
 
 
@@ -116,12 +124,12 @@ def _bias_head(model: LIRA) -> None:
     head.register_forward_hook(lambda module, args, output: output + bias)
 
 
-def make_tasks(root: Path, images: int) -> list[Task]:
+def make_tasks(images: int) -> list[Task]:
     """Prompts over scenes: eight expressions an image, and one caption an image."""
     config = Config.fromfile(CONFIG)
     dataset = config.test_dataloader.dataset
     pipeline = build_pipeline(dataset.pipeline)
-    records = DATASETS.build(dict(dataset.datasets[0], split="train"))
+    records = DATASETS.build(dict(dataset.datasets[0], split="val"))
     paths = sorted({records.get_record(number, np.random.default_rng(0)).image_path for number in range(len(records))})
     phrases = [
         "red circle",
@@ -150,10 +158,11 @@ def make_tasks(root: Path, images: int) -> list[Task]:
 @torch.no_grad()
 def one_by_one(model: LIRA, samples: list[GroundingSample], limit: int) -> list[str]:
     """The loop: one question at a time, everything encoded anew."""
-    return [_answer_alone(model, sample, limit) for sample in samples]
+    end = model.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    return [_answer_alone(model, sample, limit, end) for sample in samples]
 
 
-def _answer_alone(model: LIRA, sample: GroundingSample, limit: int) -> str:
+def _answer_alone(model: LIRA, sample: GroundingSample, limit: int, end: int) -> str:
     encoded = model.encode(**grounding_collate([sample]))
     llm, cache, ids, mask, masks = model.llm.causal_lm, DynamicCache(), [], None, []
     forced = model.tokenizer(" <p>", add_special_tokens=False)["input_ids"]
@@ -170,6 +179,8 @@ def _answer_alone(model: LIRA, sample: GroundingSample, limit: int) -> str:
         if chosen == limit:
             break
         token = int(output.logits[0, -1].argmax())
+        if token == end:
+            break
         chosen += 1
         ids.append(token)
         if chosen == limit and token != model.ids.seg:
@@ -204,9 +215,11 @@ def measure(run: Callable[[], list[str]]) -> tuple[list[str], float, int]:
     return answers, seconds, int(status["VmHWM"].split()[0]) // 1024
 
 
-def compare(llm: str, tasks: list[Task], batches: list[int], rounds: int, bar: tqdm) -> Iterator[Row]:
+def compare(
+    llm: str, tasks: list[Task], batches: list[int], rounds: int, bar: tqdm, trained: bool = False
+) -> Iterator[Row]:
     """Rows of one LLM."""
-    model, plain = build_model(llm), build_model(llm, sefe=False)
+    model, plain = build_model(llm, trained=trained), build_model(llm, sefe=False, trained=trained)
     for task in tasks:
         limit = NEW_TOKENS[task.name]
         without = [_without_semantic(sample) for sample in task.samples]
@@ -276,13 +289,15 @@ def main() -> None:
     init_default_scope("lira_plugin")
     batches, rounds = [1, 4, 16, 64], 1 if args.quick else args.rounds
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["LIRA_TINY_ROOT"] = folder
-        write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10))
-        tasks = make_tasks(Path(folder), 4 if args.quick else 8)
+        root = args.trained or Path(folder)
+        os.environ["LIRA_TINY_ROOT"] = str(root)
+        if not args.trained:
+            write_scene_tokenizer(write_scenes(root / "data", 200, 40))
+        tasks = make_tasks(4 if args.quick else 8)
         rows = []
         with tqdm(total=len(args.llms) * 2 * (len(batches) + 3) * rounds) as bar:
             for llm in args.llms:
-                rows += compare(llm, tasks, batches, rounds, bar)
+                rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
     print(table(rows))
     if args.json:
         machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "architecture": platform.machine()}
@@ -290,6 +305,7 @@ def main() -> None:
             "machine": machine,
             "torch": torch.__version__,
             "rounds": rounds,
+            "trained": args.trained is not None,
             "rows": [asdict(row) for row in rows],
         }
         args.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -24,13 +24,13 @@ def load(name):
     not Path("/proc/self/clear_refs").exists(), reason="the benchmark reads the memory from Linux's /proc"
 )
 def test_generation_gives_the_answers_of_the_loop(tmp_path, monkeypatch):
-    write_scene_tokenizer(write_scenes(tmp_path / "data", 12, 2, progress=False))
+    write_scene_tokenizer(write_scenes(tmp_path / "data", 12, 6, progress=False))
     monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
     benchmark = load("generation")
     monkeypatch.setattr(benchmark, "NEW_TOKENS", {"RefSeg": 8, "GCG": 12})
     with process_state_restored():
         benchmark.init_default_scope("lira_plugin")
-        tasks = benchmark.make_tasks(tmp_path, 1)
+        tasks = benchmark.make_tasks(1)
         assert [(task.name, len(task.samples)) for task in tasks] == [("RefSeg", 8), ("GCG", 4)]
         rows = list(benchmark.compare("tiny", tasks, [3], 1, tqdm(disable=True)))
     variants = [("loop", 1), ("ours", 3), ("ours without ILVC", 16), ("ours without SEFE", 16)]

@@ -58,5 +58,4 @@ def _vqa(files: SceneFiles) -> list[ImageQuestion]:
             str(files.images / record["image"]), record["conversations"][0]["value"].removeprefix("<image>\n"), "VQA"
         )
         for record in records
-        if record["id"].endswith("-vqa")
     ]

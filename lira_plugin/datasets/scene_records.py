@@ -135,8 +135,7 @@ class SceneRecords:
             self._add_group_sentences(scene, image_id, name, rng)
             self._add_caption(scene, image)
             turns = [(question.question, question.answer) for question in scene.questions]
-            self.llava.append(_llava_record(f"{image_id}-vqa", name, turns))
-            self.llava.append(_llava_record(f"{image_id}-caption", name, [(CAPTION_REQUEST, scene.caption.text)]))
+            self.llava.append(_llava_record(str(image_id), name, [*turns, (CAPTION_REQUEST, scene.caption.text)]))
         return name
 
     def _add_objects(self, scene: Scene, image_id: int, name: str) -> None:
