@@ -1,16 +1,19 @@
 """The full-size recipes on twins: published layouts with random weights, and nothing of a recipe changed but sizes and paths.
 
-One step of each stage, and an answer; the weights of the stages flow as they would for the published files.
+One step of each stage, an answer, and the scores; the weights of the stages flow as they would for the published files.
 """
 
 import json
+import pickle
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from internvl_twin import TINY, write_internvl
+from internvl_twin import TINY, tiny, write_internvl
 from mmengine.config import Config
 from mmengine.runner import Runner
 from process_state import process_state_restored
@@ -20,6 +23,7 @@ from lira_plugin.convert import convert_omg_seg
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.describe import measure_recipe
 from lira_plugin.registry import MODELS
+from lira_plugin.structures import decode_union
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, TILE, DIMS, QUERIES = 128, TINY["image"]["image_size"], 16, 8
@@ -45,7 +49,8 @@ SIZES = [
         "lira_2b",
         "LIRA_INTERNVL2_2B",
         "OpenGVLab/InternVL2-2B",
-        lambda folder: write_internvl(folder, TINY, shards=2),
+        # As published, no sequence is longer than the LLM was trained for: beyond that, its rope depends on what it read before.
+        lambda folder: write_internvl(folder, tiny(max_position_embeddings=1024), shards=2),
         ("lm_head.base_layer", "lm_head.lora_B"),
     ),
     Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",), True),
@@ -187,7 +192,28 @@ def run(config, name, iters=3):
     return json.loads(log.read_text().splitlines()[-1]), runner
 
 
-def test_pretrain_finetune_and_an_answer(world):
+def evaluate(config, name, forced):
+    """What ``xtuner test`` does with the last checkpoint; returns the scores and the rows that they are made of.
+
+    Forced, answers have a mask, which a model of three steps would not say by itself.
+    """
+    config.experiment_name = name
+    config.test_dataloader.dataset.pipeline.interleave.force_regions = forced
+    config.test_evaluator.dump = f"{config.work_dir}/{name}.json"
+    runner = Runner.from_cfg(config)
+    checkpoint = Path(config.work_dir, "last_checkpoint").read_text()
+    runner.model.load_state_dict(torch.load(checkpoint, weights_only=False)["state_dict"], strict=False)
+    return runner.test(), json.loads(Path(config.test_evaluator.dump).read_text())
+
+
+def sentences_by_source(config):
+    """What the evaluation is about, from the files."""
+    refs = pickle.loads(Path(config.test_dataloader.dataset.datasets[0].data_root, "refcoco/refs(unc).p").read_bytes())
+    splits = ("val", "testA", "testB")
+    return Counter(f"refcoco/{ref['split']}" for ref in refs for _ in ref["sentences"] if ref["split"] in splits)
+
+
+def test_pretrain_finetune_an_answer_and_scores(world):
     recipe, size = world
     row, pretrained = run(recipe("_pretrain"), "twin_pretrain")
     assert {"loss_llm", "loss_projection"} <= set(row) and "loss_mask" not in row and row["loss"] > 0
@@ -212,6 +238,7 @@ def test_pretrain_finetune_and_an_answer(world):
         assert any(part in name for name in moved), f"{part} learns"
     assert torch.equal(after.pixel_encoder.segmenter.query_feat.weight, model.pixel_encoder.segmenter.query_feat.weight)
 
+    config.test_dataloader.dataset.pipeline.interleave.force_regions = True
     loader = runner.build_dataloader(config.test_dataloader)
     batch = next(iter(loader))
     after.eval()
@@ -219,11 +246,36 @@ def test_pretrain_finetune_and_an_answer(world):
     assert len({sample.image_key for sample in batch["data_samples"]}) == 1 < len(answers), "the sentences of an image"
     assert len(answers) == len(batch["data_samples"]) and all(isinstance(answer.text, str) for answer in answers)
     assert {sample.source for sample in batch["data_samples"]} <= {"refcoco/val"}
+    check_scores(recipe, list(zip(batch["data_samples"], answers)))
 
     model.load_state_dict(after.state_dict())
     restored = model.state_dict()
     assert all(torch.equal(restored[name], value) for name, value in after.state_dict().items()), "tied weights too"
     assert (model.llm.causal_lm.lm_head.weight is model.llm.causal_lm.model.embed_tokens.weight) is size.tied
+
+
+def check_scores(recipe, answered):
+    """The scores of the recipe's own evaluation are about every sentence, and about the answers of the trained model."""
+    sentences = sentences_by_source(recipe())
+    scores, rows = evaluate(recipe(), "twin_test", forced=False)
+    assert Counter(row["source"] for row in rows) == sentences and len(sentences) == 3
+    for source in sentences:
+        names = {name.removeprefix(f"{source}/") for name in scores if name.startswith(source)}
+        views = {f"{view}/{name}" for view in ("refined", "coarse") for name in ("cIoU", "gIoU", "P@0.5", "P@0.9")}
+        assert views | {"missing_seg"} <= names
+        missing = [row["missing_seg"] for row in rows if row["source"] == source]
+        assert scores[f"{source}/missing_seg"] == pytest.approx(np.mean(missing))
+    assert all(0 <= value <= 1 for value in scores.values())
+
+    scores, rows = evaluate(recipe(), "twin_test_forced", forced=True)
+    assert len(rows) == sentences.total() and not any(row["missing_seg"] for row in rows)
+    assert all(scores[f"{source}/refined/cIoU"] > 0 for source in sentences)
+    by_question = {(row["record_id"], row["question"]): row for row in rows}
+    for sample, answer in answered:
+        truth = decode_union(sample.regions[0].segmentations, *sample.image.shape[:2])
+        mask = np.asarray(answer.spans[0].mask_of("refined"))
+        row = by_question[sample.record_id, sample.question]
+        assert (row["refined_I"], row["refined_U"]) == ((mask & truth).sum(), (mask | truth).sum())
 
 
 def test_description_and_model_agree(world):

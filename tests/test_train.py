@@ -100,6 +100,17 @@ def test_two_processes_train_the_recipe_as_one_does(root, tmp_path, monkeypatch)
     assert saved[0].keys() == saved[1].keys() and not any(name.startswith("pixel_encoder") for name in saved[0])
 
 
+def test_features_on_disk_change_no_loss_on_two_processes(root, tmp_path, monkeypatch):
+    config = recipe(root, "lira_tiny", monkeypatch)
+    config.merge_from_dict({"model.frozen": ["pixel_encoder", "semantic_encoder.vit"]})
+    plain = on_two_processes(train_on_rank, config.copy(), tmp_path / "plain")
+    config.merge_from_dict({"model.feature_cache.root": str(tmp_path / "features")})  # as docs/train.md has it
+    for name in ("first", "again"):
+        kept = on_two_processes(train_on_rank, config.copy(), tmp_path / name)
+        assert kept[0] == plain[0] and len(plain[0]) == 3
+    assert any((tmp_path / "features").rglob("*.safetensors"))
+
+
 def test_a_missing_stage_names_the_command(root, monkeypatch):
     from lira_plugin.registry import MODELS
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lira_plugin.models.checkpoint import check_state, load_into
 from lira_plugin.models.data_parallel import mean_count, mean_logs
+from lira_plugin.models.feature_cache import FeatureCache
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
@@ -60,6 +61,8 @@ class LIRA(BaseModel):
         loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
         generation: settings of :meth:`generator`: those of :class:`~lira_plugin.models.generation.Decoding`, ``batch_size``
             (answers written at the same time) and ``end_token`` (the text that ends an answer).
+        feature_cache: ``root`` and further arguments of :class:`~lira_plugin.models.feature_cache.FeatureCache`: training keeps
+            on disk what the frozen semantic encoder gives for the tiles of images. None encodes them every time.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class LIRA(BaseModel):
         init_from: Sequence[dict] = (),
         loss_weights: Mapping[str, float] | None = None,
         generation: dict | None = None,
+        feature_cache: dict | None = None,
     ) -> None:
         super().__init__()
         self.tokenizer, self.ids = load_tokenizer(tokenizer, special_tokens)
@@ -95,6 +99,7 @@ class LIRA(BaseModel):
         self.frozen = tuple(frozen)
         for name in self.frozen:
             freeze(self.get_submodule(name))
+        self.feature_cache = FeatureCache(self.semantic_encoder, **feature_cache) if feature_cache else None
         self._register_load_state_dict_pre_hook(self._complete_state)
 
     def forward(
@@ -193,7 +198,11 @@ class LIRA(BaseModel):
         if self.sefe.enrich is None:  # nothing reads the tiles; one keeps the encoder in the graph of every process
             tiles, tile_owner = tiles[:1], tile_owner[:1]
         features = self.pixel_encoder.encode(pixel_images)
-        semantic = self.semantic_encoder(torch.cat([tiles, batch.region_tiles.reshape(-1, *tiles.shape[1:])]))
+        views = batch.region_tiles.reshape(-1, *tiles.shape[1:])
+        if self.feature_cache and self.training:
+            semantic = self.feature_cache(tiles, views)
+        else:
+            semantic = self.semantic_encoder(torch.cat([tiles, views]))
         regions = semantic[len(tiles) :]
         tokens = self.sefe(features, semantic[: len(tiles)], tile_owner)
         if not blank:

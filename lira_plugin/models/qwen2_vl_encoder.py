@@ -36,6 +36,8 @@ class Qwen2VLEncoder(TileEncoder):
         ValueError: the tile size is no multiple.
     """
 
+    PROJECTION = "visual.merger"
+
     def __init__(
         self,
         hidden_size: int,
@@ -57,8 +59,8 @@ class Qwen2VLEncoder(TileEncoder):
         """P / m^2."""
         return (self.grid // self.merge) ** 2
 
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Encode (T, 3, t, t) uint8 tiles to (T, P / m^2, H).
+    def features(self, tiles: Tensor) -> Tensor:
+        """(T, 3, t, t) uint8 tiles to (T, P, W), the patches of a token in succession.
 
         Raises:
             ValueError: tiles of another size.
@@ -70,7 +72,11 @@ class Qwen2VLEncoder(TileEncoder):
         for block in self.visual.blocks:
             hidden = hidden + attend(block.attn, block.norm1(hidden), angles)
             hidden = hidden + block.mlp(block.norm2(hidden))
-        return self.visual.merger(hidden).unflatten(0, (len(tiles), self.tokens_per_tile))
+        return hidden
+
+    def project(self, features: Tensor) -> Tensor:
+        """(T, P, W) to (T, P / m^2, H)."""
+        return self.visual.merger(features).unflatten(0, (len(features), self.tokens_per_tile))
 
     def _embed(self, tiles: Tensor) -> Tensor:
         """Normalised tiles to (T, P, W)."""

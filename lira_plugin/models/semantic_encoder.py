@@ -19,6 +19,8 @@ class TileEncoder(nn.Module):
         mean, std: normalisation of values in 0..1.
     """
 
+    PROJECTION: str
+    """Name of the module that :meth:`project` runs, ``mlp1`` or its like, which may be trained where all before it is frozen."""
     tile_size: int
     """t."""
     tokens_per_tile: int
@@ -34,6 +36,14 @@ class TileEncoder(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Encode (T, 3, t, t) uint8 tiles to (T, tokens_per_tile, H)."""
+        return self.project(self.features(tiles))
+
+    def features(self, tiles: Tensor) -> Tensor:
+        """What the vision transformer makes of (T, 3, t, t) uint8 tiles; its shape, (T, ...), is the encoder's affair."""
+        raise NotImplementedError
+
+    def project(self, features: Tensor) -> Tensor:
+        """:meth:`features` to (T, tokens_per_tile, H)."""
         raise NotImplementedError
 
 
@@ -49,6 +59,8 @@ class SemanticEncoder(TileEncoder):
         vit_args: further arguments of ``timm.create_model``.
         mean, std: normalisation of values in 0..1.
     """
+
+    PROJECTION = "projector"
 
     def __init__(
         self,
@@ -78,11 +90,15 @@ class SemanticEncoder(TileEncoder):
         rows, columns = self.vit.patch_embed.grid_size
         return rows * columns // self.shuffle**2
 
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Encode (T, 3, t, t) uint8 tiles to (T, P / r^2, H)."""
+    def features(self, tiles: Tensor) -> Tensor:
+        """(T, 3, t, t) uint8 tiles to (T, P / r^2, r^2 W)."""
         patches = self.vit.forward_features(self.normalize(tiles))[:, self.vit.num_prefix_tokens :]
         rows, columns = self.vit.patch_embed.grid_size
-        return self.projector(pixel_shuffle(patches.unflatten(1, (rows, columns)), self.shuffle).flatten(1, 2))
+        return pixel_shuffle(patches.unflatten(1, (rows, columns)), self.shuffle).flatten(1, 2)
+
+    def project(self, features: Tensor) -> Tensor:
+        """(T, P / r^2, r^2 W) to (T, P / r^2, H)."""
+        return self.projector(features)
 
 
 def pixel_shuffle(patches: Tensor, ratio: int) -> Tensor:
