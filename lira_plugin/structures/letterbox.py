@@ -54,10 +54,16 @@ class Letterbox:
         return square.astype(bool)
 
     def invert_logits(self, logits: Tensor) -> Tensor:
-        """Mask logits of the square, (N, h, w) at any resolution, to the image: (N, height, width), bilinear."""
-        square = F.interpolate(logits[:, None].float(), (self.side, self.side), mode="bilinear", align_corners=False)
-        top, left = self.offset
-        return square[:, 0, top : top + self.height, left : left + self.width]
+        """Mask logits of the square, (N, h, w) at any resolution, to the image: (N, height, width), bilinear.
+
+        One axis at a time, that of the padding first: so an elongated image never takes the memory of its square.
+        """
+        (top, left), (rows, columns) = self.offset, logits.shape[-2:]
+        if self.height > self.width:
+            strips = _resize(logits, rows, self.side)[..., left : left + self.width]
+        else:
+            strips = _resize(logits, self.side, columns)[:, top : top + self.height]
+        return _resize(strips, self.height, self.width)
 
     def invert_mask(self, mask: np.ndarray) -> np.ndarray:
         """A binary mask of the square, (size, size), to the image: (height, width) bool, nearest."""
@@ -73,3 +79,8 @@ class Letterbox:
             )
         top, left = self.offset
         square[top : top + self.height, left : left + self.width] = image
+
+
+def _resize(logits: Tensor, height: int, width: int) -> Tensor:
+    """(N, h, w) to (N, height, width), bilinear, fp32."""
+    return F.interpolate(logits[:, None].float(), (height, width), mode="bilinear", align_corners=False)[:, 0]

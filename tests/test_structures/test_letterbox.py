@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lira_plugin.structures import Letterbox
 
@@ -77,6 +78,24 @@ def test_invert_logits_of_constant_halves():
     assert inverted.min() == -4 and inverted.max() == 4
     # away from the edge, bilinear interpolation of a constant is that constant
     assert (inverted[0, :, :20] == -4).all() and (inverted[0, :, 28:] == 4).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (60, 80), (80, 60), (31, 500)])
+def test_invert_logits_cuts_the_image_out_of_the_resized_square(height, width):
+    logits = torch.randn((2, 16, 12), generator=torch.Generator().manual_seed(0))
+    side = max(height, width)
+    square = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
+    top, left = (side - height) // 2, (side - width) // 2
+    expected = square[:, top : top + height, left : left + width]
+    torch.testing.assert_close(Letterbox(height, width, size=32).invert_logits(logits), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2000), (2000, 2)])
+def test_invert_logits_never_makes_the_square_of_an_elongated_image(height, width):
+    with torch.profiler.profile(profile_memory=True) as profile:
+        Letterbox(height, width, size=32).invert_logits(torch.zeros(1, 8, 8))
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert 4 * height * width <= largest <= 4 * 2000 * 8
 
 
 def test_invert_logits_takes_no_mask_at_all():
