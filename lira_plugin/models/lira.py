@@ -32,7 +32,7 @@ from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
-from lira_plugin.tokens import load_tokenizer
+from lira_plugin.tokens import load_tokenizer, vocabulary_rows
 
 
 class Encoded(NamedTuple):
@@ -81,7 +81,7 @@ class LIRA(BaseModel):
         self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
-        llm = dict(llm, vocabulary_size=len(self.tokenizer))
+        llm = dict(llm, vocabulary_size=vocabulary_rows(self.tokenizer))
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
