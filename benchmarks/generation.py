@@ -86,7 +86,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM")
+    parser.add_argument(
+        "--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM"
+    )
     parser.add_argument("--llms", nargs="+", choices=list(LLMS), default=list(LLMS))
     return parser.parse_args()
 
