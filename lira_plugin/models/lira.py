@@ -234,7 +234,7 @@ class LIRA(BaseModel):
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
 
     def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
-        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``).
+        """An object token, read as a ``<seg>`` state, is to give its query back (``omg_llava/model/lira.py:1080-1109``).
 
         The blank image that a batch of text is run with teaches nothing: without images this is an exact zero that the
         projections are still part of.

@@ -17,7 +17,7 @@ class Letterbox:
 
     The image is first padded to a square, the odd pixel going to the bottom or right, and then resized; so a mask at
     any resolution of the square maps back by resizing to the padded square and cutting the padding off
-    (facts of the reference: ``expand2square`` and ``CLIPImageProcessor``).
+    (as the reference's ``expand2square`` and ``CLIPImageProcessor``).
     """
 
     height: int

@@ -117,7 +117,7 @@ class DecodeRegions(BaseTransform):
 
 
 def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> tuple[int, int]:
-    """Rows and columns of tiles for an image (``internvl_data.py:85-121``, facts 1.6).
+    """Rows and columns of tiles for an image (``internvl_data.py:85-121``).
 
     Among all grids of ``min_tiles`` to ``max_tiles`` tiles, ordered by their number, the one whose aspect ratio is nearest;
     of several equally near ones a later one replaces the one before if the image has more than half of its pixels.
