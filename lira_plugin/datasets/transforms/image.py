@@ -140,6 +140,12 @@ def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int
     return best
 
 
+def count_tiles(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> int:
+    """Tiles that :class:`TileImage` makes of an image, the thumbnail included; arguments as of :func:`tile_grid`."""
+    rows, columns = tile_grid(height, width, min_tiles, max_tiles, tile)
+    return rows * columns + (rows * columns > 1)
+
+
 @TRANSFORMS.register_module()
 class TileImage(BaseTransform):
     """Cut the image into tiles for the semantic encoder, row by row, with a thumbnail of the whole where there are several.
