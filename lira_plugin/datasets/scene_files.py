@@ -108,7 +108,7 @@ class SceneFiles:
         )
 
     def texts(self) -> Iterator[str]:
-        """Every sentence, caption, question and answer in the files, of all splits; what a tokenizer is to learn."""
+        """What a tokenizer is to learn: sentences and captions of all splits, questions and answers about the train images."""
         refs = pickle.loads((self.refcoco / "refs(unc).p").read_bytes())
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:
