@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -64,13 +63,6 @@ class Letterbox:
         else:
             strips = _resize(logits, self.side, columns)[:, top : top + self.height]
         return _resize(strips, self.height, self.width)
-
-    def invert_mask(self, mask: np.ndarray) -> np.ndarray:
-        """A binary mask of the square, (size, size), to the image: (height, width) bool, nearest."""
-        logits = torch.from_numpy(np.asarray(mask, np.float32))[None, None]
-        square = F.interpolate(logits, (self.side, self.side), mode="nearest-exact")[0, 0].numpy() > 0.5
-        top, left = self.offset
-        return square[top : top + self.height, left : left + self.width]
 
     def _paste(self, square: np.ndarray, image: np.ndarray) -> None:
         if image.shape[:2] != (self.height, self.width):
