@@ -73,22 +73,13 @@ class Row:
     llm: str
     tokens_per_s: float
     expressions_per_s: float
-    peak_rss_mb: int
+    peak_mib: int
+    """Highest resident memory of the process, over the rounds."""
     equal_answers: float
     """Share of the answers that are those of the loop, for variants of the same model."""
     speedup: float
     speedup_low: float
     speedup_high: float
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM")
-    parser.add_argument("--llms", nargs="+", choices=list(LLMS), default=list(LLMS))
-    return parser.parse_args()
 
 
 def build_model(llm: str, sefe: bool = True, trained: bool = False) -> LIRA:
@@ -277,11 +268,23 @@ def table(rows: list[Row]) -> str:
             row.tokens_per_s,
             row.expressions_per_s,
             ratio,
-            row.peak_rss_mb,
+            row.peak_mib,
             f"{row.equal_answers:.0%}",
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM"
+    )
+    parser.add_argument("--llms", nargs="+", choices=list(LLMS), default=list(LLMS))
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -300,9 +303,12 @@ def main() -> None:
                 rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
     print(table(rows))
     if args.json:
-        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "architecture": platform.machine()}
         report = {
-            "machine": machine,
+            "machine": {
+                "cores": os.cpu_count(),
+                "threads": torch.get_num_threads(),
+                "architecture": platform.machine(),
+            },
             "torch": torch.__version__,
             "rounds": rounds,
             "trained": args.trained is not None,

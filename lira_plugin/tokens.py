@@ -65,7 +65,7 @@ class SpecialTokens:
             embedding_size: rows of the model's input embedding, when there is a model to check against.
 
         Raises:
-            ValueError: a token is unknown, shares its id with another, is split by the tokenizer, or lies outside the
+            ValueError: a token is unknown, shares its id with any other, is split by the tokenizer, or lies outside the
                 embedding.
         """
         names = {
@@ -90,10 +90,17 @@ class SpecialTokens:
             if embedding_size is not None and ids[name] >= embedding_size:
                 raise ValueError(
                     f"special token {token!r} ({name}) has id {ids[name]} but the model embeds only {embedding_size} "
-                    "ids: resize the embedding to len(tokenizer)"
+                    "ids: resize the embedding to vocabulary_rows(tokenizer)"
                 )
         if len(set(ids.values())) != len(ids):
             raise ValueError(f"special tokens must have distinct ids, got {ids} for {names}")
+        owners = {*names.values()}
+        for token, number in tokenizer.get_vocab().items():
+            if number in ids.values() and token not in owners:  # given away by tokenizers where ids have gaps
+                raise ValueError(
+                    f"special tokens must have ids of their own, but {number} is that of {token!r} too: the vocabulary has "
+                    "gaps; add the special tokens to the tokenizer's files, behind its last id"
+                )
         return SpecialTokenIds(**ids)
 
 

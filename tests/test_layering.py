@@ -1,4 +1,4 @@
-"""Who may import whom, and the size budgets (DESIGN, sections 3 and 7), read from the source without importing it."""
+"""Who may import whom, and the size budgets, read from the source without importing it."""
 
 import ast
 from collections.abc import Iterator

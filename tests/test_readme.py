@@ -102,5 +102,6 @@ def test_links_and_paths_of_the_layout_exist():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
     for row in re.findall(r"^\| `([^`]+)`", README, re.MULTILINE):
-        for path in re.sub(r"\{.*\}", "", row).split(","):
-            assert (ROOT / path.strip()).exists(), row
+        before, names, after = re.fullmatch(r"([^{]*)(?:\{(.*)\})?(.*)", row).groups()
+        for name in (names or "").split(","):
+            assert (ROOT / f"{before}{name}{after}").exists(), row

@@ -87,6 +87,14 @@ def test_shared_ids_are_an_error():
         tokens.resolve(tokenizer)
 
 
+def test_an_added_token_that_takes_an_id_behind_a_gap_is_an_error():
+    """Tokenizers number added tokens from the size of the vocabulary on, whatever ids it has."""
+    vocabulary = {"<unk>": 0, "<seg>": 1, "<p>": 2, "</p>": 3, "cat": 5}
+    core = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    with pytest.raises(ValueError, match="5 is that of 'cat' too"):
+        load_tokenizer(PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>"))
+
+
 def test_an_id_outside_the_embedding_is_an_error():
     tokenizer = tokenizer_of(["cat"])
     tokens = SpecialTokens()

@@ -85,6 +85,8 @@ def run_merge_lora(args: argparse.Namespace) -> str:
     from lira_plugin.convert import merge_lora
     from lira_plugin.inference import find_recipe
 
+    if args.dtype and not args.llm:
+        raise ValueError("--dtype is of the folder that --llm names; the checkpoint keeps the recipe's data type")
     recipe, weights = find_recipe(args.config, args.weights)
     written = [merge_lora(recipe, weights, args.out, args.llm, args.dtype), *([args.llm] if args.llm else [])]
     return f"wrote {' and '.join(map(str, written))}; the recipe without model.llm.lora reads the checkpoint"
@@ -98,7 +100,7 @@ def add_merge_lora(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("out", help=WEIGHTS_OUT)
     parser.add_argument("--config", help="recipe of the fine-tune (default: the one in the work dir)")
     parser.add_argument("--llm", metavar="FOLDER", help="write LLM and tokenizer there too")
-    parser.add_argument("--dtype", choices=DTYPES, help="of the LLM in the folder (default: the recipe's)")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the LLM in the folder --llm (default: the recipe's)")
 
 
 def run_grow_vocabulary(args: argparse.Namespace) -> str:
@@ -109,6 +111,8 @@ def run_grow_vocabulary(args: argparse.Namespace) -> str:
 
     source = Path(args.source)
     if args.tokenizer is None:
+        if args.config:
+            raise ValueError("--config is the recipe of a checkpoint, whose tokenizer goes where --tokenizer says")
         growth = grow_llm_folder(source, args.tokens, args.out)
     else:
         recipe, weights = find_recipe(args.config, source)
@@ -124,7 +128,7 @@ def add_grow_vocabulary(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("out", help="folder to write to; with --tokenizer, file (.pth or .safetensors)")
     parser.add_argument("--tokens", nargs="+", required=True, metavar="TOKEN", help="such as '<seg>' '<image_id>'")
     parser.add_argument("--tokenizer", metavar="FOLDER", help="source is a checkpoint: where its tokenizer goes")
-    parser.add_argument("--config", help="recipe of the checkpoint (default: the one in the work dir)")
+    parser.add_argument("--config", help="with --tokenizer: recipe of the checkpoint (default: that in the work dir)")
 
 
 def run_consolidate_zero(args: argparse.Namespace) -> str:

@@ -8,6 +8,7 @@ A JSON Lines file has {"image": "a.jpg", "question": "..."} a line, with images 
 """
 
 import argparse
+import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -54,6 +55,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if len(args.inputs) == 1 and not args.inputs[0].endswith(".jsonl"):
         parser.error("give images and then a question, or one .jsonl file")
+    if len(args.inputs) > 1 and os.path.exists(args.inputs[-1]):
+        parser.error(f"the last of several inputs is the question, and {args.inputs[-1]} is a file or folder")
     if args.model is None and args.weights is None:
         parser.error("say with --model or --weights which model to ask")
     return args

@@ -151,12 +151,14 @@ def _added_tokens(
     flags = {int(index): token for index, token in config.get("added_tokens_decoder", {}).items()}
     ids = {index: token["content"] for index, token in flags.items()}
     pieces = {piece.text: index for index, piece in enumerate(model.pieces)}
-    taken = set(ids.values())
+    known = {content: index for index, content in ids.items()}
     others = _optional(folder / "added_tokens.json")
-    others |= {token: pieces[token] for token in special & set(pieces) if token not in taken and token not in others}
+    others |= {token: pieces[token] for token in special & set(pieces) if token not in known and token not in others}
     for content, index in others.items():
-        if ids.setdefault(index, content) != content or (content in taken and content not in (ids[index],)):
+        if ids.setdefault(index, content) != content:
             raise ValueError(f"{folder}: id {index} is {ids[index]!r} in one file and {content!r} in another")
+        if known.get(content, index) != index:
+            raise ValueError(f"{folder}: {content!r} has the id {known[content]} in one file and {index} in another")
     missing = special - set(ids.values())
     if missing:
         raise ValueError(f"{folder}: special tokens {sorted(missing)} have no id in any file")

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lira_plugin.convert.llm_folder import write_llm_folder
+from lira_plugin.convert.llm_folder import llm_folder_path, write_llm_folder
 from lira_plugin.convert.safetensors_folder import read_config
 from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict, weights_path, write_state_dict
 from lira_plugin.models.interleaved_llm import fill_with_mean, grow_vocabulary
@@ -55,6 +55,7 @@ def grow_llm_folder(path: str | Path, tokens: Sequence[str], out: str | Path) ->
         FileNotFoundError: no such folder.
         ValueError: it holds no causal LM that ``transformers`` knows; ``out`` has weights.
     """
+    out = llm_folder_path(out)
     read_config(Path(path))  # else a missing folder is taken for the name of a model to download
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path, torch_dtype="auto")

@@ -1,7 +1,7 @@
 """The released LIRA fine-tune (``LIRA-2B.pth``, ``LIRA-8B.pth``) to the names of our :class:`~lira_plugin.models.LIRA`, and back.
 
-The file holds what was trained (facts, section 5): the adapters, embeddings and head of the LLM, SEFE's projections and the
-projection of the ``<seg>`` states; everything else comes from the InternVL2 folder and the OMG-Seg files.
+The file holds what was trained (``omg_llava/model/lira.py:357-427``): the adapters, embeddings and head of the LLM, SEFE's
+projections and the projection of the ``<seg>`` states; everything else comes from the InternVL2 folder and the OMG-Seg files.
 """
 
 from dataclasses import dataclass

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from lira_plugin.convert.published_model import as_dtype
+
 
 def write_llm_folder(
     model: PreTrainedModel, tokenizer: Any, folder: str | Path, dtype: str | torch.dtype | None = None
@@ -19,14 +21,24 @@ def write_llm_folder(
         dtype: of the weights; None keeps it.
 
     Raises:
-        ValueError: the folder has weights already; shards of another division could be taken for these.
+        ValueError: see :func:`llm_folder_path`, or no such data type.
     """
-    folder = Path(folder)
-    if any(folder.glob("*.safetensors*")):
-        raise ValueError(f"{folder} holds weights already: remove them or choose another folder")
+    folder = llm_folder_path(folder)
     if dtype is not None:
-        model = model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        model = model.to(as_dtype(dtype))
     model.config.use_cache = True  # off in training
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def llm_folder_path(path: str | Path) -> Path:
+    """A folder that :func:`write_llm_folder` can write to; asked before the work begins.
+
+    Raises:
+        ValueError: it has weights already; shards of another division could be taken for the new ones.
+    """
+    path = Path(path)
+    if any(path.glob("*.safetensors*")):
+        raise ValueError(f"{path} holds weights already: remove them or choose another folder")
+    return path

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from lira_plugin.convert.llm_folder import write_llm_folder
+from lira_plugin.convert.llm_folder import llm_folder_path, write_llm_folder
 from lira_plugin.models import LIRA
 from lira_plugin.models.checkpoint import load_into, weights_path, write_state_dict
 from lira_plugin.registry import MODELS, SCOPE
@@ -32,12 +32,14 @@ def merge_lora(
 
     Raises:
         FileNotFoundError: the checkpoint, or weights that the recipe starts from, are missing.
-        ValueError: the recipe has no adapters, the checkpoint does not fit, or see
+        ValueError: the recipe has no adapters, the folder has weights already, the checkpoint does not fit, or see
             :meth:`~lira_plugin.models.InterleavedLLM.merge_lora`.
     """
     if not recipe.model.llm.get("lora"):
         raise ValueError("the recipe has no model.llm.lora: it makes no adapters that could be merged")
     out = weights_path(out)
+    if llm_folder is not None:
+        llm_folder_path(llm_folder)
     init_default_scope(recipe.get("default_scope", SCOPE))
     model: LIRA = MODELS.build(recipe.model)
     load_into(model, weights)

@@ -97,15 +97,25 @@ class PublishedModel(ABC):
         return folder, check_rules(self.rules(), folder.infos, str(self.path), self.unused)
 
     def load_llm(self, dtype: str | torch.dtype = torch.float32, **settings: Any) -> PreTrainedModel:
-        """The language model; on the meta device without weights. ``settings`` are of its configuration."""
+        """The language model; on the meta device without weights. ``settings`` are of its configuration.
+
+        With ``tie_word_embeddings=False`` the head of a folder that ties it becomes a copy of the embedding.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a tensor does not fit, or the settings tie a head that the folder has of its own.
+        """
         with init_empty_weights(include_buffers=False):
             model = self.llm_class(self.llm_config(**settings))
         if weights_left_out():
             model.to(as_dtype(dtype))
         else:
             state = self._read(self.llm_rules(), dtype)
-            if model.config.tie_word_embeddings:
-                state["lm_head.weight"] = state["model.embed_tokens.weight"]
+            tied = model.config.tie_word_embeddings
+            if tied and "lm_head.weight" in state:
+                raise ValueError(f"{self.path} has a head of its own, which tie_word_embeddings=True would lose")
+            embedding = state["model.embed_tokens.weight"]
+            state.setdefault("lm_head.weight", embedding if tied else embedding.clone())
             model.load_state_dict(state, assign=True)
         model.tie_weights()  # each name was given a parameter of its own
         return model
@@ -158,5 +168,12 @@ class PublishedModel(ABC):
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A data type of PyTorch, which may be named."""
-    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    """A data type of PyTorch, which may be named.
+
+    Raises:
+        ValueError: the name is of none.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(found, torch.dtype):
+        raise ValueError(f"{dtype!r} is no data type of PyTorch, such as 'float32' or 'bfloat16'")
+    return found

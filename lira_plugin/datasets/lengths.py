@@ -9,7 +9,7 @@ from mmengine.dataset import Compose
 from PIL import Image, UnidentifiedImageError
 
 from lira_plugin.datasets.transforms import ILVC, TileImage, TokenizeConversation
-from lira_plugin.datasets.transforms.image import tile_grid
+from lira_plugin.datasets.transforms.image import count_tiles
 from lira_plugin.structures import Record
 
 CHUNK = 1000
@@ -72,17 +72,19 @@ class SequenceLengths:
         """Rows of the visual block."""
         size = tuple(record.size or _image_size(record))
         if size not in self._blocks:
-            rows, columns = tile_grid(*size, self.tile.min_tiles, self.tile.max_tiles, self.tile.size)
-            self._blocks[size] = len(self.tokenize.layout.block(rows * columns + (rows * columns > 1)))
+            tiles = count_tiles(*size, self.tile.min_tiles, self.tile.max_tiles, self.tile.size)
+            self._blocks[size] = len(self.tokenize.layout.block(tiles))
         return self._blocks[size]
 
 
 def _image_size(record: Record) -> tuple[int, int]:
-    """(height, width) from the header; EXIF orientations that swap them are swapped."""
+    """(height, width) from the header; EXIF orientations that swap them are swapped, where they stand before the pixels."""
     try:
         with Image.open(record.image_path) as image:
             width, height = image.size
-            return (width, height) if image.getexif().get(0x0112, 1) >= 5 else (height, width)
+            # Of a PNG without EXIF in front of its pixels, Pillow would decode these to look behind them.
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            return (width, height) if exif.get(0x0112, 1) >= 5 else (height, width)
     except (OSError, UnidentifiedImageError) as error:
         raise ValueError(
             f"{record.source} record {record.record_id}: the size of {record.image_path} cannot be read ({error}); check "

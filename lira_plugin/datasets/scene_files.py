@@ -27,7 +27,7 @@ from lira_plugin.datasets.scene_records import (
 )
 from lira_plugin.datasets.scenes import Background, make_scene
 
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 """Raised whenever the same settings would give other scenes or files."""
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 
@@ -108,7 +108,7 @@ class SceneFiles:
         )
 
     def texts(self) -> Iterator[str]:
-        """Every sentence, caption, question and answer in the files, of all splits; what a tokenizer is to learn."""
+        """What a tokenizer is to learn: sentences and captions of all splits, questions and answers about the train images."""
         refs = pickle.loads((self.refcoco / "refs(unc).p").read_bytes())
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:

@@ -202,7 +202,7 @@ def _choose_words(rng: np.random.Generator) -> list[tuple[str, str, str]]:
     """Category, colour and size of each object in drawing order; mostly several share a category."""
     draws = rng.random((MAX_OBJECTS, 4)).tolist()
     number = MIN_OBJECTS + int(np.searchsorted(np.cumsum(_OBJECT_COUNTS)[:-1], rng.random()))
-    repeats = 2 + int(rng.random() * (min(number, 4) - 1)) if rng.random() < 0.7 else 1
+    repeats = 2 + int(rng.random() * (min(number, 4) - 1)) if rng.random() < 0.9 else 1
     main = int(rng.random() * len(CATEGORIES))
     chosen: list[tuple[str, str, str]] = []
     for index in range(number):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lira_plugin.datasets.transforms.image import tile_grid
+from lira_plugin.datasets.transforms.image import count_tiles
 from lira_plugin.structures import RowKind, VisualLayout
 
 
@@ -54,8 +54,7 @@ class SequencePlan:
 
     def image(self, height: int, width: int) -> ImageRows:
         """Rows of an image of this size in pixels."""
-        rows, columns = tile_grid(height, width, self.min_tiles, self.max_tiles, self.tile_size)
-        tiles = rows * columns + (rows * columns > 1)
+        tiles = count_tiles(height, width, self.min_tiles, self.max_tiles, self.tile_size)
         kinds = self.layout.block(tiles)
         separators = kinds.count(RowKind.SEMANTIC_SEPARATOR) + kinds.count(RowKind.PIXEL_SEPARATOR)
         counts = (kinds.count(kind) for kind in (RowKind.SEMANTIC, RowKind.PIXEL, RowKind.OBJECT))

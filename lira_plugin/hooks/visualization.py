@@ -33,7 +33,8 @@ class GroundingVisualizationHook(Hook):
     sample with ground truth (:func:`~lira_plugin.evaluation.mean_matched_iou`).
 
     Training takes no notice: modes and random states are as before. Only the main process predicts, on the bare model,
-    while the others wait at their next communication; weights that are spread over processes would hang and are refused.
+    while the others wait at their next communication. Where weights are spread over the processes (FSDP, ZeRO-3) it would
+    wait for them in turn: there the hook warns once and does nothing.
 
     Args:
         dataset: yields samples for generation; None takes that of the recipe's ``val_dataloader`` or else
@@ -71,17 +72,20 @@ class GroundingVisualizationHook(Hook):
 
         Raises:
             TypeError: the runner's visualizer cannot draw answers.
-            ValueError: there is no data set, its samples are not for generation, or the weights are sharded.
+            ValueError: there is no data set, or its samples are not for generation.
         """
         if not isinstance(runner.visualizer, GroundingVisualizer):
             raise TypeError(
                 f"{type(runner.visualizer).__name__} cannot draw answers: set visualizer=dict(type=GroundingVisualizer, ...)"
             )
         if _is_sharded(runner.model):
-            raise ValueError(
-                "the weights are sharded over processes (FSDP or ZeRO-3), and one process alone cannot predict: leave "
-                f"{type(self).__name__} out of custom_hooks, or train with DDP or ZeRO-2"
+            print_log(
+                "there will be no pictures of answers: the weights are sharded over processes (FSDP or ZeRO-3), and one "
+                "process alone cannot predict. DDP and ZeRO-2 have them; `tools/panels.py` draws them from a checkpoint",
+                logger="current",
+                level=logging.WARNING,
             )
+            return
         if is_main_process():
             with preserved_random_state():
                 self._samples = self._load(runner)
@@ -120,7 +124,7 @@ class GroundingVisualizationHook(Hook):
         return samples
 
     def _visualize(self, runner: Runner, step: int) -> None:
-        if not self._samples:  # another process than the main one
+        if not self._samples:  # sharded weights, or another process than the main one
             return
         self._last_step = step
         answers = self._predict(runner)

@@ -118,7 +118,8 @@ class LIRAInferencer(BaseInferencer):
         """
         prompts = read_prompts(images, questions)
         settings = self._settings(return_logits, settings)
-        batches = image_batches([prompt.name for prompt in prompts], settings["batch_size"])
+        images = [None if prompt.image is None else prompt.name for prompt in prompts]
+        batches = image_batches(images, settings["batch_size"])
         order = [number for batch in batches for number in batch]
         samples: dict[int, GroundingSample] = {}  # of the answers being written
         requests = self.preprocess(

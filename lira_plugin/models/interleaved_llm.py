@@ -144,8 +144,8 @@ class InterleavedLLM(nn.Module):
 def seg_positions(tokens: Tensor, seg_id: int) -> Tensor:
     """Where the states of ``<seg>`` are: a mask over ``tokens``, which are labels in training, generated ids otherwise.
 
-    The state of a ``<seg>`` is the one at the row that the token itself occupies (facts 1.4). A ``<seg>`` in a question is no
-    label, hence not asked for.
+    The state of a ``<seg>`` is the one at the row that the token itself occupies (``omg_llava/model/lira.py:786``). A
+    ``<seg>`` in a question is no label, hence not asked for.
     """
     return tokens == seg_id
 

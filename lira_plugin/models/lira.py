@@ -33,7 +33,7 @@ from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
-from lira_plugin.tokens import load_tokenizer
+from lira_plugin.tokens import load_tokenizer, vocabulary_rows
 
 
 class Encoded(NamedTuple):
@@ -85,7 +85,7 @@ class LIRA(BaseModel):
         self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
-        llm = dict(llm, vocabulary_size=len(self.tokenizer))
+        llm = dict(llm, vocabulary_size=vocabulary_rows(self.tokenizer))
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
@@ -243,7 +243,7 @@ class LIRA(BaseModel):
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
 
     def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
-        """An object token, read as a ``<seg>`` state, is to give its query back (facts 3, ``loss_proj``).
+        """An object token, read as a ``<seg>`` state, is to give its query back (``omg_llava/model/lira.py:1080-1109``).
 
         The blank image that a batch of text is run with teaches nothing: without images this is an exact zero that the
         projections are still part of.

@@ -13,7 +13,7 @@ from lira_plugin.registry import MODELS
 
 @MODELS.register_module()
 class MaskDecoder(nn.Module):
-    """Turns ``<seg>`` states into queries of a segmenter's decoder (facts 3).
+    """Turns ``<seg>`` states into queries of a segmenter's decoder (``mask2former_vid_semanticsam.py:320-591``).
 
     The decoder's weights are the segmenter's; only the projection of the states belongs to this module.
 

@@ -1,4 +1,4 @@
-"""OMG-Seg's classifier: a query and the features under its mask, compared with text embeddings (facts 2.3).
+"""OMG-Seg's classifier: a query and the features under its mask, compared with text embeddings.
 
 Shape letters: N images, Q queries, D feature channels, h x w mask feature map, C classes, P prototypes a class, E channels of
 an embedding.

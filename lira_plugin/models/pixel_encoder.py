@@ -67,7 +67,7 @@ class PixelEncoder(BaseModel):
         prior = perception_prior(decoded.class_logits[-1], decoded.mask_logits[-1], images.shape[-2:], grid)
         positions = self.segmenter.query_embed.weight.expand_as(decoded.query_features)
         objects = torch.cat([decoded.query_features, positions], -1)
-        # softmax over the queries, times the queries: almost flat, since the prior is in 0..1 (facts 2.4)
+        # softmax over the queries, times the queries: almost flat, since the prior is in 0..1
         perceived = prior.softmax(1).flatten(2).transpose(1, 2) @ objects
         return PixelFeatures(
             pixels=torch.cat([space_to_depth(last, self.unshuffle), perceived], -1),
@@ -99,12 +99,9 @@ class PixelEncoder(BaseModel):
             for owned in (batch.mask_owner == image for image in range(len(batch.pixel_images)))
         ]
         losses = self.segmenter.loss_by_feat(decoded.class_logits, decoded.mask_logits, truth, [{}] * len(truth))
-        if self.segmenter.prompted or self.segmenter.located:
-            matched = self.segmenter.match(decoded, truth)
         if self.segmenter.prompted:
+            matched = self.segmenter.match(decoded, truth)
             losses |= self.segmenter.prompted_losses(pyramid, decoded, matched)
-        if self.segmenter.located:
-            losses["loss_box"] = self.segmenter.located_loss(decoded, matched)
         return losses
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -143,7 +140,7 @@ def space_to_depth(feature: Tensor, ratio: int) -> Tensor:
 def perception_prior(
     class_logits: Tensor, mask_logits: Tensor, image_size: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
-    """How strongly each query claims each pixel token (facts 2.4).
+    """How strongly each query claims each pixel token (``omg_seg_visual_encoder.py:167-215``).
 
     By definition: ``(0.5 s_q + 0.5) * sigmoid(mask_q)`` at the size of the image, resized to the grid (bilinear, no
     antialiasing), where ``s_q`` is the highest class probability without the background. A cell of the grid reads at most

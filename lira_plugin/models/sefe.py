@@ -28,7 +28,7 @@ class VisualTokens(NamedTuple):
 
 @MODELS.register_module()
 class SEFE(nn.Module):
-    """Project pixel and object features to the LLM and fuse them with the semantic tokens (paper section 3.2, facts 2.5).
+    """Project pixel and object features to the LLM and fuse them with the semantic tokens (paper section 3.2).
 
     One pre-norm cross-attention, shared by pixel and object tokens, reads the semantic tokens of the same image; it has
     neither feed-forward part nor position embedding.

@@ -16,9 +16,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torchvision.ops import masks_to_boxes
 
-from lira_plugin.models.data_parallel import mean_count
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
@@ -82,8 +80,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             an object token is, decodes to a worse mask than it stood for.
         prompt_noise: standard deviation of the noise on the queries of :meth:`prompted_losses`; LayerNorm gives their features
             a deviation of about one.
-        located: weight of :meth:`located_loss`, 0 for none. With it an object's place and extent can be read from its query
-            by a linear layer, as from the queries of detectors with a box head (DETR, Mask DINO).
         open_vocabulary: arguments of :class:`~lira_plugin.models.open_vocabulary.OpenVocabularyClassifier`, which then
             classifies.
         video_positions: encode positions as in a video of one frame, which adds a constant vector to the encoding of an image;
@@ -97,7 +93,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         anchored: bool = False,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
-        located: float = 0.0,
         open_vocabulary: dict | None = None,
         video_positions: bool = False,
         **kwargs: Any,
@@ -105,8 +100,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
         self.anchored, self.prompted, self.prompt_noise = anchored, prompted, prompt_noise
-        self.located = located
-        self.box_embed = nn.Linear(self.cls_embed.in_features, 4) if located else None
         if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
             raise ValueError(
                 f"anchored=True needs a square number of queries, such as 25 or 100, got {self.num_queries}"
@@ -281,16 +274,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         losses = point_losses(outputs, matched.masks, self.loss_mask, self.loss_dice, sampling)
         return {f"prompted.{name}": self.prompted * loss for name, loss in losses.items()}
 
-    def located_loss(self, decoded: Decoded, matched: "Matched") -> Tensor:
-        """L1 distance, summed over four numbers, of what a linear layer reads from each owner to its object's box.
-
-        A box is the centre (x, y), width and height, as shares of the image side; an object without a pixel has none.
-        """
-        seen = matched.masks.flatten(1).any(1)
-        read = self.box_embed(decoded.query_features[matched.owned])[seen]
-        boxes = _boxes(matched.masks[seen])
-        return self.located * (read - boxes).abs().sum() / mean_count(len(boxes), boxes.device)
-
     def forward(self, x: Sequence[Tensor], batch_data_samples: Any = None) -> tuple[list[Tensor], list[Tensor]]:
         """mmdet's interface: class and mask logits of every decoder output."""
         decoded = self.segment(self.encode(x))
@@ -316,13 +299,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
-
-
-def _boxes(masks: Tensor) -> Tensor:
-    """(M, S, S) masks with a pixel each to (M, 4) centres, widths and heights as shares of S."""
-    corners = masks_to_boxes(masks) / masks.shape[-1]
-    low, high = corners[:, :2], corners[:, 2:] + 1 / masks.shape[-1]  # the last pixel belongs to the box
-    return torch.cat([(low + high) / 2, high - low], 1)
 
 
 class PrototypeClassifier(nn.Module):

@@ -49,7 +49,7 @@ class TileEncoder(nn.Module):
 
 @MODELS.register_module()
 class SemanticEncoder(TileEncoder):
-    """InternViT with ``mlp1`` (facts 2.1).
+    """InternViT with ``mlp1`` (``modeling_internvl_chat.py``).
 
     Args:
         vit: name of a timm vision transformer with prefix tokens and a square grid, such as

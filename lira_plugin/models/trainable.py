@@ -1,4 +1,4 @@
-"""What is trained, what is frozen, and what a checkpoint holds: all in one place."""
+"""What is trained and what is frozen, all in one place."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -55,8 +55,3 @@ def _share_inputs(model: nn.Module, names: Sequence[str]) -> None:
     for first, *others in groups:
         for layer in others:
             layer.lora_A = first.lora_A
-
-
-def trainable_names(module: nn.Module) -> list[str]:
-    """Names of the parameters that are trained, in order."""
-    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]

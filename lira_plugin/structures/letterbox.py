@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,7 +16,7 @@ class Letterbox:
 
     The image is first padded to a square, the odd pixel going to the bottom or right, and then resized; so a mask at
     any resolution of the square maps back by resizing to the padded square and cutting the padding off
-    (facts of the reference: ``expand2square`` and ``CLIPImageProcessor``).
+    (as the reference's ``expand2square`` and ``CLIPImageProcessor``).
     """
 
     height: int
@@ -54,17 +53,16 @@ class Letterbox:
         return square.astype(bool)
 
     def invert_logits(self, logits: Tensor) -> Tensor:
-        """Mask logits of the square, (N, h, w) at any resolution, to the image: (N, height, width), bilinear."""
-        square = F.interpolate(logits[:, None].float(), (self.side, self.side), mode="bilinear", align_corners=False)
-        top, left = self.offset
-        return square[:, 0, top : top + self.height, left : left + self.width]
+        """Mask logits of the square, (N, h, w) at any resolution, to the image: (N, height, width), bilinear.
 
-    def invert_mask(self, mask: np.ndarray) -> np.ndarray:
-        """A binary mask of the square, (size, size), to the image: (height, width) bool, nearest."""
-        logits = torch.from_numpy(np.asarray(mask, np.float32))[None, None]
-        square = F.interpolate(logits, (self.side, self.side), mode="nearest-exact")[0, 0].numpy() > 0.5
-        top, left = self.offset
-        return square[top : top + self.height, left : left + self.width]
+        One axis at a time, that of the padding first: so an elongated image never takes the memory of its square.
+        """
+        (top, left), (rows, columns) = self.offset, logits.shape[-2:]
+        if self.height > self.width:
+            strips = _resize(logits, rows, self.side)[..., left : left + self.width]
+        else:
+            strips = _resize(logits, self.side, columns)[:, top : top + self.height]
+        return _resize(strips, self.height, self.width)
 
     def _paste(self, square: np.ndarray, image: np.ndarray) -> None:
         if image.shape[:2] != (self.height, self.width):
@@ -73,3 +71,8 @@ class Letterbox:
             )
         top, left = self.offset
         square[top : top + self.height, left : left + self.width] = image
+
+
+def _resize(logits: Tensor, height: int, width: int) -> Tensor:
+    """(N, h, w) to (N, height, width), bilinear, fp32."""
+    return F.interpolate(logits[:, None].float(), (height, width), mode="bilinear", align_corners=False)[:, 0]

@@ -8,7 +8,7 @@ DARKNESS = 0.3
 
 
 def region_view(image: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
-    """Crop a region and squash it to a tile (facts 1.5, "highlight").
+    """Crop a region and squash it to a tile (``gcg_lira.py:223-249``, "highlight").
 
     Args:
         image: (H, W, 3) uint8.

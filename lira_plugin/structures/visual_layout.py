@@ -7,7 +7,7 @@ from lira_plugin.structures.grounding import RowKind
 
 @dataclass(frozen=True)
 class VisualLayout:
-    """Row counts of the visual block ``[semantic | separator | pixel | separator | objects]`` (facts 2.6).
+    """Row counts of the visual block ``[semantic | separator | pixel | separator | objects]``.
 
     Args:
         tokens_per_tile: semantic tokens of a tile, and region tokens of a crop.

@@ -23,7 +23,7 @@ def linear(rows, columns):
 
 
 def released_shapes():
-    """Names and shapes as facts, section 5 list them, in small."""
+    """Names and shapes as the released files have them, in small."""
     adapted = {"attention.wqkv": (FUSED, HIDDEN), "attention.wo": (HIDDEN, HIDDEN)}
     adapted |= {f"feed_forward.{w}": shape for w, shape in {"w1": (WIDE, HIDDEN), "w3": (WIDE, HIDDEN)}.items()}
     adapted |= {"feed_forward.w2": (HIDDEN, WIDE)}

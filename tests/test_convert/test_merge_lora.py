@@ -105,8 +105,10 @@ def test_a_folder_of_another_dtype_leaves_the_checkpoint_as_it_is(trained, tmp_p
     llm = AutoModelForCausalLM.from_pretrained(tmp_path / "llm", torch_dtype="auto")
     assert llm.dtype == torch.bfloat16
     assert torch.equal(llm.lm_head.weight, state["llm.model.lm_head.weight"].bfloat16())
+    arguments[2].unlink()
     with pytest.raises(ValueError, match="llm holds weights already"):
         merge_lora(*arguments, tmp_path / "llm")
+    assert not arguments[2].exists(), "said before the work begins"
 
 
 def test_a_recipe_without_adapters(tmp_path):

@@ -93,6 +93,23 @@ def test_text_gets_the_logits_of_transformers(tmp_path, kv_heads, tied):
     torch.testing.assert_close(llm(ids).logits, expected, atol=1e-4, rtol=0)
 
 
+def test_a_tied_head_can_be_parted_from_the_embedding_but_no_head_is_lost(tmp_path):
+    write_qwen2_vl(tmp_path / "tied")
+    llm = qwen2_from_qwen2_vl(tmp_path / "tied", tie_word_embeddings=False)
+    head, embedding = llm.lm_head.weight, llm.model.embed_tokens.weight
+    assert torch.equal(head, embedding) and head.data_ptr() != embedding.data_ptr()
+    write_qwen2_vl(tmp_path / "untied", tie_word_embeddings=False)
+    with pytest.raises(ValueError, match="a head of its own"):
+        qwen2_from_qwen2_vl(tmp_path / "untied", tie_word_embeddings=True)
+
+
+def test_an_unknown_data_type_is_named(tmp_path):
+    write_qwen2_vl(tmp_path)
+    for name in ("bf16", "nn"):
+        with pytest.raises(ValueError, match=f"'{name}' is no data type"):
+            qwen2_from_qwen2_vl(tmp_path, dtype=name)
+
+
 @torch.no_grad()
 def test_images_in_the_text_get_the_logits_of_transformers(tmp_path):
     """At the positions that LIRA gives all rows: one line."""

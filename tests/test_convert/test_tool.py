@@ -85,6 +85,18 @@ def test_grow_vocabulary_of_a_checkpoint_writes_its_tokenizer(tool, tmp_path, ca
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        (["merge-lora", "work_dir", "out.pth", "--dtype", "bfloat16"], "--llm"),
+        (["grow-vocabulary", "folder", "out", "--tokens", "<seg>", "--config", "recipe.py"], "--tokenizer"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_an_error(tool, command, message):
+    with pytest.raises(SystemExit, match=f"error: .* {message}"):
+        tool.main(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
         (["consolidate-zero"], "needs no consolidation"),
         (["export-lira", "--stack"], "a checkpoint of the LoRA fine-tune, with SEFE, is expected"),
     ],

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from distributed import on_two_processes
+from PIL import Image, ImageFile
 from tiny import LAYOUT, TEMPLATE, TILE, tiny_tokenizer
 
 from lira_plugin.datasets import (
@@ -19,7 +20,9 @@ from lira_plugin.datasets import (
     TileImage,
     TokenizeConversation,
 )
+from lira_plugin.datasets.lengths import _image_size
 from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.structures import Conversation, Record, Turn
 
 GROUP = 4
 
@@ -99,6 +102,17 @@ def test_processes_get_similar_lengths_at_the_same_time(mixture):
     ranks = np.array(on_two_processes(first_lengths, mixture))
     lengths = np.abs(mixture.modality_length)
     assert np.abs(ranks[0] - ranks[1]).mean() < 0.25 * np.abs(lengths[:, None] - lengths[None]).mean()
+
+
+@pytest.mark.parametrize(("suffix", "orientation"), [("png", 1), ("png", 6), ("jpg", 1), ("jpg", 6)])
+def test_sizes_that_are_not_annotated_come_from_the_header_of_the_image(tmp_path, monkeypatch, suffix, orientation):
+    exif = Image.Exif()
+    if orientation > 1:
+        exif[0x0112] = orientation
+    Image.new("RGB", (40, 20)).save(tmp_path / f"a.{suffix}", exif=exif)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("pixels are decoded"))
+    record = Record("source", "1", str(tmp_path / f"a.{suffix}"), Conversation((Turn("q", "a"),)))
+    assert _image_size(record) == ((20, 40) if orientation == 1 else (40, 20))
 
 
 def test_wrong_use(mixture):

@@ -167,6 +167,14 @@ def test_questions_without_an_image(lira):
     assert len(answers) == 2 and not any(answer.spans for answer in answers)
 
 
+def test_questions_without_an_image_are_encoded_in_batches(lira, monkeypatch):
+    sizes = []
+    collate = lira.collate_fn
+    monkeypatch.setattr(lira, "collate_fn", lambda samples: sizes.append(len(samples)) or collate(samples))
+    lira(None, ["Why?", "How?", "Who?"], max_new_tokens=1, batch_size=2)
+    assert sizes == [2, 1], "they have no image in common"
+
+
 def test_stream_ends_with_the_answer_and_its_pieces_make_the_text(lira, images):
     for image in images:
         news = list(lira.stream(image, QUESTIONS[0]))

@@ -18,6 +18,8 @@ from tiny import (
     tiny_llama,
     tiny_pixel_encoder,
 )
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.models import LIRA, InterleavedLLM
@@ -479,3 +481,12 @@ def test_the_weights_survive_what_mmengine_does_before_training():
     model.init_weights()
     for name, value in torch.nn.Module.state_dict(model).items():
         assert torch.equal(value, before[name]), name
+
+
+def test_ids_with_gaps_have_rows():
+    """Some published vocabularies skip ids; then the highest one is not that of the last token."""
+    core = Tokenizer(models.BPE({chr(97 + number): number for number in range(25)} | {"z": 99}, []))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
+    model = LIRA(**lira_config(llm={"vocab_size": 8}) | {"tokenizer": tokenizer})
+    assert len(tokenizer) < 99 < len(model.llm.causal_lm.get_input_embeddings().weight)
+    assert model.llm.embed(torch.tensor(tokenizer.convert_tokens_to_ids("z"))).shape == (H,)

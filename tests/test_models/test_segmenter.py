@@ -3,7 +3,7 @@ import torch
 from mmengine.structures import InstanceData
 from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
 
-from lira_plugin.models.segmenter import Decoded, Matched
+from lira_plugin.models.segmenter import Decoded
 
 
 @pytest.fixture
@@ -137,23 +137,6 @@ def test_targets_of_all_images_at_once_are_those_of_mmdet_one_by_one(segmenter, 
     for mine, expected in zip(ours[:-1], theirs[:-1], strict=True):
         for one, other in zip(mine, expected, strict=True):
             assert torch.equal(one, other)
-
-
-def test_the_located_loss_is_the_distance_to_the_boxes_of_the_owned_objects(segmenter):
-    masks = torch.zeros(3, 64, 64)
-    masks[0, 8:24, 16:48] = 1  # rows 8..23, columns 16..47
-    masks[1, 60:, 63:] = 1
-    owned = torch.zeros(2, Q, dtype=torch.bool)
-    owned[0, 1] = owned[0, 3] = owned[1, 2] = True  # the last owner's object has no pixel
-    segmenter.located, segmenter.box_embed = 2.0, torch.nn.Linear(D, 4)
-    decoded = Decoded(torch.randn(2, Q, D, requires_grad=True), [], [])
-    loss = segmenter.located_loss(decoded, Matched(owned, masks))
-    read = segmenter.box_embed(decoded.query_features[0, [1, 3]])
-    boxes = torch.tensor([[32 / 64, 16 / 64, 32 / 64, 16 / 64], [63.5 / 64, 62 / 64, 1 / 64, 4 / 64]])
-    torch.testing.assert_close(loss, 2.0 * (read - boxes).abs().sum() / 2)
-    loss.backward()
-    assert (decoded.query_features.grad.abs().sum(-1) > 0).sum() == 2
-    assert float(segmenter.located_loss(decoded, Matched(owned & False, masks[:0]))) == 0
 
 
 def test_prompted_losses_ask_each_decoded_query_alone_for_its_object(segmenter, monkeypatch):

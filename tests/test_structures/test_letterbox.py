@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lira_plugin.structures import Letterbox
 
@@ -21,6 +22,14 @@ def brute_force_square(mask: np.ndarray, fill) -> np.ndarray:
     return square
 
 
+def square_at_pixels(letterbox: Letterbox, square: np.ndarray) -> np.ndarray:
+    """What the square shows at the centre of every pixel of the image."""
+    lengths = (letterbox.height, letterbox.width)
+    centres = [np.arange(length) + offset + 0.5 for length, offset in zip(lengths, letterbox.offset)]
+    rows, columns = (np.floor(centre * letterbox.size / letterbox.side).astype(int) for centre in centres)
+    return square[np.ix_(rows, columns)]
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_a_whole_enlargement_repeats_pixels_and_inverts(height, width):
     mask = np.random.default_rng(height * 100 + width).random((height, width)) < 0.5
@@ -30,7 +39,7 @@ def test_a_whole_enlargement_repeats_pixels_and_inverts(height, width):
     expected = np.kron(brute_force_square(mask, False), np.ones((factor, factor), bool))
     assert square.dtype == bool
     np.testing.assert_array_equal(square, expected)
-    np.testing.assert_array_equal(letterbox.invert_mask(square), mask)
+    np.testing.assert_array_equal(square_at_pixels(letterbox, square), mask)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -38,7 +47,7 @@ def test_a_whole_enlargement_repeats_pixels_and_inverts(height, width):
 def test_every_enlargement_inverts_exactly(height, width, size):
     mask = np.random.default_rng(size).random((height, width)) < 0.5
     letterbox = Letterbox(height, width, size)
-    np.testing.assert_array_equal(letterbox.invert_mask(letterbox.apply_mask(mask)), mask)
+    np.testing.assert_array_equal(square_at_pixels(letterbox, letterbox.apply_mask(mask)), mask)
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(31, 20, 12), (20, 31, 17), (33, 33, 16)])
@@ -77,6 +86,24 @@ def test_invert_logits_of_constant_halves():
     assert inverted.min() == -4 and inverted.max() == 4
     # away from the edge, bilinear interpolation of a constant is that constant
     assert (inverted[0, :, :20] == -4).all() and (inverted[0, :, 28:] == 4).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (60, 80), (80, 60), (31, 500)])
+def test_invert_logits_cuts_the_image_out_of_the_resized_square(height, width):
+    logits = torch.randn((2, 16, 12), generator=torch.Generator().manual_seed(0))
+    side = max(height, width)
+    square = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
+    top, left = (side - height) // 2, (side - width) // 2
+    expected = square[:, top : top + height, left : left + width]
+    torch.testing.assert_close(Letterbox(height, width, size=32).invert_logits(logits), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2000), (2000, 2)])
+def test_invert_logits_never_makes_the_square_of_an_elongated_image(height, width):
+    with torch.profiler.profile(profile_memory=True) as profile:
+        Letterbox(height, width, size=32).invert_logits(torch.zeros(1, 8, 8))
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert 4 * height * width <= largest <= 4 * 2000 * 8
 
 
 def test_invert_logits_takes_no_mask_at_all():

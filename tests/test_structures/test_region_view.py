@@ -8,7 +8,7 @@ from lira_plugin.structures import region_view, resize_image
 
 
 def highlight(image, mask):
-    """Crop to the bounding box, darken to 0.3, put the region's own pixels back (facts 1.5)."""
+    """Crop to the bounding box, darken to 0.3, put the region's own pixels back."""
     picture, stencil = Image.fromarray(image), Image.fromarray(mask.astype(np.uint8) * 255, mode="L")
     box = stencil.getbbox()
     picture, stencil = picture.crop(box), stencil.crop(box)

@@ -11,7 +11,7 @@ def runs(kinds):
 
 def test_the_published_block():
     block = VisualLayout().block(7)
-    assert len(block) == 7 * 256 + 258 + 300, "256 T + 258 + K rows (facts 2.6)"
+    assert len(block) == 7 * 256 + 258 + 300, "256 T + 258 + K rows"
     assert runs(block) == [
         (RowKind.SEMANTIC, 1792),
         (RowKind.SEMANTIC_SEPARATOR, 1),

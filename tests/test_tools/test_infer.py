@@ -70,7 +70,13 @@ def test_questions_from_a_file(infer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["a.png", "--model", "m"], "question"), (["a.png", "What?"], "--model or --weights")]
+    ("arguments", "message"),
+    [
+        (["a.png", "--model", "m"], "question"),
+        (["a.png", "What?"], "--model or --weights"),
+        (["a.png", TOOL, "--model", "m"], "infer.py is a file"),
+        (["a.png", "What is this? " * 100], "--model or --weights"),
+    ],
 )
 def test_what_is_missing_is_said(infer, capsys, arguments, message):
     with pytest.raises(SystemExit):

@@ -35,9 +35,10 @@ class _Rows:
 
 @TRANSFORMS.register_module()
 class TokenizeConversation(BaseTransform):
-    """Tokenize parts chunk by chunk; images and regions become rows that wait for features (facts 1.4).
+    """Tokenize parts chunk by chunk; images and regions become rows that wait for features.
 
-    Answers are supervised, with their special tokens and the template's suffix; questions, features and BOS are not.
+    Answers are supervised, with their special tokens and the template's suffix; questions, features and BOS are not
+    (``xtuner/dataset/utils.py:36-144`` of the reference).
 
     Args:
         tokenizer: a Hugging Face tokenizer or its config.

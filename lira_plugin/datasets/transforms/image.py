@@ -117,7 +117,7 @@ class DecodeRegions(BaseTransform):
 
 
 def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> tuple[int, int]:
-    """Rows and columns of tiles for an image (``internvl_data.py:85-121``, facts 1.6).
+    """Rows and columns of tiles for an image (``internvl_data.py:85-121``).
 
     Among all grids of ``min_tiles`` to ``max_tiles`` tiles, ordered by their number, the one whose aspect ratio is nearest;
     of several equally near ones a later one replaces the one before if the image has more than half of its pixels.
@@ -138,6 +138,12 @@ def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int
         if distance < best_distance or (distance == best_distance and large_enough):
             best, best_distance = (rows, columns), distance
     return best
+
+
+def count_tiles(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> int:
+    """Tiles that :class:`TileImage` makes of an image, the thumbnail included; arguments as of :func:`tile_grid`."""
+    rows, columns = tile_grid(height, width, min_tiles, max_tiles, tile)
+    return rows * columns + (rows * columns > 1)
 
 
 @TRANSFORMS.register_module()

@@ -111,7 +111,7 @@ def test_the_published_prompt_and_spelling():
     question, _, after, grounded, end = result["parts"]
     assert question.text.startswith("<|im_start|>system\n") and question.text.endswith("<|im_end|><|im_start|>user\n")
     assert after.text == "\nPlease segment dog.<|im_end|><|im_start|>assistant\n"
-    # facts 1.3: [SEG]<image_id><image> <p> {label} </p> [SEG].
+    # process_functions/referring_seg_process.py: [SEG]<image_id><image> <p> {label} </p> [SEG].
     assert grounded == GroundedPart("[SEG]<image_id>", " <p> dog </p> [SEG]", 0)
     assert end == TextPart(".<|im_end|>", True)
 

@@ -225,7 +225,7 @@ def sizes(seed):
 
 @pytest.mark.parametrize(("fewest", "most"), [(1, 1), (1, 6), (1, 12), (4, 6), (4, 8), (4, 12), (6, 8)])
 def test_the_grid_is_that_of_internvl(fewest, most):
-    """At all bounds that the reference trains or evaluates with (facts 1.6 and 7.4), whatever order a set has."""
+    """At all bounds that the reference trains or evaluates with, whatever order a set has."""
     for width, height in sizes((fewest, most)):
         columns, rows = closest_grid(width, height, fewest, most, 448)
         assert tile_grid(height, width, fewest, most, 448) == (rows, columns), (width, height)

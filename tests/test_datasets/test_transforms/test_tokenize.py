@@ -1,4 +1,4 @@
-"""Rows, labels and truncation of a sequence, against hand-written examples (facts 1.4)."""
+"""Rows, labels and truncation of a sequence, against hand-written examples."""
 
 import numpy as np
 import pytest

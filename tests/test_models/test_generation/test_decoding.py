@@ -192,7 +192,7 @@ def test_a_stop_string_in_the_last_token_allowed():
     ],
 )
 def test_special_tokens_are_searched_too(stop, raw, text, refined):
-    """``<image_id>`` as stop string is RefSeg in the reference's manner (facts 1.5)."""
+    """``<image_id>`` as stop string is RefSeg in the reference's manner (``refcoco_lira.py``)."""
     grounder = ScriptedGrounder(GROUNDED)
     (answer,) = run(grounder, [request(0)], stop_strings=(stop,))
     assert (answer.raw_text, answer.text) == (raw, text) and answer.finished
