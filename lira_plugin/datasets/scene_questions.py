@@ -51,11 +51,10 @@ def _draw(options: list, number: int, rng: np.random.Generator) -> list:
 
 
 def _vqa(files: SceneFiles) -> list[ImageQuestion]:
-    """The first question about each val image."""
-    records = json.loads(files.llava_val.read_text())
-    return [
-        ImageQuestion(
-            str(files.images / record["image"]), record["conversations"][0]["value"].removeprefix("<image>\n"), "VQA"
-        )
-        for record in records
-    ]
+    """The first question about each val image that does not ask for a caption."""
+    questions = []
+    for record in json.loads(files.llava_val.read_text()):
+        asked = [turn["value"].removeprefix("<image>\n") for turn in record["conversations"] if turn["from"] == "human"]
+        first = next(question for question in asked if question != CAPTION_REQUEST)
+        questions.append(ImageQuestion(str(files.images / record["image"]), first, "VQA"))
+    return questions

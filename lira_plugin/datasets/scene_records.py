@@ -135,7 +135,9 @@ class SceneRecords:
             self._add_group_sentences(scene, image_id, name, rng)
             self._add_caption(scene, image)
             turns = [(question.question, question.answer) for question in scene.questions]
-            self.llava.append(_llava_record(str(image_id), name, [*turns, (CAPTION_REQUEST, scene.caption.text)]))
+            turns.append((CAPTION_REQUEST, scene.caption.text))
+            order = rng.permutation(len(turns))  # so that each kind of question comes first now and then
+            self.llava.append(_llava_record(str(image_id), name, [turns[position] for position in order]))
         return name
 
     def _add_objects(self, scene: Scene, image_id: int, name: str) -> None:
