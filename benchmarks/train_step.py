@@ -58,7 +58,10 @@ class Row:
     """Of a step."""
     samples_per_s: float
     relative: float
-    """Seconds against those of LIRA, each round by itself."""
+    """Seconds against those of LIRA in the same round."""
+    relative_low: float
+    relative_high: float
+    """The least and the greatest of these ratios."""
     step_mib: float
     """Memory that a step takes beyond weights and optimizer states."""
     shares: dict[str, float]
@@ -187,12 +190,15 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
     rows = []
     for name, trainee in trainees.items():
         middle, total = statistics.median(seconds[name]), sum(trainee.clock.seconds.values())
+        ratios = [own / other for own, other in zip(seconds[name], first)]
         rows.append(
             Row(
                 variant=name,
                 seconds=round(middle, 4),
                 samples_per_s=round(trainee.batch / middle, 2),
-                relative=round(statistics.median(own / other for own, other in zip(seconds[name], first)), 3),
+                relative=round(statistics.median(ratios), 3),
+                relative_low=round(min(ratios), 3),
+                relative_high=round(max(ratios), 3),
                 step_mib=round(statistics.median(memory[name]), 1),
                 shares={part: round(trainee.clock.seconds[part] / total, 3) for part in PARTS},
             )
@@ -203,12 +209,13 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
 def table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| variant | s/step | samples/s | against LIRA | step MiB | " + " | ".join(PARTS) + " |",
+        "| variant | s/step | samples/s | against LIRA (spread) | step MiB | " + " | ".join(PARTS) + " |",
         "|" + " --- |" * (5 + len(PARTS)),
     ]
     for row in rows:
         shares = [f"{row.shares[part]:.0%}" for part in PARTS]
-        cells = [row.variant, row.seconds, row.samples_per_s, f"{row.relative:.2f}x", row.step_mib, *shares]
+        ratio = f"{row.relative:.2f}x ({row.relative_low:.2f}-{row.relative_high:.2f})"
+        cells = [row.variant, row.seconds, row.samples_per_s, ratio, row.step_mib, *shares]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

@@ -63,6 +63,7 @@ def test_a_training_step_is_divided_among_its_parts(tmp_path, monkeypatch):
     assert trainees["gradient checkpointing"].model.llm.causal_lm.is_gradient_checkpointing
     for row in rows:
         assert row.seconds > 0 and row.samples_per_s > 0 and row.step_mib > 1
+        assert row.relative_low <= row.relative <= row.relative_high
         assert set(row.shares) == set(benchmark.PARTS) and sum(row.shares.values()) == pytest.approx(1, abs=0.01)
         assert all(row.shares[part] > 0 for part in benchmark.PARTS)
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
