@@ -8,6 +8,15 @@ from collections.abc import Callable
 DTYPES = ("float32", "bfloat16", "float16")
 WEIGHTS_IN = "checkpoint, or work dir for its last one"
 WEIGHTS_OUT = "file to write: .pth, which xtuner test and load_from read, or .safetensors"
+Commands = argparse._SubParsersAction
+Run = Callable[[argparse.Namespace], str]
+
+
+def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
+    """A subcommand; what ``run`` returns is printed."""
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def run_internvl(args: argparse.Namespace) -> str:
@@ -28,18 +37,17 @@ def run_published(convert: Callable[..., dict[str, str]], args: argparse.Namespa
     return "\n".join([*left, f"wrote {args.out}/llm and {args.out}/semantic_encoder"])
 
 
-def add_internvl(commands: argparse._SubParsersAction) -> None:
+def add_internvl(commands: Commands) -> None:
     text = "InternVL2 (2B, 8B) to a semantic encoder and a Llama folder with tokenizer"
-    add_published(commands.add_parser("internvl", help=text, description=text), run_internvl)
+    add_published(add_command(commands, "internvl", run_internvl, text))
 
 
-def add_qwen2_vl(commands: argparse._SubParsersAction) -> None:
+def add_qwen2_vl(commands: Commands) -> None:
     text = "Qwen2-VL (2B, 7B) to a semantic encoder and a Qwen2 folder with tokenizer"
-    add_published(commands.add_parser("qwen2-vl", help=text, description=text), run_qwen2_vl)
+    add_published(add_command(commands, "qwen2-vl", run_qwen2_vl, text))
 
 
-def add_published(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], str]) -> None:
-    parser.set_defaults(run=run)
+def add_published(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="the published folder")
     parser.add_argument("out", help="folder to write to; a run that broke off goes on there")
     parser.add_argument("--dtype", choices=DTYPES, help="of the output (default: as published)")
@@ -52,10 +60,9 @@ def run_lira(args: argparse.Namespace) -> str:
     return f"wrote {convert_lira(args.weights, args.internvl, args.out)}"
 
 
-def add_lira(commands: argparse._SubParsersAction) -> None:
+def add_lira(commands: Commands) -> None:
     text = "a released LIRA fine-tune (LIRA-2B.pth, LIRA-8B.pth) to a checkpoint of the recipe"
-    parser = commands.add_parser("lira", help=text, description=text)
-    parser.set_defaults(run=run_lira)
+    parser = add_command(commands, "lira", run_lira, text)
     parser.add_argument("weights", help="the released file")
     parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
     parser.add_argument("out", help=WEIGHTS_OUT)
@@ -70,10 +77,9 @@ def run_export_lira(args: argparse.Namespace) -> str:
     return f"wrote {path}{note if args.stack else ''}"
 
 
-def add_export_lira(commands: argparse._SubParsersAction) -> None:
+def add_export_lira(commands: Commands) -> None:
     text = "a checkpoint of the LoRA fine-tune to the layout of the released files (LIRA-2B.pth)"
-    parser = commands.add_parser("export-lira", help=text, description=text)
-    parser.set_defaults(run=run_export_lira)
+    parser = add_command(commands, "export-lira", run_export_lira, text)
     parser.add_argument("weights", help=WEIGHTS_IN)
     parser.add_argument("internvl", help="the InternVL2 folder it was trained from; only config.json is read")
     parser.add_argument("out", help=WEIGHTS_OUT)
@@ -92,10 +98,9 @@ def run_merge_lora(args: argparse.Namespace) -> str:
     return f"wrote {' and '.join(map(str, written))}; the recipe without model.llm.lora reads the checkpoint"
 
 
-def add_merge_lora(commands: argparse._SubParsersAction) -> None:
+def add_merge_lora(commands: Commands) -> None:
     text = "LoRA adapters into the LLM: a checkpoint without them, and the LLM as a folder for other tools"
-    parser = commands.add_parser("merge-lora", help=text, description=text)
-    parser.set_defaults(run=run_merge_lora)
+    parser = add_command(commands, "merge-lora", run_merge_lora, text)
     parser.add_argument("weights", help=WEIGHTS_IN)
     parser.add_argument("out", help=WEIGHTS_OUT)
     parser.add_argument("--config", help="recipe of the fine-tune (default: the one in the work dir)")
@@ -120,10 +125,9 @@ def run_grow_vocabulary(args: argparse.Namespace) -> str:
     return f"{growth}\nwrote {' and '.join(filter(None, (args.out, args.tokenizer)))}"
 
 
-def add_grow_vocabulary(commands: argparse._SubParsersAction) -> None:
+def add_grow_vocabulary(commands: Commands) -> None:
     text = "new special tokens for the folder of an LLM or, with --tokenizer, for a checkpoint; they start as the mean"
-    parser = commands.add_parser("grow-vocabulary", help=text, description=text)
-    parser.set_defaults(run=run_grow_vocabulary)
+    parser = add_command(commands, "grow-vocabulary", run_grow_vocabulary, text)
     parser.add_argument("source", help="Hugging Face folder of an LLM; with --tokenizer, checkpoint or work dir")
     parser.add_argument("out", help="folder to write to; with --tokenizer, file (.pth or .safetensors)")
     parser.add_argument("--tokens", nargs="+", required=True, metavar="TOKEN", help="such as '<seg>' '<image_id>'")
@@ -137,10 +141,9 @@ def run_consolidate_zero(args: argparse.Namespace) -> str:
     return f"wrote {consolidate_zero(args.folder, args.out)}"
 
 
-def add_consolidate_zero(commands: argparse._SubParsersAction) -> None:
+def add_consolidate_zero(commands: Commands) -> None:
     text = "a DeepSpeed ZeRO checkpoint (a folder iter_N.pth) to one file with the trained fp32 weights"
-    parser = commands.add_parser("consolidate-zero", help=text, description=text)
-    parser.set_defaults(run=run_consolidate_zero)
+    parser = add_command(commands, "consolidate-zero", run_consolidate_zero, text)
     parser.add_argument("folder", help="the checkpoint, or the work dir for its last one")
     parser.add_argument("out", help=WEIGHTS_OUT)
 
@@ -155,10 +158,9 @@ def run_omg_seg(args: argparse.Namespace) -> str:
     return "\n".join([*reasons, f"wrote {args.out}/model.safetensors"])
 
 
-def add_omg_seg(commands: argparse._SubParsersAction) -> None:
+def add_omg_seg(commands: Commands) -> None:
     text = "OMG-Seg (omg_seg_convl.pth) over CLIP's ConvNeXt-L to the pixel encoder of a recipe"
-    parser = commands.add_parser("omg-seg", help=text, description=text)
-    parser.set_defaults(run=run_omg_seg)
+    parser = add_command(commands, "omg-seg", run_omg_seg, text)
     parser.add_argument("weights", help="the published file")
     parser.add_argument("out", help="folder to write model.safetensors to")
     parser.add_argument("--clip", help="checkpoint of open_clip's convnext_large_d_320, for weights without a backbone")
@@ -169,8 +171,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     published = (add_internvl, add_qwen2_vl, add_lira, add_omg_seg)
-    for add_command in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
-        add_command(commands)
+    for add in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
+        add(commands)
     return parser.parse_args(arguments)
 
 

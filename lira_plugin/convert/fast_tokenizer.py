@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from lira_plugin.convert.safetensors_folder import read_json
 from lira_plugin.convert.sentencepiece_model import Piece, PieceType, SentencePieceModel, read_sentencepiece
+from lira_plugin.json_file import read_json
 
 SPACE = "▁"  # what sentencepiece writes for a space
 ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")

@@ -1,22 +1,10 @@
-"""Annotation files that several readers share: JSON, and COCO's images, annotations and categories by id."""
+"""Annotation files that several readers share: COCO's images, annotations and categories by id."""
 
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
 
-
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: the file is not JSON.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            return json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} is not a JSON file: {error}") from error
+from lira_plugin.json_file import read_json
 
 
 @dataclass(frozen=True)

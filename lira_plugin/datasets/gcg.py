@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import load_coco, read_json
+from lira_plugin.datasets.annotation_files import load_coco
 from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, PhraseSpan, Record, Region, Turn
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import read_json
 from lira_plugin.datasets.base import GroundingDataset, Pipeline
+from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Turn
 

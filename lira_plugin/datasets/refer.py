@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_json
+from lira_plugin.datasets.annotation_files import CocoFile, load_coco
 from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.datasets.safe_pickle import safe_load
+from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Region, Turn, refer_turn
 

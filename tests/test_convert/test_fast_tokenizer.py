@@ -222,7 +222,7 @@ def break_file(folder, name, change):
             ValueError,
             r"tokenizer\.model is no sentencepiece model",
         ),
-        (lambda folder: (folder / "tokenizer_config.json").write_text('{"a": '), ValueError, "is no JSON"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text('{"a": '), ValueError, "is not a JSON file"),
         (
             lambda folder: break_file(folder, "added_tokens.json", lambda ids: ids | {"<other>": ids["<img>"]}),
             ValueError,

@@ -330,7 +330,7 @@ WO = "language_model.model.layers.1.attention.wo.weight"
         (lambda f: reconfigure(f, "llm_config", bias=True), "llm_config.bias=True"),
         (lambda f: reconfigure(f, "vision_config", norm_type="rms_norm"), "norm_type='rms_norm'"),
         (lambda f: reconfigure(f, "vision_config", qk_normalization=True), "InternVL2-2B"),
-        (lambda f: (f / "config.json").write_text("{"), "config.json is no JSON"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json is not a JSON file"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, spoil, message):

@@ -1,14 +1,3 @@
-import pytest
-from process_state import process_state_restored
-from recipes import tiny_inferencer
+from inferencer_fixtures import leave_no_trace, lira
 
-
-@pytest.fixture(scope="module", autouse=True)
-def leave_no_trace():
-    with process_state_restored():
-        yield
-
-
-@pytest.fixture(scope="module")
-def lira():
-    return tiny_inferencer()
+__all__ = ["leave_no_trace", "lira"]

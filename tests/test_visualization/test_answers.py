@@ -244,11 +244,18 @@ def test_panels_ask_in_batches_and_show_every_answer(tmp_path):
 
 
 def test_a_rotated_photograph_is_drawn_upright(tmp_path):
-    image = Image.fromarray(grey(30, 60))
+    pixels = grey(30, 60)
+    pixels[:, :20] = (200, 30, 30)
+    image = Image.fromarray(pixels)
+    image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "upright.png")
     exif = image.getexif()
     exif[0x0112] = 6  # rotate by 90 degrees to view
-    image.save(tmp_path / "a.jpg", exif=exif)
-    draw_panels(lambda images, questions: [answer(60, 30)], [ImageQuestion(str(tmp_path / "a.jpg"), "?")])
+    image.save(tmp_path / "rotated.png", exif=exif)
+
+    def draw(name):
+        return draw_panels(lambda images, questions: [answer(60, 30)], [ImageQuestion(str(tmp_path / name), "?")])
+
+    assert np.array_equal(draw("rotated.png"), draw("upright.png"))
 
 
 def ink(text: str, **settings) -> np.ndarray:
