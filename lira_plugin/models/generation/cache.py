@@ -1,5 +1,6 @@
 """A KV cache whose rows have lengths of their own."""
 
+import math
 from collections.abc import Hashable, Sequence
 
 import torch
@@ -25,6 +26,8 @@ class RowCache(Cache):
         """Key of the prefix that each slot begins with. It stays there when the sequence is over, until the next one."""
         self.stores: list[list[Tensor]] = []
         """Keys and values of each layer, (slots, heads, room, head width)."""
+        self.gathered = [torch.empty(0), torch.empty(0)]
+        """Memory for the keys and values of the rows of a pass, that all layers take in turn."""
         self.limit = 0
 
     def holds(self, slot: int, key: Hashable) -> bool:
@@ -47,9 +50,6 @@ class RowCache(Cache):
         starts = torch.tensor([self.lengths[slot] for slot in slots], device=device)
         self.columns = starts[:, None] + torch.arange(new, device=device)
         self.limit = int(self.columns.max()) + 1
-        first, last = min(slots), max(slots)
-        in_order = last - first + 1 == len(slots) and list(slots) == sorted(slots)
-        self.span = slice(first, last + 1) if in_order else None
 
     def visible(self, dtype: torch.dtype) -> Tensor:
         """Additive causal mask of the pass announced, (rows, 1, new, limit)."""
@@ -58,15 +58,18 @@ class RowCache(Cache):
         return torch.zeros(hidden.shape, dtype=dtype, device=keys.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, cache_kwargs=None):
-        """Store the new states of one layer; return all that the pass may look at, (rows, heads, limit, head width)."""
+        """Store the new states of one layer; return all that the pass may look at, (rows, heads, limit, head width).
+
+        What is returned holds until the next layer's update.
+        """
         if layer_idx == len(self.stores):
             self.stores.append([key_states.new_zeros(0), value_states.new_zeros(0)])
         stores = self.stores[layer_idx]
         for index, states in enumerate((key_states, value_states)):
             stores[index] = self._with_room(stores[index], states)
             stores[index][self.slots[:, None], :, self.columns] = states.transpose(1, 2)
-        rows = self.slots if self.span is None else self.span  # a slice is a view, an index a copy
-        return stores[0][rows, :, : self.limit], stores[1][rows, :, : self.limit]
+        keys, values = (self._gather(index, store) for index, store in enumerate(stores))
+        return keys, values
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Fill the first ``length`` positions of other slots with those of ``source``."""
@@ -83,6 +86,18 @@ class RowCache(Cache):
 
     def get_max_cache_shape(self) -> int | None:  # noqa: D102
         return None
+
+    def _gather(self, index: int, store: Tensor) -> Tensor:
+        """The rows of a pass side by side, as attention wants them.
+
+        Large fresh memory for every layer would come from the system page by page, which can take longer than to fill it.
+        """
+        shape = (len(self.slots), store.shape[1], self.limit, store.shape[3])
+        size = math.prod(shape)
+        if self.gathered[index].numel() < size or self.gathered[index].dtype != store.dtype:
+            self.gathered[index] = store.new_empty(size * 5 // 4)
+        out = self.gathered[index][:size].view(shape)
+        return torch.index_select(store[:, :, : self.limit], 0, self.slots, out=out)
 
     def _with_room(self, store: Tensor, states: Tensor) -> Tensor:
         slots = max(self.lengths) + 1

@@ -128,7 +128,7 @@ class InterleavedGenerator:
         while True:
             fresh = self._admit(queue, free, cache)
             self._share_prefixes(fresh, cache)
-            active = sorted(active + fresh, key=lambda row: row.slot)  # neighbours in the cache are read without a copy
+            active += fresh
             if not active:
                 return
             ready = [row for row in active if row.phase is Phase.SAMPLING]
