@@ -12,7 +12,7 @@ with read_base():
     from ._base_.schedules.tiny import *
 
 work_dir = f"{root}/pretrain"
-model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0))
+model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0, query=10.0))
 model.sefe.update(enrich=False)
 max_iters = 300
 train_cfg.update(max_iters=max_iters)

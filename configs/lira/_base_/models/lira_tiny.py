@@ -173,6 +173,6 @@ model = dict(
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
     frozen=["pixel_encoder"],
     init_from=[segmenter_weights],
-    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0),
+    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0, query=10.0),
     generation=dict(max_new_tokens=64),
 )
