@@ -92,7 +92,10 @@ class LIRA(BaseModel):
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
-        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, "query": 0.0, **(loss_weights or {})}
+        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, "query": 0.0}
+        if unknown := set(loss_weights or ()) - set(self.loss_weights):
+            raise ValueError(f"unknown loss_weights {sorted(unknown)}; known are {sorted(self.loss_weights)}")
+        self.loss_weights |= loss_weights or {}
         self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:

@@ -67,7 +67,7 @@ train_dataloader = dict(
     persistent_workers=True,
     dataset=dict(
         type=MixtureDataset,
-        datasets=[refer | dict(num_expressions=6, repeats=6), gcg, vqa],
+        datasets=[refer | dict(num_expressions=4, repeats=6), gcg, vqa],
         pipeline=pipeline | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.3)),
     ),
     sampler=dict(type=ResumableSampler),
