@@ -29,7 +29,7 @@ with read_base():
 
 image_size = 96
 tile_size = 64
-max_length = 256
+max_length = 512
 channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
@@ -161,7 +161,7 @@ model = dict(
                 vocab_size=700,
                 hidden_size=hidden_size,
                 intermediate_size=2 * hidden_size,
-                num_hidden_layers=3,
+                num_hidden_layers=4,
                 num_attention_heads=1,  # of 128 channels, as InternLM2's: narrow heads are slow to learn lookups
                 max_position_embeddings=2048,
                 rope_theta=1e6,  # as InternLM2: with 1e4 narrow heads find nothing by content beyond a few tokens
