@@ -16,7 +16,7 @@ pretrain_weights = dict(
     made_by="xtuner train configs/lira/lira_tiny_pretrain.py",
 )
 model.init_from.append(pretrain_weights)
-max_iters = 2000
+max_iters = 1200
 train_dataloader.update(batch_size=8)
 optim_wrapper.optimizer.update(lr=1e-3)
 train_cfg.update(max_iters=max_iters)

@@ -1,7 +1,8 @@
 """Stage 2 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
 
-The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing and learns
-its language at the same time.
+The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing, so it learns
+its language and which object is meant (query loss) at the same time. Without masks to decode, many sentences an image
+are cheap.
 """
 
 from mmengine.config import read_base
@@ -12,11 +13,11 @@ with read_base():
     from ._base_.schedules.tiny import *
 
 work_dir = f"{root}/pretrain"
-model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0))
+model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0, query=10.0))
 model.sefe.update(enrich=False)
-max_iters = 300
+max_iters = 400
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
-train_dataloader.dataset.update(datasets=[vqa, gcg])
+train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
 train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
 test_dataloader = test_evaluator = test_cfg = None

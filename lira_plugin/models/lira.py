@@ -25,6 +25,7 @@ from lira_plugin.models.interleaved_llm import (
     seg_positions,
 )
 from lira_plugin.models.mask_decoder import MaskDecoder
+from lira_plugin.models.object_queries import best_queries
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.sefe import SEFE, VisualTokens
@@ -58,7 +59,9 @@ class LIRA(BaseModel):
         init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`. LoRA is
             put around the LLM after that, so they hold no adapters; to go on from a checkpoint with them, use the runner's
             ``load_from``.
-        loss_weights: of ``llm``, ``masks`` and ``projection``; 0 leaves the branch out.
+        loss_weights: of ``llm``, ``masks``, ``projection`` and ``query``; 0 leaves the branch out. ``query``, which the paper has
+            not, asks a ``<seg>`` state for the query of its object. That tells an LLM that starts from nothing which object
+            is meant much sooner than masks do.
         generation: settings of :meth:`generator`: those of :class:`~lira_plugin.models.generation.Decoding`, ``batch_size``
             (answers written at the same time) and ``end_token`` (the text that ends an answer).
         feature_cache: ``root`` and further arguments of :class:`~lira_plugin.models.feature_cache.FeatureCache`: training keeps
@@ -89,7 +92,10 @@ class LIRA(BaseModel):
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
-        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, **(loss_weights or {})}
+        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, "query": 0.0}
+        if unknown := set(loss_weights or ()) - set(self.loss_weights):
+            raise ValueError(f"unknown loss_weights {sorted(unknown)}; known are {sorted(self.loss_weights)}")
+        self.loss_weights |= loss_weights or {}
         self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:
@@ -126,12 +132,17 @@ class LIRA(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> dict[str, Tensor]:
-        """Language, mask and projection losses, and the count of regions that truncation dropped."""
+        """Language, mask, query and projection losses, and the count of regions that truncation dropped."""
         encoded = self.encode(batch, data_samples)
         output = self.llm(encoded.embeddings, encoded.attention_mask, batch.labels)
         losses = {"loss_llm": output.loss * self.loss_weights["llm"]}
-        if self.loss_weights["masks"]:
-            losses |= self._mask_losses(batch, encoded.features, output.hidden, data_samples)
+        if self.loss_weights["masks"] or self.loss_weights["query"]:
+            states, image_owner = self._seg_states(batch, output.hidden, data_samples)
+            regions = (states, image_owner, encoded.features, batch.masks[batch.seg_masks])
+            if self.loss_weights["masks"]:
+                losses |= self._mask_losses(*regions)
+            if self.loss_weights["query"]:
+                losses["loss_query"] = self._query_loss(*regions)
         if self.loss_weights["projection"]:
             losses["loss_projection"] = self._projection_loss(encoded.features, len(batch.pixel_images))
         return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
@@ -223,13 +234,10 @@ class LIRA(BaseModel):
         embeddings = scatter_features(embeddings, batch.kinds, rows, names)
         return Encoded(features, embeddings, object_attention(batch, tokens.object_valid))
 
-    def _mask_losses(
-        self,
-        batch: GroundingBatch,
-        features: PixelFeatures,
-        hidden: Tensor,
-        data_samples: Sequence[GroundingSample] | None,
-    ) -> dict[str, Tensor]:
+    def _seg_states(
+        self, batch: GroundingBatch, hidden: Tensor, data_samples: Sequence[GroundingSample] | None
+    ) -> tuple[Tensor, Tensor]:
+        """States (K, H) of the supervised ``<seg>`` tokens and the image (K,) of each."""
         places = seg_positions(batch.labels, self.ids.seg)
         if int(places.sum()) != len(batch.seg_masks):
             names = [sample.name for sample in data_samples or ()]
@@ -237,10 +245,26 @@ class LIRA(BaseModel):
                 f"{int(places.sum())} <seg> tokens are supervised but {len(batch.seg_masks)} masks are given for them, in the "
                 f"batch of {names or len(batch.labels)}"
             )
-        image_owner = _image_of_sample(batch).to(places.device)[places.nonzero(as_tuple=True)[0]]
-        logits = self.mask_decoder(hidden[places], image_owner, features.pyramid, self.pixel_encoder.segmenter)
-        losses = self.mask_decoder.loss(logits, batch.masks[batch.seg_masks])
+        return hidden[places], _image_of_sample(batch).to(places.device)[places.nonzero(as_tuple=True)[0]]
+
+    def _mask_losses(
+        self, states: Tensor, image_owner: Tensor, features: PixelFeatures, targets: Tensor
+    ) -> dict[str, Tensor]:
+        logits = self.mask_decoder(states, image_owner, features.pyramid, self.pixel_encoder.segmenter)
+        losses = self.mask_decoder.loss(logits, targets)
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
+
+    def _query_loss(self, states: Tensor, image_owner: Tensor, features: PixelFeatures, masks: Tensor) -> Tensor:
+        """A ``<seg>`` state is to give the query of its object, as an object token does in the projection loss.
+
+        Only for objects that a query segments, with an IoU above 0.5: groups and absent objects have none.
+        """
+        best = best_queries(features.object_masks, masks, image_owner)
+        known = best.iou > 0.5
+        queries = features.objects[image_owner[known], best.index[known]].float()
+        squares = F.mse_loss(self.mask_decoder.state_proj(states[known]).float(), queries, reduction="sum")
+        count = mean_count(len(queries), squares.device) * queries.shape[-1]
+        return self.loss_weights["query"] * squares / count
 
     def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
         """An object token, read as a ``<seg>`` state, is to give its query back (``omg_llava/model/lira.py:1080-1109``).

@@ -27,6 +27,8 @@ class PixelFeatures(NamedTuple):
     """(N, Q, 2D): query features after the decoder and query positions."""
     object_valid: Tensor
     """(N, Q) bool: the query is the most probable one in at least one cell."""
+    object_masks: Tensor
+    """(N, Q, h, w) bool: what each query segments, at the size of the mask features."""
     pyramid: Pyramid
     """Memories and mask features, for the mask decoder."""
 
@@ -73,6 +75,7 @@ class PixelEncoder(BaseModel):
             pixels=torch.cat([space_to_depth(last, self.unshuffle), perceived], -1),
             objects=objects,
             object_valid=used_queries(prior),
+            object_masks=decoded.mask_logits[-1] > 0,
             pyramid=pyramid,
         )
 

@@ -67,6 +67,11 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
     torch.testing.assert_close(losses["loss_llm"], 3 * plain["loss_llm"])
 
 
+def test_a_misspelt_loss_weight_is_an_error():
+    with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection', 'query'\]"):
+        tiny_lira(loss_weights={"querry": 1.0})
+
+
 def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recovers(records):
     batch = make_batch(records[:1])
     model = tiny_lira(loss_weights={"projection": 10.0}).eval()
@@ -75,6 +80,32 @@ def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recover
     token = model.sefe.object_proj(model.sefe.query_proj(objects))
     expected = 10 * (model.mask_decoder.state_proj(token) - objects).square().mean()
     torch.testing.assert_close(loss, expected)
+
+
+def test_query_loss_asks_each_seg_state_for_the_query_that_segments_its_object_best(records):
+    data = make_batch(records)
+    model = tiny_lira(loss_weights={"masks": 0.0, "query": 2.0}).eval()
+    features = model.pixel_encoder.encode(data["batch"].pixel_images)
+    # Queries of random weights segment nothing: let some be the objects, with a flaw, and leave one object without.
+    truth = data["batch"].masks.float()
+    truth = F.interpolate(truth[:, None], features.object_masks.shape[-2:], mode="nearest")[:, 0] > 0.5
+    object_masks = torch.zeros_like(features.object_masks)
+    known = {0: (0, 3), 1: (0, 1), 3: (1, 2)}  # mask: image, query
+    for mask, (image, query) in known.items():
+        object_masks[image, query] = truth[mask]
+        object_masks[image, 4, ::2] |= truth[mask][::2]  # the half of it
+    model.pixel_encoder.encode = lambda images: features._replace(object_masks=object_masks)
+    loss = model(**data, mode="loss")["loss_query"]
+    hidden, squares, seg = model(**data).hidden, [], 0
+    for row, sample in enumerate(data["data_samples"]):
+        for place in (sample.labels == model.ids.seg).nonzero().flatten().tolist():
+            mask = int(data["batch"].seg_masks[seg])
+            seg += 1
+            if mask in known:
+                wanted = features.objects[known[mask]]
+                squares.append((model.mask_decoder.state_proj(hidden[row, place]) - wanted).square().mean())
+    assert len(squares) == 6
+    torch.testing.assert_close(loss, 2 * torch.stack(squares).mean())
 
 
 def test_masks_are_learnt_from_the_states_at_the_seg_rows_with_their_own_images_and_masks(records, monkeypatch):
@@ -334,11 +365,11 @@ def test_a_layout_that_does_not_match_the_model_is_an_error_that_names_the_sampl
 
 
 def test_text_alone_trains_the_language_model_and_gives_zero_gradients_elsewhere():
-    model = tiny_lira(frozen=FROZEN, loss_weights={"projection": 1.0})
+    model = tiny_lira(frozen=FROZEN, loss_weights={"projection": 1.0, "query": 1.0})
     data = make_batch([text_record("a"), text_record("b", "Why?", "because")])
     losses = model(**data, mode="loss")
-    assert losses["loss_mask"] == losses["loss_dice"] == losses["loss_projection"] == 0 and losses["loss_llm"] > 0
-    assert losses["loss_projection"].requires_grad
+    visual = [losses[f"loss_{name}"] for name in ("mask", "dice", "projection", "query")]
+    assert all(loss == 0 and loss.requires_grad for loss in visual) and losses["loss_llm"] > 0
     total(losses).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -21,11 +21,13 @@ def build(**settings):
 
 def features(num_images):
     objects = torch.randn(num_images, Q, 2 * D)
-    return PixelFeatures(torch.randn(num_images, PIXELS, CHANNELS), objects, torch.rand(num_images, Q) > 0.5, None)
+    return PixelFeatures(
+        torch.randn(num_images, PIXELS, CHANNELS), objects, torch.rand(num_images, Q) > 0.5, None, None
+    )
 
 
 def only(all_features, image):
-    return PixelFeatures(*(tensor[image : image + 1] for tensor in all_features[:3]), None)
+    return PixelFeatures(*(tensor[image : image + 1] for tensor in all_features[:3]), None, None)
 
 
 def plain_enrich(enrich, tokens, context):

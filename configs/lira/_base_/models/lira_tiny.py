@@ -29,7 +29,7 @@ with read_base():
 
 image_size = 96
 tile_size = 64
-max_length = 256
+max_length = 512
 channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
@@ -173,6 +173,6 @@ model = dict(
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
     frozen=["pixel_encoder"],
     init_from=[segmenter_weights],
-    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0),
+    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0, query=10.0),
     generation=dict(max_new_tokens=64),
 )
