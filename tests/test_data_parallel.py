@@ -13,7 +13,8 @@ from tiny import caption_record, make_samples, refer_record, text_record, tiny_l
 from training import BATCH, train
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models import MaskDecoder, point_losses
+from lira_plugin.models import MaskDecoder, lira, point_losses
+from lira_plugin.models.object_queries import BestQueries
 
 FROZEN = ("pixel_encoder", "semantic_encoder.vit")
 STEPS = 20
@@ -28,6 +29,17 @@ def fixed_points(monkeypatch):
         return grid.repeat(len(logits), 1, 1)
 
     monkeypatch.setattr(point_losses, "get_uncertain_point_coords_with_randomness", sample)
+
+
+@pytest.fixture(autouse=True)
+def known_queries(monkeypatch):
+    """Queries of random weights segment no object: give each a query that depends on the object alone, and some none."""
+
+    def best(object_masks, masks, image_owner):
+        first_pixel = masks.flatten(1).float().argmax(1)
+        return BestQueries(first_pixel % object_masks.shape[1], (first_pixel % 3 > 0).float())
+
+    monkeypatch.setattr(lira, "best_queries", best)
 
 
 @pytest.fixture
@@ -45,7 +57,7 @@ def samples(tmp_path):
 
 
 def build():
-    return tiny_lira(frozen=FROZEN, loss_weights={"projection": 10.0}).train()
+    return tiny_lira(frozen=FROZEN, loss_weights={"projection": 10.0, "query": 5.0}).train()
 
 
 def learn(batches, parallel):
@@ -73,6 +85,7 @@ def test_twenty_steps_of_two_processes_are_those_of_one(samples):
     start = build().state_dict()
     assert max(abs(start[name].numpy() - value).max() for name, value in weights.items()) > 1e-2
     assert expected[-1]["loss"] < expected[2]["loss"]
+    assert any(log["loss_query"] > 0 for log in expected)
     for losses, learnt in on_two_processes(learn_a_half, samples):
         for ours, wanted in zip(losses, expected, strict=True):
             wanted["seg/skipped"] /= 2

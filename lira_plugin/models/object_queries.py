@@ -1,6 +1,6 @@
 """Which of the segmenter's queries an object is known by.
 
-Shape letters: N images, Q queries, K objects, D query channels, h x w mask feature map, S target side.
+Shape letters: N images, Q queries, K objects, h x w mask feature map, S target side.
 """
 
 from typing import NamedTuple

@@ -68,8 +68,7 @@ class RowCache(Cache):
         for index, states in enumerate((key_states, value_states)):
             stores[index] = self._with_room(stores[index], states)
             stores[index][self.slots[:, None], :, self.columns] = states.transpose(1, 2)
-        keys, values = (self._gather(index, store) for index, store in enumerate(stores))
-        return keys, values
+        return tuple(self._gather(index, store) for index, store in enumerate(stores))
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Fill the first ``length`` positions of other slots with those of ``source``."""

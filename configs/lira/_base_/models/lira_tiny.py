@@ -29,7 +29,7 @@ with read_base():
 
 image_size = 96
 tile_size = 64
-max_length = 512
+max_length = 512  # eight sentences of an image and their answers
 channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
