@@ -1,8 +1,9 @@
 """What is said about a scene of shapes: referring sentences and captions.
 
-Everything here follows from words and centres alone. Sizes are absolute words (an object *is* small or large), places
-compare objects that the same words describe, and relations compare an object with an anchor. Positions only count
-with a clear margin, so a sentence that is hard to judge is never said.
+Everything here follows from words and centres alone. Sizes are absolute words (an object *is* small or large). Places
+compare objects that the same words describe and are true of the image as well: "the left circle" is the leftmost one
+and in the left half. Relations compare an object with an anchor. Positions only count with a clear margin, so a
+sentence that is hard to judge is never said.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ SIZES = ("small", "large")
 
 PLACE_MARGIN = 0.12
 """Distance, as a share of the longer side, by which an object must be the outermost to be "the left one"."""
+HALF_MARGIN = 0.05
+"""Distance from the middle, as a share of the width or height, from which on an object is in the left or upper half."""
 RELATION_MARGIN = 0.12
 """Distance, as a share of the longer side, from which on an object is "left of" another."""
 
@@ -125,17 +128,26 @@ def _stands(direction: str, thing: Thing, anchor: Thing, margin: float) -> bool 
     return False if along <= 0 else None
 
 
-def _outermost(things: Sequence[Thing], group: Sequence[int], index: int, margin: float) -> list[str]:
-    """The directions in which ``index`` is clearly the outermost of the group."""
+def _from_middle(thing: Thing, direction: str, shape: tuple[int, int]) -> float:
+    """How far from the middle of the image to that side, as a share of its width or height; negative on the other."""
+    axis, sign = _DIRECTIONS[direction]
+    return sign * (thing.centre[axis] / shape[1 - axis] - 0.5)
+
+
+def _outermost(things: Sequence[Thing], group: Sequence[int], index: int, shape: tuple[int, int]) -> list[str]:
+    """The sides of the image on which ``index`` clearly is, as the outermost of the group."""
+    margin = PLACE_MARGIN * max(shape)
     found = []
     for direction, (axis, sign) in _DIRECTIONS.items():
+        if _from_middle(things[index], direction, shape) < HALF_MARGIN:
+            continue
         mine = sign * things[index].centre[axis]
         if all(mine >= sign * things[other].centre[axis] + margin for other in group if other != index):
             found.append(direction)
     return found
 
 
-def _place_sentences(things: Sequence[Thing], index: int, margin: float) -> list[str]:
+def _place_sentences(things: Sequence[Thing], index: int, shape: tuple[int, int]) -> list[str]:
     thing = things[index]
     found = []
     for colour in ("", thing.colour):
@@ -143,7 +155,7 @@ def _place_sentences(things: Sequence[Thing], index: int, margin: float) -> list
         if len(group) < 2:
             continue
         name = f"{colour} {thing.category}".strip()
-        for direction in _outermost(things, group, index, margin):
+        for direction in _outermost(things, group, index, shape):
             found += [f"{direction} {name}", f"{name} {_PLACES[direction]}"]
     return found
 
@@ -179,12 +191,14 @@ def _relation_sentences(
     return needed or spare
 
 
-def refer(things: Sequence[Thing], side: int, rng: np.random.Generator) -> tuple[tuple[Sentence, ...], ...]:
+def refer(
+    things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[tuple[Sentence, ...], ...]:
     """Up to three sentences of different kinds for each object, each true of that object only.
 
     Args:
         things: the objects.
-        side: longer side of the image, which scales the margins.
+        shape: (height, width) of the image; the longer side scales the margins.
         rng: makes the choices.
 
     Returns:
@@ -204,8 +218,8 @@ def refer(things: Sequence[Thing], side: int, rng: np.random.Generator) -> tuple
             options["size_colour_category"] = [f"{thing.size} {thing.colour} {thing.category}"]
         if len(matching(things, colour=thing.colour)) == 1:
             options["colour"] = [f"{thing.colour} object"]
-        options["place"] = _place_sentences(things, index, PLACE_MARGIN * side)
-        options["relation"] = _relation_sentences(things, anchors, index, RELATION_MARGIN * side)
+        options["place"] = _place_sentences(things, index, shape)
+        options["relation"] = _relation_sentences(things, anchors, index, RELATION_MARGIN * max(shape))
         kinds = [kind for kind, texts in options.items() if texts]
         draws = rng.random(len(kinds)).tolist()  # weighted, without replacement
         ranked = sorted(zip(draws, kinds), key=lambda pair: pair[0] ** (1 / _KIND_WEIGHTS[pair[1]]), reverse=True)
@@ -244,7 +258,9 @@ def absent_name(things: Sequence[Thing], rng: np.random.Generator) -> str:
             return " ".join(name)
 
 
-def _entities(things: Sequence[Thing], side: int, rng: np.random.Generator) -> list[tuple[str, tuple[int, ...]]]:
+def _entities(
+    things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Generator
+) -> list[tuple[str, tuple[int, ...]]]:
     """Noun phrases for a caption in random order, with the objects that each names; no object is named twice."""
     entities, named = [], set()
     repeated = [c for c in dict.fromkeys(thing.category for thing in things) if len(matching(things, c)) > 1]
@@ -264,7 +280,7 @@ def _entities(things: Sequence[Thing], side: int, rng: np.random.Generator) -> l
             entities.append((with_article(name), (index,)))
             named.add(index)
             continue
-        directions = _outermost(things, group, index, PLACE_MARGIN * side)
+        directions = _outermost(things, group, index, shape)
         if directions:
             entities.append((f"{with_article(name)} {_PLACES[pick(rng, directions)]}", (index,)))
             named.add(index)
@@ -278,10 +294,9 @@ def _entities(things: Sequence[Thing], side: int, rng: np.random.Generator) -> l
 
 def _absolute_place(things: Sequence[Thing], members: Sequence[int], shape: tuple[int, int]) -> str:
     """Where in the image all of the members are, or "" where no words are clear."""
-    for direction, (axis, sign) in _DIRECTIONS.items():
-        shares = [things[member].centre[axis] / shape[1 - axis] for member in members]
-        if all((share - 0.5) * sign > 0.17 for share in shares):
-            return _PLACES[direction]
+    for direction, words in _PLACES.items():
+        if all(_from_middle(things[member], direction, shape) > 0.17 for member in members):
+            return words
     if all(abs(things[m].centre[axis] / shape[1 - axis] - 0.5) < 0.1 for m in members for axis in (0, 1)):
         return "in the center"
     return ""
@@ -295,7 +310,7 @@ def describe(things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Gen
         shape: (height, width) of the image.
         rng: makes the choices.
     """
-    entities = _entities(things, max(shape), rng)[:4]
+    entities = _entities(things, shape, rng)[:4]
     clauses: list[tuple[object, ...]] = []  # strings, and indices of entities
     rest = list(range(len(entities)))
     if len(rest) >= 2:

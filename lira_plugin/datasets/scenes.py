@@ -193,7 +193,7 @@ def make_scene(
             if len(canvas.placed) < MAX_OBJECTS:
                 canvas.place(rng, category, colour, words, size)
     objects = canvas.objects()
-    sentences = refer(objects, size, rng)
+    sentences = refer(objects, (height, width), rng)
     caption = describe(objects, (height, width), rng)
     return Scene(image, objects, sentences, caption, ask(objects, sentences, size, rng))
 

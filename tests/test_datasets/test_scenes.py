@@ -116,6 +116,8 @@ def test_relations_and_places_have_a_margin(scenes):
                     axis = 0 if re.search("left|right", sentence.text) else 1
                     gaps = [abs(thing.centre[axis] - o.centre[axis]) for o in group if o is not thing]
                     assert min(gaps) >= 0.11 * side
+                    share = thing.centre[axis] / scene.image.shape[1 - axis]
+                    assert share < 0.46 if re.search("left|top", sentence.text) else share > 0.54
 
 
 def test_kinds_are_balanced(scenes):
