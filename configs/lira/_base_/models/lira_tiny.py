@@ -4,6 +4,7 @@
 from lira_plugin.models import (
     LIRA,
     SEFE,
+    AnchorCost,
     InterleavedLLM,
     Mask2FormerSegmenter,
     MaskDecoder,
@@ -119,6 +120,7 @@ pixel_encoder = dict(
                     dict(type=ClassificationCost, weight=2.0),
                     dict(type=CrossEntropyLossCost, weight=5.0, use_sigmoid=True),
                     dict(type=DiceCost, weight=5.0, pred_act=True, eps=1.0),
+                    dict(type=AnchorCost, weight=10.0),
                 ],
             ),
             sampler=dict(type=MaskPseudoSampler),
