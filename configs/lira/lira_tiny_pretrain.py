@@ -1,7 +1,7 @@
 """Stage 2 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
 
 The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing, so it learns
-its language and which object is meant (query loss) at the same time. Without masks to decode, many sentences an image
+its language and which object is meant (query losses) at the same time. Without masks to decode, many sentences an image
 are cheap.
 """
 
@@ -13,7 +13,7 @@ with read_base():
     from ._base_.schedules.tiny import *
 
 work_dir = f"{root}/pretrain"
-model.update(loss_weights=dict(llm=1.0, masks=0.0, projection=10.0, query=10.0))
+model.loss_weights.update(masks=0.0)
 model.sefe.update(enrich=False)
 max_iters = 400
 train_cfg.update(max_iters=max_iters)

@@ -62,6 +62,8 @@ class Matched(NamedTuple):
     """(N, Q) bool."""
     masks: Tensor
     """(M, S, S), the object of each of the M owners, in the order of ``owned``."""
+    labels: Tensor
+    """(M,), its class."""
 
 
 @MODELS.register_module()
@@ -81,6 +83,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             an object token is, decodes to a worse mask than it stood for.
         prompt_noise: standard deviation of the noise on the queries of :meth:`prompted_losses`; LayerNorm gives their features
             a deviation of about one.
+        prompt_mixup: up to which share a query of :meth:`prompted_losses` is mixed with that of an object of the same class in
+            another image. The decoder then finds an object from what its class has in common, too, which is what a
+            ``<seg>`` state knows that understands the words better than the image.
         open_vocabulary: arguments of :class:`~lira_plugin.models.open_vocabulary.OpenVocabularyClassifier`, which then
             classifies.
         video_positions: encode positions as in a video of one frame, which adds a constant vector to the encoding of an image;
@@ -94,13 +99,15 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         anchored: bool = False,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
+        prompt_mixup: float = 0.0,
         open_vocabulary: dict | None = None,
         video_positions: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
-        self.anchored, self.prompted, self.prompt_noise = anchored, prompted, prompt_noise
+        self.anchored, self.prompted = anchored, prompted
+        self.prompt_noise, self.prompt_mixup = prompt_noise, prompt_mixup
         if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
             raise ValueError(
                 f"anchored=True needs a square number of queries, such as 25 or 100, got {self.num_queries}"
@@ -255,8 +262,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             decoded: of :meth:`segment`.
             truth: ``labels`` (M,) and ``masks`` (M, S, S) of each image.
         """
-        _, _, masks, weights, _ = self.get_targets(decoded.class_logits[-1], decoded.mask_logits[-1], truth)
-        return Matched(torch.stack(weights) > 0, torch.cat(masks))
+        labels, _, masks, weights, _ = self.get_targets(decoded.class_logits[-1], decoded.mask_logits[-1], truth)
+        owned = torch.stack(weights) > 0
+        return Matched(owned, torch.cat(masks), torch.stack(labels)[owned])
 
     def prompted_losses(self, pyramid: Pyramid, decoded: Decoded, matched: "Matched") -> dict[str, Tensor]:
         """Decode the final queries that own an object once more, each alone, and ask for the same object.
@@ -268,11 +276,13 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             decoded: of :meth:`segment`.
             matched: of :meth:`match`.
         """
-        queries = decoded.query_features.detach()
-        queries = queries + self.prompt_noise * torch.randn_like(queries)
-        again = self.decode(
-            pyramid, queries, self.query_embed.weight.expand_as(queries), independent=True, classify="none"
-        )
+        features = decoded.query_features.detach()
+        features = features + self.prompt_noise * torch.randn_like(features)
+        prompts = torch.cat([features, self.query_embed.weight.expand_as(features)], -1)
+        if self.prompt_mixup and len(matched.labels):
+            mixed = _mix_within_classes(prompts[matched.owned], matched, self.prompt_mixup)
+            prompts = prompts.index_put(matched.owned.nonzero(as_tuple=True), mixed)
+        again = self.decode(pyramid, *prompts.chunk(2, -1), independent=True, classify="none")
         sampling = PointSampling(self.num_points, self.oversample_ratio, self.importance_sample_ratio)
         outputs = [logits[matched.owned] for logits in again.mask_logits[1:]]
         losses = point_losses(outputs, matched.masks, self.loss_mask, self.loss_dice, sampling)
@@ -303,6 +313,18 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
+
+
+def _mix_within_classes(prompts: Tensor, matched: Matched, most: float) -> Tensor:
+    """Mix each of (M, E) prompts with that of a random object of its class in another image, where there is one.
+
+    The share of the other is uniform in 0..most.
+    """
+    image = matched.owned.nonzero()[:, 0]
+    candidates = (matched.labels[:, None] == matched.labels) & (image[:, None] != image)
+    candidates |= torch.diag(~candidates.any(1))  # itself where there is none
+    other = torch.multinomial(candidates.float(), 1)[:, 0]
+    return torch.lerp(prompts, prompts[other], most * torch.rand_like(prompts[:, :1]))
 
 
 class PrototypeClassifier(nn.Module):

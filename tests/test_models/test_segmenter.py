@@ -180,16 +180,51 @@ def test_prompted_losses_train_the_decoder_and_not_the_queries(segmenter):
     pyramid = segmenter.encode(maps(1))
     decoded = segmenter.segment(pyramid)
     truth = [InstanceData(labels=torch.tensor([1]), masks=torch.ones(1, 64, 64))]
-    segmenter.prompted, segmenter.prompt_noise = 0.5, 0.3
+    segmenter.prompted, segmenter.prompt_noise, segmenter.prompt_mixup = 0.5, 0.3, 1.0
     sum(segmenter.prompted_losses(pyramid, decoded, segmenter.match(decoded, truth)).values()).backward()
     assert segmenter.query_feat.weight.grad is None or not segmenter.query_feat.weight.grad.any()
     assert segmenter.transformer_decoder.layers[0].ffn.layers[0][0].weight.grad.abs().sum() > 0
+
+
+def test_prompts_are_mixed_with_those_of_their_class_in_other_images():
+    from lira_plugin.models.segmenter import Matched, _mix_within_classes
+
+    owned = torch.tensor([[1, 1, 0, 1], [0, 1, 1, 0], [1, 0, 0, 0]], dtype=torch.bool)
+    labels = torch.tensor([7, 7, 2, 7, 5, 2])  # of images 0, 0, 0, 1, 1, 2
+    partners = {0: [3], 1: [3], 2: [5], 3: [0, 1], 4: [4], 5: [2]}
+    prompts, met = torch.randn(6, 8), {number: set() for number in partners}
+    for _ in range(50):
+        mixed = _mix_within_classes(prompts, Matched(owned, torch.zeros(6, 4, 4), labels), 0.8)
+        for number, others in partners.items():
+            shares = [(mixed[number] - prompts[number]) / (prompts[other] - prompts[number]) for other in others]
+            alike = [torch.allclose(share, share[0].expand(8), atol=1e-4) for share in shares]
+            if number == 4:  # nothing of its class elsewhere
+                assert torch.equal(mixed[number], prompts[number])
+            else:
+                assert alike.count(True) == 1
+                assert 0 <= shares[alike.index(True)][0] <= 0.8
+                met[number].add(others[alike.index(True)])
+    assert met[3] == {0, 1}
+
+
+def test_matched_objects_keep_their_classes(segmenter):
+    with torch.no_grad():
+        decoded = segmenter.segment(segmenter.encode(maps(2)))
+    truth = [
+        InstanceData(labels=torch.tensor([2, 0]), masks=torch.stack([torch.ones(64, 64), torch.zeros(64, 64)])),
+        InstanceData(labels=torch.tensor([1]), masks=torch.eye(64)[None]),
+    ]
+    matched = segmenter.match(decoded, truth)
+    wanted = {float(mask.sum()): int(label) for image in truth for mask, label in zip(image.masks, image.labels)}
+    assert [wanted[float(mask.sum())] for mask in matched.masks] == matched.labels.tolist()
+    assert matched.owned.sum(1).tolist() == [2, 1]
 
 
 def test_without_objects_prompted_losses_are_zero(segmenter):
     pyramid = segmenter.encode(maps(1))
     empty = [InstanceData(labels=torch.zeros(0, dtype=torch.long), masks=torch.zeros(0, 64, 64))]
     decoded = segmenter.segment(pyramid)
+    segmenter.prompt_mixup = 1.0
     losses = segmenter.prompted_losses(pyramid, decoded, segmenter.match(decoded, empty))
     assert all(float(loss) == 0 for loss in losses.values())
 

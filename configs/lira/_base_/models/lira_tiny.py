@@ -83,6 +83,7 @@ pixel_encoder = dict(
         anchored=True,
         prompted=0.5,
         prompt_noise=0.2,
+        prompt_mixup=1.0,
         pixel_decoder=dict(
             type=MSDeformAttnPixelDecoder,
             strides=[4, 8, 16, 16],
@@ -120,7 +121,7 @@ pixel_encoder = dict(
                     dict(type=ClassificationCost, weight=2.0),
                     dict(type=CrossEntropyLossCost, weight=5.0, use_sigmoid=True),
                     dict(type=DiceCost, weight=5.0, pred_act=True, eps=1.0),
-                    dict(type=AnchorCost, weight=10.0),
+                    dict(type=AnchorCost, weight=3.0),
                 ],
             ),
             sampler=dict(type=MaskPseudoSampler),
@@ -175,6 +176,6 @@ model = dict(
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
     frozen=["pixel_encoder"],
     init_from=[segmenter_weights],
-    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0, query=10.0),
+    loss_weights=dict(llm=1.0, masks=0.3, projection=10.0, query=10.0, contrast=1.0),
     generation=dict(max_new_tokens=64),
 )
