@@ -13,7 +13,7 @@ from tiny import caption_record, make_samples, refer_record, text_record, tiny_l
 from training import BATCH, train
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models import MaskDecoder, object_queries, point_losses
+from lira_plugin.models import MaskDecoder, lira, point_losses
 from lira_plugin.models.object_queries import BestQueries
 
 FROZEN = ("pixel_encoder", "semantic_encoder.vit")
@@ -39,7 +39,7 @@ def known_queries(monkeypatch):
         first_pixel = masks.flatten(1).float().argmax(1)
         return BestQueries(first_pixel % object_masks.shape[1], (first_pixel % 3 > 0).float())
 
-    monkeypatch.setattr(object_queries, "best_queries", best)
+    monkeypatch.setattr(lira, "best_queries", best)
 
 
 @pytest.fixture

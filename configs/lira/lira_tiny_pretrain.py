@@ -1,7 +1,7 @@
 """Stage 2 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
 
 The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing, so it learns
-its language and which object is meant (query losses) at the same time. Without masks to decode, many sentences an image
+its language and which object is meant (query loss) at the same time. Without masks to decode, many sentences an image
 are cheap.
 """
 

@@ -25,7 +25,7 @@ from lira_plugin.models.interleaved_llm import (
     seg_positions,
 )
 from lira_plugin.models.mask_decoder import MaskDecoder
-from lira_plugin.models.object_queries import query_losses
+from lira_plugin.models.object_queries import best_queries
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.sefe import SEFE, VisualTokens
@@ -59,10 +59,9 @@ class LIRA(BaseModel):
         init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.models.checkpoint.load_into`. LoRA is
             put around the LLM after that, so they hold no adapters; to go on from a checkpoint with them, use the runner's
             ``load_from``.
-        loss_weights: of ``llm``, ``masks``, ``projection``, ``query`` and ``contrast``; 0 leaves the branch out. The paper has
-            not the last two. ``query`` asks a ``<seg>`` state for the query of its object, and ``contrast`` to tell it
-            from the queries of the other objects of the batch. They teach an LLM that starts from nothing which object is
-            meant much sooner than masks do.
+        loss_weights: of ``llm``, ``masks``, ``projection`` and ``query``; 0 leaves the branch out. ``query``, which the paper has
+            not, asks a ``<seg>`` state for the query of its object. That tells an LLM that starts from nothing which object
+            is meant much sooner than masks do.
         generation: settings of :meth:`generator`: those of :class:`~lira_plugin.models.generation.Decoding`, ``batch_size``
             (answers written at the same time) and ``end_token`` (the text that ends an answer).
         feature_cache: ``root`` and further arguments of :class:`~lira_plugin.models.feature_cache.FeatureCache`: training keeps
@@ -93,7 +92,7 @@ class LIRA(BaseModel):
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
-        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, "query": 0.0, "contrast": 0.0}
+        self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0, "query": 0.0}
         if unknown := set(loss_weights or ()) - set(self.loss_weights):
             raise ValueError(f"unknown loss_weights {sorted(unknown)}; known are {sorted(self.loss_weights)}")
         self.loss_weights |= loss_weights or {}
@@ -137,13 +136,13 @@ class LIRA(BaseModel):
         encoded = self.encode(batch, data_samples)
         output = self.llm(encoded.embeddings, encoded.attention_mask, batch.labels)
         losses = {"loss_llm": output.loss * self.loss_weights["llm"]}
-        if any(self.loss_weights[branch] for branch in ("masks", "query", "contrast")):
+        if self.loss_weights["masks"] or self.loss_weights["query"]:
             states, image_owner = self._seg_states(batch, output.hidden, data_samples)
             regions = (states, image_owner, encoded.features, batch.masks[batch.seg_masks])
             if self.loss_weights["masks"]:
                 losses |= self._mask_losses(*regions)
-            if self.loss_weights["query"] or self.loss_weights["contrast"]:
-                losses |= query_losses(self.mask_decoder.state_proj, *regions, self.loss_weights)
+            if self.loss_weights["query"]:
+                losses["loss_query"] = self._query_loss(*regions)
         if self.loss_weights["projection"]:
             losses["loss_projection"] = self._projection_loss(encoded.features, len(batch.pixel_images))
         return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
@@ -254,6 +253,18 @@ class LIRA(BaseModel):
         logits = self.mask_decoder(states, image_owner, features.pyramid, self.pixel_encoder.segmenter)
         losses = self.mask_decoder.loss(logits, targets)
         return {name: loss * self.loss_weights["masks"] for name, loss in losses.items()}
+
+    def _query_loss(self, states: Tensor, image_owner: Tensor, features: PixelFeatures, masks: Tensor) -> Tensor:
+        """A ``<seg>`` state is to give the query of its object, as an object token does in the projection loss.
+
+        Only for objects that a query segments, with an IoU above 0.5: groups and absent objects have none.
+        """
+        best = best_queries(features.object_masks, masks, image_owner)
+        known = best.iou > 0.5
+        queries = features.objects[image_owner[known], best.index[known]].float()
+        squares = F.mse_loss(self.mask_decoder.state_proj(states[known]).float(), queries, reduction="sum")
+        count = mean_count(len(queries), squares.device) * queries.shape[-1]
+        return self.loss_weights["query"] * squares / count
 
     def _projection_loss(self, features: PixelFeatures, num_images: int) -> Tensor:
         """An object token, read as a ``<seg>`` state, is to give its query back (``omg_llava/model/lira.py:1080-1109``).

@@ -68,9 +68,7 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
 
 
 def test_a_misspelt_loss_weight_is_an_error():
-    with pytest.raises(
-        ValueError, match=r"\['querry'\]; known are \['contrast', 'llm', 'masks', 'projection', 'query'\]"
-    ):
+    with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection', 'query'\]"):
         tiny_lira(loss_weights={"querry": 1.0})
 
 
@@ -84,9 +82,9 @@ def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recover
     torch.testing.assert_close(loss, expected)
 
 
-def test_query_losses_ask_each_seg_state_for_the_query_that_segments_its_object_best(records):
+def test_query_loss_asks_each_seg_state_for_the_query_that_segments_its_object_best(records):
     data = make_batch(records)
-    model = tiny_lira(loss_weights={"masks": 0.0, "query": 2.0, "contrast": 3.0}).eval()
+    model = tiny_lira(loss_weights={"masks": 0.0, "query": 2.0}).eval()
     features = model.pixel_encoder.encode(data["batch"].pixel_images)
     # Queries of random weights segment nothing: let some be the objects, with a flaw, and leave one object without.
     truth = data["batch"].masks.float()
@@ -97,22 +95,17 @@ def test_query_losses_ask_each_seg_state_for_the_query_that_segments_its_object_
         object_masks[image, query] = truth[mask]
         object_masks[image, 4, ::2] |= truth[mask][::2]  # the half of it
     model.pixel_encoder.encode = lambda images: features._replace(object_masks=object_masks)
-    losses = model(**data, mode="loss")
-    assert "loss_mask" not in losses
-    hidden, squares, confusions, seg = model(**data).hidden, [], [], 0
+    loss = model(**data, mode="loss")["loss_query"]
+    hidden, squares, seg = model(**data).hidden, [], 0
     for row, sample in enumerate(data["data_samples"]):
         for place in (sample.labels == model.ids.seg).nonzero().flatten().tolist():
             mask = int(data["batch"].seg_masks[seg])
             seg += 1
             if mask in known:
                 wanted = features.objects[known[mask]]
-                state = model.mask_decoder.state_proj(hidden[row, place])
-                squares.append((state - wanted).square().mean())
-                others = [(state - features.objects[other]).square().mean() for other in known.values()]
-                confusions.append(20 * squares[-1] + torch.logsumexp(-20 * torch.stack(others), 0))
+                squares.append((model.mask_decoder.state_proj(hidden[row, place]) - wanted).square().mean())
     assert len(squares) == 6
-    torch.testing.assert_close(losses["loss_query"], 2 * torch.stack(squares).mean())
-    torch.testing.assert_close(losses["loss_contrast"], 3 * torch.stack(confusions).mean())
+    torch.testing.assert_close(loss, 2 * torch.stack(squares).mean())
 
 
 def test_masks_are_learnt_from_the_states_at_the_seg_rows_with_their_own_images_and_masks(records, monkeypatch):

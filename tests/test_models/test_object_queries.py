@@ -1,8 +1,6 @@
-import math
-
 import torch
 
-from lira_plugin.models.object_queries import best_queries, contrast_queries
+from lira_plugin.models.object_queries import best_queries
 
 
 def plain_iou(candidate, mask):
@@ -39,24 +37,3 @@ def test_an_empty_mask_and_no_mask_at_all():
     assert best_queries(object_masks, torch.zeros(1, 8, 8, dtype=torch.bool), torch.tensor([1])).iou.tolist() == [0.0]
     none = best_queries(object_masks, torch.zeros(0, 8, 8, dtype=torch.bool), torch.zeros(0, dtype=torch.long))
     assert none.index.shape == none.iou.shape == (0,)
-
-
-def test_contrast_is_with_the_different_queries_of_all_objects_of_the_batch():
-    torch.manual_seed(0)
-    objects, recovered = torch.randn(2, 4, 6), torch.randn(5, 6)
-    image_owner, index = torch.tensor([1, 0, 1, 0, 1]), torch.tensor([2, 3, 2, 0, 0])
-    own = list(zip(image_owner.tolist(), index.tolist()))
-    found = contrast_queries(recovered, objects, image_owner, index, sharpness=3.0)
-    for state, place, loss in zip(recovered.tolist(), own, found.tolist(), strict=True):
-        likeness = {
-            (image, query): math.exp(-3 * sum((a - b) ** 2 for a, b in zip(state, objects[image, query].tolist())) / 6)
-            for image, query in set(own)
-        }
-        assert math.isclose(loss, -math.log(likeness[place] / sum(likeness.values())), rel_tol=1e-4)
-
-
-def test_contrast_of_nothing_is_empty_and_has_a_gradient():
-    recovered = torch.zeros(0, 6, requires_grad=True)
-    nothing = torch.zeros(0, dtype=torch.long)
-    contrast_queries(recovered, torch.randn(2, 4, 6), nothing, nothing).sum().backward()
-    assert recovered.grad.shape == (0, 6)
