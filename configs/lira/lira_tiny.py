@@ -16,9 +16,9 @@ pretrain_weights = dict(
     made_by="xtuner train configs/lira/lira_tiny_pretrain.py",
 )
 model.init_from.append(pretrain_weights)
-max_iters = 1200
+max_iters = 1100
 train_dataloader.update(batch_size=8)
-optim_wrapper.optimizer.update(lr=1e-3)
+optim_wrapper.optimizer.update(lr=2e-3)
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 custom_hooks.append(dict(type=GroundingVisualizationHook, interval=500, num_samples=4))

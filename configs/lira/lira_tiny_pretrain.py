@@ -15,8 +15,9 @@ with read_base():
 work_dir = f"{root}/pretrain"
 model.loss_weights.update(masks=0.0)
 model.sefe.update(enrich=False)
-max_iters = 400
+max_iters = 450
 train_cfg.update(max_iters=max_iters)
+optim_wrapper.optimizer.update(lr=6e-3)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
 train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)

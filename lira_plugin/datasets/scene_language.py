@@ -261,7 +261,10 @@ def absent_name(things: Sequence[Thing], rng: np.random.Generator) -> str:
 def _entities(
     things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Generator
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Noun phrases for a caption in random order, with the objects that each names; no object is named twice."""
+    """Noun phrases for a caption from left to right, with the objects that each names; no object is named twice.
+
+    A mask is asked for before its phrase is written, so the order must follow from the image.
+    """
     entities, named = [], set()
     repeated = [c for c in dict.fromkeys(thing.category for thing in things) if len(matching(things, c)) > 1]
     if repeated and rng.random() < 0.3:
@@ -289,7 +292,7 @@ def _entities(
                 (f"{_NUMBERS[len(group)]} {thing.size} {thing.colour} {plural(thing.category)}", tuple(group))
             )
             named.update(group)
-    return [entities[position] for position in rng.permutation(len(entities))]
+    return sorted(entities, key=lambda entity: min(things[member].centre[0] for member in entity[1]))
 
 
 def _absolute_place(things: Sequence[Thing], members: Sequence[int], shape: tuple[int, int]) -> str:
@@ -303,7 +306,7 @@ def _absolute_place(things: Sequence[Thing], members: Sequence[int], shape: tupl
 
 
 def describe(things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Generator) -> Caption:
-    """A caption of one sentence that names up to four objects or groups of objects.
+    """A caption of one sentence that names up to four objects or groups of objects, from left to right.
 
     Args:
         things: the objects.

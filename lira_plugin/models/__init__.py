@@ -1,5 +1,6 @@
 """The parts of LIRA, and LIRA."""
 
+from lira_plugin.models.anchor_cost import AnchorCost
 from lira_plugin.models.interleaved_llm import InterleavedLLM
 from lira_plugin.models.lira import LIRA
 from lira_plugin.models.mask_decoder import MaskDecoder
@@ -12,6 +13,7 @@ from lira_plugin.models.semantic_encoder import SemanticEncoder
 __all__ = [
     "LIRA",
     "SEFE",
+    "AnchorCost",
     "InterleavedLLM",
     "Mask2FormerSegmenter",
     "MaskDecoder",

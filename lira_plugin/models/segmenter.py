@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from lira_plugin.models.anchor_cost import grid_points, mask_centres
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
@@ -75,8 +76,8 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         class_prototypes: (C, E) embedding of each class; queries are then classified by their similarity to it
             (:class:`PrototypeClassifier`) instead of by one weight vector a class.
         anchored: start the query positions as the position encodings of a square grid of points (the anchor points of Anchor
-            DETR, arXiv 2109.07107), so that queries start out different from each other. Needs a square number of
-            queries.
+            DETR, arXiv 2109.07107), so that each query looks for objects near its point, and says where it looks; a
+            matching with :class:`~lira_plugin.models.anchor_cost.AnchorCost` keeps it so. Needs a square number of queries.
         prompted: weight of the losses of :meth:`prompted_losses`, 0 for none. OMG-Seg, which LIRA builds on, learns to
             decode prompts, one query alone, beside its own queries; without it a query that was decoded before, as
             an object token is, decodes to a worse mask than it stood for.
@@ -232,6 +233,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         masks = torch.cat([truth.masks for truth in batch_gt_instances])[:, None].float()
         candidates = InstanceData(scores=scores.flatten(0, 1), masks=point_sample(logits, points).flatten(0, 1))
         wanted = InstanceData(labels=labels, masks=point_sample(masks, points[owners])[:, 0])
+        if self.anchored:
+            candidates.anchors = grid_points(math.isqrt(num_queries), labels.device).repeat(num_images, 1)
+            wanted.centres = mask_centres(masks[:, 0])
         if len(labels):
             cost = sum(match(candidates, wanted) for match in self.assigner.match_costs)
             costs = cost.view(num_images, num_queries, -1).cpu().split(counts, dim=2)

@@ -202,6 +202,13 @@ def test_questions_have_right_answers(scenes):
     assert answers["list"] > 0.5 * len(scenes)
 
 
+def test_captions_go_from_left_to_right(scenes):
+    for scene in scenes:
+        leftmost = [min(scene.objects[index].centre[0] for index in span.objects) for span in scene.caption.spans]
+        assert leftmost == sorted(leftmost)
+    assert sum(len(scene.caption.spans) > 2 for scene in scenes) > len(scenes) / 4
+
+
 def test_caption_spans_are_their_phrases(scenes):
     numbers = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
     for scene in scenes:

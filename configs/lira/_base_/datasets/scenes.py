@@ -63,11 +63,10 @@ vqa = dict(type=LlavaDataset, ann_file=f"{data_root}/llava/scenes_train.json", i
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,  # reading a batch is a tenth of a step; a worker takes more than that from two computing threads
     dataset=dict(
         type=MixtureDataset,
-        datasets=[refer | dict(num_expressions=4, repeats=6), gcg, vqa],
+        datasets=[refer | dict(num_expressions=4, repeats=6), gcg | dict(repeats=2), vqa],
         pipeline=pipeline | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.3)),
     ),
     sampler=dict(type=ResumableSampler),

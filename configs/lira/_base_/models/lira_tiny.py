@@ -4,6 +4,7 @@
 from lira_plugin.models import (
     LIRA,
     SEFE,
+    AnchorCost,
     InterleavedLLM,
     Mask2FormerSegmenter,
     MaskDecoder,
@@ -120,6 +121,7 @@ pixel_encoder = dict(
                     dict(type=ClassificationCost, weight=2.0),
                     dict(type=CrossEntropyLossCost, weight=5.0, use_sigmoid=True),
                     dict(type=DiceCost, weight=5.0, pred_act=True, eps=1.0),
+                    dict(type=AnchorCost, weight=3.0),
                 ],
             ),
             sampler=dict(type=MaskPseudoSampler),
@@ -174,6 +176,6 @@ model = dict(
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
     frozen=["pixel_encoder"],
     init_from=[segmenter_weights],
-    loss_weights=dict(llm=1.0, masks=1.0, projection=10.0, query=10.0),
+    loss_weights=dict(llm=1.0, masks=0.5, projection=10.0, query=10.0),
     generation=dict(max_new_tokens=64),
 )
