@@ -73,7 +73,7 @@ class Row:
     llm: str
     tokens_per_s: float
     expressions_per_s: float
-    peak_mib: int
+    peak_rss_mb: int
     """Highest resident memory of the process, over the rounds."""
     equal_answers: float
     """Share of the answers that are those of the loop, for variants of the same model."""
@@ -219,6 +219,9 @@ def compare(
         }
         for batch in batches:
             runs["ours", batch] = lambda t=task, n=limit, b=batch: batched(model, t.samples, n, b)
+        runs["ours without guesses", 16] = lambda t=task, n=limit: batched(
+            model, t.samples, n, 16, prompt_lookup_num_tokens=0
+        )
         runs["ours without ILVC", 16] = lambda t=task, n=limit: batched(model, t.samples, n, 16, ilvc=False)
         runs["ours without SEFE", 16] = lambda s=without, n=limit: batched(plain, s, n, 16)
         seconds: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
@@ -268,7 +271,7 @@ def table(rows: list[Row]) -> str:
             row.tokens_per_s,
             row.expressions_per_s,
             ratio,
-            row.peak_mib,
+            row.peak_rss_mb,
             f"{row.equal_answers:.0%}",
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -298,7 +301,7 @@ def main() -> None:
             write_scene_tokenizer(write_scenes(root / "data", 200, 40))
         tasks = make_tasks(4 if args.quick else 8)
         rows = []
-        with tqdm(total=len(args.llms) * 2 * (len(batches) + 3) * rounds) as bar:
+        with tqdm(total=len(args.llms) * 2 * (len(batches) + 4) * rounds) as bar:
             for llm in args.llms:
                 rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
     print(table(rows))

@@ -1,6 +1,6 @@
 """What a training step costs, in time and memory, and which part it goes to.
 
-LIRA is compared with itself without SEFE, without ILVC and with gradient checkpointing. Weights are random
+LIRA is compared with itself without SEFE, without ILVC, without either and with gradient checkpointing. Weights are random
 and data are loaded in the same process, so that a step is measured from the files to the new weights. The variants take
 turns in every round, and each sees the same records. Parts are timed in the forward pass; the backward pass runs through all of
 them at once. On Linux or a CUDA device.
@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import OPTIMIZERS, init_default_scope
 from tqdm import tqdm
 
 from lira_plugin.datasets import ResumableSampler, grounding_collate
@@ -40,12 +40,13 @@ from lira_plugin.registry import DATASETS, MODELS
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "lira" / "lira_tiny.py"
 VARIANTS = {
-    "LIRA": ("", False),
-    "without SEFE": ("_no_sefe", False),
-    "without ILVC": ("_no_ilvc", False),
-    "gradient checkpointing": ("", True),
+    "LIRA": ("", True, False),
+    "without SEFE": ("_no_sefe", True, False),
+    "without ILVC": ("_no_ilvc", True, False),
+    "without either": ("_no_sefe", False, False),
+    "gradient checkpointing": ("", True, True),
 }
-"""Suffix of the recipe, and whether the LLM recomputes its activations."""
+"""Suffix of the recipe, whether views that it has stay, and whether the LLM recomputes its activations."""
 PARTS = ("data", "pixel encoder", "semantic encoder", "SEFE", "LLM", "mask decoder", "backward", "optimizer", "other")
 
 
@@ -111,10 +112,14 @@ class Clock:
 class Trainee:
     """A variant of the recipe that is trained step by step."""
 
-    def __init__(self, recipe: Path, suffix: str, checkpointing: bool, batch: int | None, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Path, suffix: str, views: bool, checkpointing: bool, batch: int | None, device: torch.device
+    ) -> None:
         config = Config.fromfile(recipe.with_name(f"{recipe.stem}{suffix}.py"))
         config.model.init_from = []
         config.model.llm.gradient_checkpointing = checkpointing
+        if not views:
+            config.train_dataloader.dataset.pipeline.interleave.prob = 0.0
         torch.manual_seed(0)
         self.model: LIRA = MODELS.build(config.model).to(device).train()
         loader = config.train_dataloader
@@ -122,7 +127,7 @@ class Trainee:
         self.records = DATASETS.build(loader.dataset)
         self.draws = iter(ResumableSampler(self.records, seed=0))
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
+        self.optimizer = OPTIMIZERS.build(dict(config.optim_wrapper.optimizer, params=trained, lr=1e-5))
         self.clock = Clock(device)
         for owner, name, part in (
             (self.model.pixel_encoder, "encode", "pixel encoder"),

@@ -34,11 +34,17 @@ def test_generation_gives_the_answers_of_the_loop(tmp_path, monkeypatch):
         tasks = benchmark.make_tasks(1)
         assert [(task.name, len(task.samples)) for task in tasks] == [("RefSeg", 8), ("GCG", 4)]
         rows = list(benchmark.compare("tiny", tasks, [3], 1, tqdm(disable=True)))
-    variants = [("loop", 1), ("ours", 3), ("ours without ILVC", 16), ("ours without SEFE", 16)]
+    variants = [
+        ("loop", 1),
+        ("ours", 3),
+        ("ours without guesses", 16),
+        ("ours without ILVC", 16),
+        ("ours without SEFE", 16),
+    ]
     assert [(row.variant, row.batch) for row in rows] == 2 * variants
     for row in rows:
-        assert row.tokens_per_s > 0 and row.peak_mib > 0
-        if row.variant in ("loop", "ours"):
+        assert row.tokens_per_s > 0 and row.peak_rss_mb > 0
+        if row.variant in ("loop", "ours", "ours without guesses"):
             assert row.equal_answers == 1
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
 

@@ -160,6 +160,7 @@ class LIRA(BaseModel):
         encoded = self.encode(batch, data_samples)
         prefixes = _shared_prefixes(batch, encoded.attention_mask)
         images = _image_of_sample(batch).tolist()
+        text = batch.attention_mask & (batch.kinds == RowKind.TEXT)
         for number, (sample, prefix, image) in enumerate(zip(data_samples, prefixes, images, strict=True)):
             forced_ids = self._forced_ids(sample.forced_answer)
             yield Request(
@@ -170,6 +171,7 @@ class LIRA(BaseModel):
                 prefix,
                 forced_ids,
                 closed=forced_ids[-1:] == (self.ids.seg,),
+                prompt_ids=tuple(batch.input_ids[number][text[number]].tolist()),
             )
 
     def _forced_ids(self, answer: str) -> tuple[int, ...]:
@@ -313,7 +315,7 @@ class LIRA(BaseModel):
         """Check a state dict about to be loaded, and complete it with the frozen parts that it leaves out."""
         given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
         own = super().state_dict()
-        check_state(given, own, "given", may_lack=tuple(self._frozen_names()))
+        check_state(given, own, "to be loaded", may_lack=tuple(self._frozen_names()))
         for name in own.keys() - given.keys():
             state_dict[prefix + name] = own[name]
 

@@ -25,8 +25,12 @@ class Decoding:
         stop_strings: an answer ends in front of the first of these, looked for in its text with special tokens.
         seed: of drawing. What a request draws depends on it and on the request's place alone, not on its batch.
         ilvc: False never lets the model ask for a region view.
+        force_phrase: open a phrase (`` <p>``) after each view, as answers in training do; False leaves that to the model.
         threshold: foreground probability from which on a pixel belongs to a mask that is given out.
         keep_logits: give the mask logits out too.
+        prompt_lookup_num_tokens: tokens that are guessed at most and checked in one pass
+            (:mod:`~lira_plugin.models.generation.drafts`); 0 guesses nothing, and neither do sampling and a repetition penalty.
+            Answers are the same up to rounding.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -41,8 +45,10 @@ class Decoding:
     stop_strings: tuple[str, ...] = ()
     seed: int = 0
     ilvc: bool = True
+    force_phrase: bool = True
     threshold: float = 0.5
     keep_logits: bool = False
+    prompt_lookup_num_tokens: int = 8
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -53,6 +59,8 @@ class Decoding:
                 f"{self.temperature}, {self.top_k}, {self.top_p} and {self.repetition_penalty}; for the most probable "
                 "token leave do_sample=False"
             )
+        if self.prompt_lookup_num_tokens < 0:
+            raise ValueError(f"prompt_lookup_num_tokens must not be negative, got {self.prompt_lookup_num_tokens}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         words = self.stop_strings

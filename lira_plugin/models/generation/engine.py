@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lira_plugin.models.generation.cache import RowCache
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.models.generation.drafts import Drafts
 from lira_plugin.models.generation.output import AnswerWriter
 from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
 from lira_plugin.models.interleaved_llm import InterleavedLLM
@@ -46,7 +47,8 @@ class Progress:
     Args:
         number: place of its request.
         piece: text that came to the answer; the pieces of an answer add up to its text.
-        answer: the answer so far. A span appears with its coarse mask before its phrase is written, and is refined after it.
+        answer: the answer so far. A span appears with its coarse mask before its phrase is written, or with the first words
+            where those were guessed, and is refined after it.
         done: whether this is the last news of the answer.
     """
 
@@ -84,6 +86,7 @@ class InterleavedGenerator:
         self.grounder, self.ids, self.end_id = grounder, ids, end_id
         self.forced_ids, self.writer = list(forced_ids), AnswerWriter(ids, decode)
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
+        self.drafts = Drafts(barred=(end_id, ids.image_id))
 
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
         """Answer all requests, in their order."""
@@ -137,6 +140,7 @@ class InterleavedGenerator:
             if waiting and (len(waiting) >= len(ready) or waited > _PATIENCE):
                 self._serve(waiting)
                 ready, waited = active, 0
+            self._guess(ready)
             for group in by_length(ready):
                 self._step(group, cache)
             free += [row.slot for row in active if row.phase is Phase.DONE]
@@ -202,44 +206,73 @@ class InterleavedGenerator:
             cache.lengths[row.slot] += len(new)
         return hidden
 
-    def _step(self, rows: list[Row], cache: RowCache) -> None:
-        """Run what is pending, keep the states of ``<seg>`` tokens, and choose the next token of each row."""
-        hidden = self._forward([row.feed for row in rows], rows, cache)
-        for states, row in zip(hidden, rows):
-            for place_in_feed, place in row.segs:
-                state = states[place_in_feed]
-                row.states[place] = state.clone()  # a view would keep the states of a whole prompt alive
-        tokens = self._choose(rows, hidden)
-        pending = [row.advance(token, self.ids, self.end_id) for row, token in zip(rows, tokens)]
+    def _guess(self, rows: list[Row]) -> None:
+        """Put guesses behind what rows are to run."""
         for row in rows:
-            row.feed, row.segs = row.feed[:0], []
+            if row.wants_choice:
+                row.draft = self.drafts.guess(row.lookup, row.ids, row.room_for_guesses)
+        self._extend(rows, [row.draft for row in rows], ahead=True)
+
+    def _step(self, rows: list[Row], cache: RowCache) -> None:
+        """Run what is pending, choose the next tokens of each row, and keep the states of ``<seg>`` tokens."""
+        hidden = self._forward([row.feed for row in rows], rows, cache)
+        pending = []
+        for row, states, tokens in zip(rows, hidden, self._choose(rows, hidden)):
+            written = len(row.ids)
+            following, right = self._follow(row, tokens)
+            pending.append(following)
+            for place_in_feed, place in row.segs:
+                if place < min(written + right, len(row.ids)):
+                    row.states[place] = states[place_in_feed].clone()  # a view would keep those of a whole prompt alive
+            cache.lengths[row.slot] -= len(row.draft) - right
+            row.feed, row.segs, row.draft = row.feed[:0], [], []
         self._extend(rows, pending)
-        for row, token in zip(rows, tokens):
-            if token is not None:
-                self.writer.stop(row)
 
-    def _choose(self, rows: list[Row], hidden: Tensor) -> list[int | None]:
-        tokens: list[int | None] = [None] * len(rows)
-        asked = [index for index, row in enumerate(rows) if row.wants_choice]
-        if not asked:
-            return tokens
-        last = torch.tensor([len(rows[index].feed) - 1 for index in asked], device=hidden.device)
-        scores = self.grounder.llm.logits(hidden[torch.tensor(asked, device=hidden.device), last]).float()
-        blind = [number for number, index in enumerate(asked) if not rows[index].decoding.ilvc]
+    def _follow(self, row: Row, tokens: list[int]) -> tuple[list[int], int]:
+        """Go on with the tokens that were chosen behind a row's last positions, as long as they are those guessed.
+
+        Returns:
+            The tokens to be run next, and how many guesses were right.
+        """
+        if not tokens:
+            return row.advance(None, self.ids, self.end_id), 0
+        for right, token in enumerate(tokens):
+            if row.room_for_guesses:
+                self.drafts.learn(row.ids, token)
+            following = row.advance(token, self.ids, self.end_id)
+            self.writer.stop(row)
+            if [token] != row.draft[right : right + 1] or row.phase is not Phase.SAMPLING or not row.wants_choice:
+                break
+        return following, right
+
+    def _choose(self, rows: list[Row], hidden: Tensor) -> list[list[int]]:
+        """Choose what follows the last position of each row that is to go on, and each of its guesses."""
+        places = [
+            (index, len(row.feed) - 1 - behind)
+            for index, row in enumerate(rows)
+            if row.wants_choice
+            for behind in range(len(row.draft), -1, -1)
+        ]
+        chosen: list[list[int]] = [[] for _ in rows]
+        if not places:
+            return chosen
+        indices, positions = torch.tensor(places, device=hidden.device).T
+        scores = self.grounder.llm.logits(hidden[indices, positions])
+        blind = [number for number, (index, _) in enumerate(places) if not rows[index].decoding.ilvc]
         scores[blind, self.ids.image_id] = -torch.inf
-        for index, own_scores, best in zip(asked, scores, scores.argmax(-1).tolist()):
+        for (index, _), own_scores, best in zip(places, scores, scores.argmax(-1).tolist()):
             row = rows[index]
-            tokens[index] = best if row.choose.is_plain else row.choose(own_scores, row.ids)
-        return tokens
+            chosen[index].append(best if row.choose.is_plain else row.choose(own_scores.float(), row.ids))
+        return chosen
 
-    def _extend(self, rows: Sequence[Row], tokens: Sequence[list[int]]) -> None:
-        """Put tokens, which stand at the end of each row's ``ids``, behind what it is to run."""
+    def _extend(self, rows: Sequence[Row], tokens: Sequence[list[int]], ahead: bool = False) -> None:
+        """Put tokens behind what each row is to run: the last of its ``ids``, or with ``ahead`` those guessed after them."""
         if not any(tokens):
             return
         flat = torch.tensor([token for own in tokens for token in own], device=rows[0].feed.device)
         embeddings = self.grounder.llm.embed(flat).to(rows[0].feed.dtype).split([len(own) for own in tokens])
         for row, own, new in zip(rows, tokens, embeddings):
-            start = len(row.ids) - len(own)
+            start = len(row.ids) - (0 if ahead else len(own))
             row.segs += [(len(row.feed) + n, start + n) for n, token in enumerate(own) if token == self.ids.seg]
             row.feed = torch.cat([row.feed, new]) if len(row.feed) else new
 
@@ -255,7 +288,7 @@ class InterleavedGenerator:
         self._extend(rows, [row.ids[-1:] for row in rows])
         for row, view in zip(rows, views):
             row.feed = torch.cat([row.feed, view.to(row.feed.dtype)])
-            row.script = row.script or list(self.forced_ids)
+            row.script = row.script or (list(self.forced_ids) if row.decoding.force_phrase else [])
             row.phase = Phase.SAMPLING
         self._extend(rows, [row.take_script(self.ids) for row in rows])
 

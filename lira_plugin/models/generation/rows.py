@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.models.generation.drafts import PromptLookup
 from lira_plugin.structures import Letterbox
 from lira_plugin.tokens import SpecialTokenIds
 
@@ -46,6 +47,7 @@ class Request:
         forced_ids: tokens that the answer begins with, whatever the model would choose.
         closed: the answer ends where ``forced_ids`` end: masks for a given text.
         decoding: settings of this request, or None for those of the generator.
+        prompt_ids: tokens of the prompt's text, where words of the answer are looked up to guess at what follows them.
 
     Raises:
         ValueError: the prompt is empty, or the prefix leaves nothing of it.
@@ -59,6 +61,7 @@ class Request:
     forced_ids: tuple[int, ...] = ()
     closed: bool = False
     decoding: Decoding | None = None
+    prompt_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         rows = len(self.embeddings)
@@ -81,6 +84,7 @@ class Row:
         choose: picks tokens.
         slot: its place in the KV cache.
         feed: (n, H) rows to be run next.
+        draft: guesses of the tokens after ``ids``; the last rows of ``feed``.
         segs: ``<seg>`` tokens in ``feed``: (row of ``feed``, place in ``ids``).
         script: tokens to be forced next.
         ids: tokens of the answer.
@@ -98,6 +102,7 @@ class Row:
     choose: TokenChooser
     slot: int
     feed: Tensor
+    draft: list[int] = field(default_factory=list)
     segs: list[tuple[int, int]] = field(default_factory=list)
     phase: Phase = Phase.SAMPLING
     script: list[int] = field(default_factory=list)
@@ -108,6 +113,9 @@ class Row:
     chosen: int = 0
     finished: bool = False
     tail: str = ""
+
+    def __post_init__(self) -> None:
+        self.lookup = PromptLookup(self.request.prompt_ids)
 
     @property
     def undecoded(self) -> list[int]:
@@ -178,6 +186,14 @@ class Row:
         """Whether the model is to choose the next token."""
         return not self.script and not self.request.closed and self.chosen < self.decoding.max_new_tokens
 
+    @property
+    def room_for_guesses(self) -> int:
+        """How many tokens may be guessed, so that the one chosen behind them is still within the limit; 0 for a row that is
+        not to guess."""
+        if not self.choose.is_plain:
+            return 0
+        return min(self.decoding.prompt_lookup_num_tokens, self.decoding.max_new_tokens - self.chosen - 1)
+
     def skip(self, rows: int) -> None:
         """Take the first rows, which the cache holds already, off what is to be run."""
         self.feed = self.feed[rows:]
@@ -185,7 +201,7 @@ class Row:
 
 
 def by_length(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that run one position, and rows that run more: padding one to the other would waste most of a pass."""
-    single = [row for row in rows if len(row.feed) == 1]
-    several = [row for row in rows if len(row.feed) > 1]
+    """Rows that run one position beside guesses, and rows that run more: padding one to the other would waste most of a pass."""
+    single = [row for row in rows if len(row.feed) - len(row.draft) == 1]
+    several = [row for row in rows if len(row.feed) - len(row.draft) > 1]
     return [group for group in (several, single) if group]

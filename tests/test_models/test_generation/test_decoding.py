@@ -26,6 +26,7 @@ SPECIAL = SpecialTokenIds(seg=36, image_id=37, phrase_start=38, phrase_end=39)
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"threshold": 0.0}, "threshold"),
         ({"threshold": 1.0}, "threshold"),
+        ({"prompt_lookup_num_tokens": -1}, "prompt_lookup_num_tokens"),
         ({"stop_strings": "."}, "stop_strings"),
         ({"stop_strings": ("a", "")}, "stop_strings"),
         ({"stop_strings": (5,)}, "stop_strings"),

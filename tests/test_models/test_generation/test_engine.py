@@ -57,6 +57,13 @@ def test_forced_tokens_are_not_asked_of_the_model():
     assert answer.raw_text == "<seg><image_id> <p> dog </p> <seg>."
 
 
+def test_a_phrase_may_be_left_to_the_model():
+    script = list(GROUNDED)
+    script[2:4] = [15, 15]
+    (answer,) = run(ScriptedGrounder(script), [request(0)], force_phrase=False)
+    assert answer.raw_text == "<seg><image_id>catcat dog </p> <seg>."
+
+
 def test_a_view_without_any_mask_is_of_the_whole_image():
     grounder = ScriptedGrounder([VIEW, *FORCED, SPACE, 10, SPACE, STOP])
     (answer,) = run(grounder, [request(0, size=(12, SIDE))])

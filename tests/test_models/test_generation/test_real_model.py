@@ -128,6 +128,35 @@ def test_seg_states_of_generation_are_those_of_a_teacher_forced_pass(model, prom
 
 
 @torch.no_grad()
+def test_guesses_change_the_number_of_passes_only(model, prompts):
+    """Where prompts hold the words of their answers, many guesses are right."""
+    data = make_batch(prompts, for_generation=True)
+    texts, answers, passes = [""] * len(prompts), [], []
+    for most in (0, 8):
+        runs = []
+        handle = model.llm.causal_lm.get_decoder().register_forward_pre_hook(lambda m, args, runs=runs: runs.append(1))
+        known = [tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+        requests = [
+            replace(request, prompt_ids=ids) for request, ids in zip(model.requests(**data), known, strict=True)
+        ]
+        answers.append(model.generator(prompt_lookup_num_tokens=most)(requests))
+        handle.remove()
+        passes.append(len(runs))
+        texts = [answer.raw_text for answer in answers[0]]
+    for answer, other in zip(*answers, strict=True):
+        alike(answer, other)
+    assert passes[1] < 0.8 * passes[0]
+
+
+@torch.no_grad()
+def test_the_words_of_a_prompt_come_with_its_request(model, prompts):
+    for request, prompt in zip(model.requests(**make_batch(prompts, for_generation=True)), prompts, strict=True):
+        words = model.tokenizer.decode(request.prompt_ids)
+        assert prompt.conversation.turns[-1].question in words
+        assert words.rstrip().endswith("assistant") and model.tokenizer.pad_token not in words
+
+
+@torch.no_grad()
 def test_without_ilvc_no_view_is_asked_for(model, prompts):
     model.generation["ilvc"] = False
     answers = model(**make_batch(prompts, for_generation=True), mode="predict")

@@ -1,0 +1,62 @@
+"""Guesses of how an answer goes on, which the model checks several of in one pass.
+
+This is prompt lookup decoding: what followed the last words before is likely to follow them again. Answers repeat the words of
+their questions, and all answers share the frame around their phrases, such as `` </p> <seg>.``. A guess that is not what the
+model chooses is dropped, so answers stay the same up to rounding.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+
+class PromptLookup:
+    """What follows each token, and each pair of tokens, in a prompt; the last time where it differs.
+
+    Args:
+        ids: tokens of the prompt's text.
+    """
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.single = dict(pairwise(ids))
+        self.pair = dict(zip(pairwise(ids), ids[2:]))
+
+
+class Drafts:
+    """Guesses from prompts and from all answers so far.
+
+    Args:
+        barred: tokens that are never guessed, since an answer ends or waits there.
+    """
+
+    def __init__(self, barred: Sequence[int]) -> None:
+        self.barred = frozenset(barred)
+        self.seen: dict[tuple[int, int], tuple[int, bool]] = {}
+        """What followed a pair of tokens the last time in any answer, and whether it did the time before, too."""
+
+    def learn(self, ids: Sequence[int], token: int) -> None:
+        """Note that an answer ``ids`` went on with ``token``."""
+        if len(ids) > 1:
+            pair = ids[-2], ids[-1]
+            self.seen[pair] = token, self.seen.get(pair, (None,))[0] == token
+
+    def guess(self, prompt: PromptLookup, ids: Sequence[int], most: int) -> list[int]:
+        """Up to ``most`` tokens that may follow ``ids``.
+
+        A single token in common is enough for the first guess, the others follow pairs.
+        """
+        if not ids:
+            return []
+        context, guesses = list(ids[-2:]), []
+        while len(guesses) < most:
+            pair = tuple(context[-2:])
+            token = prompt.pair.get(pair)
+            if token is None:
+                token, settled = self.seen.get(pair, (None, False))
+                token = token if settled else None
+            if token is None and not guesses:
+                token = prompt.single.get(context[-1])
+            if token is None or token in self.barred:
+                break
+            context.append(token)
+            guesses.append(token)
+        return guesses

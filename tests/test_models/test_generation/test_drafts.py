@@ -1,0 +1,170 @@
+"""Guessed tokens change how many passes an answer takes, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import (
+    END,
+    FORCED,
+    GROUNDED,
+    SEG,
+    SPACE,
+    STOP,
+    VIEW,
+    VIEW_ROWS,
+    ScriptedGrounder,
+    column,
+    generator,
+    request,
+    run,
+)
+from test_engine import SCRIPTS
+
+from lira_plugin.models.generation import Decoding
+from lira_plugin.models.generation.drafts import Drafts, PromptLookup
+
+TEXT = [11, 10, 12, 14, 15, 13]
+
+
+def both(scripts, prompts, **settings):
+    """Answers and passes with guesses, and without."""
+    results = []
+    for most in (8, 0):
+        grounder = ScriptedGrounder(*scripts)
+        requests = [request(number, prompt_ids=tuple(prompt)) for number, prompt in enumerate(prompts)]
+        answers = run(grounder, requests, prompt_lookup_num_tokens=most, **settings)
+        results.append((answers, grounder.llm.passes))
+    return results
+
+
+def assert_same(answers, others):
+    for answer, other in zip(answers, others, strict=True):
+        assert (answer.raw_text, answer.text, answer.finished) == (other.raw_text, other.text, other.finished)
+        assert len(answer.spans) == len(other.spans)
+        for span, expected in zip(answer.spans, other.spans):
+            np.testing.assert_array_equal(span.mask, expected.mask)
+            np.testing.assert_array_equal(span.coarse_mask, expected.coarse_mask)
+
+
+def test_words_of_the_prompt_are_read_in_one_pass():
+    (answers, passes), (others, single) = both([TEXT], [TEXT])
+    assert_same(answers, others)
+    assert passes == [(1, 2), (1, len(TEXT))], "the prompt, and the first word with all that follow it"
+    assert len(single) == 1 + len(TEXT)
+
+
+def test_a_wrong_guess_costs_its_position_only():
+    (answers, passes), (others, _) = both([TEXT], [[11, 10, 12, 10, 10]])
+    assert_same(answers, others)
+    assert passes[1] == (1, 5), "the first word and four guesses, of which two are right"
+    assert len(passes) == 2 + 3, "the third was chosen on the way; the rest one by one"
+
+
+def test_a_guessed_seg_has_its_state_and_mask():
+    scripts = [[11, SEG, 13], GROUNDED]
+    (answers, passes), (others, single) = both(scripts, [[11, SEG, 13], [10, SPACE, STOP, SPACE, SEG, 13]])
+    assert_same(answers, others)
+    np.testing.assert_array_equal(answers[0].spans[0].mask, column(1))
+    np.testing.assert_array_equal(answers[1].spans[0].mask, column(9))
+    assert len(passes) < len(single)
+
+
+def test_answers_learn_from_one_another():
+    scripts = [GROUNDED] * 8
+    (answers, passes), (others, single) = both(scripts, [()] * 8, batch_size=2)
+    assert_same(answers, others)
+    assert len(passes) < 0.6 * len(single)
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_the_limit_holds_inside_of_guesses(limit):
+    for script in (TEXT, [11, SEG, 10, SEG, 13], GROUNDED):
+        (answers, passes), (others, single) = both([script], [script], max_new_tokens=limit)
+        assert_same(answers, others)
+        assert all(new <= 1 + VIEW_ROWS + len(FORCED) + limit for _, new in passes), "none beyond the limit"
+        assert limit < 4 or script is GROUNDED or len(passes) < len(single)
+
+
+def test_a_stop_string_ends_inside_of_guesses():
+    (answers, passes), (others, single) = both([[11, SEG, 10, 12, 13]], [[11, SEG, 10, 12, 13]], stop_strings=("og",))
+    assert_same(answers, others)
+    assert len(passes) < len(single)
+    assert answers[0].raw_text == "A <seg>d"
+
+
+@pytest.mark.parametrize("chosen", [{"do_sample": True, "top_k": 1}, {"repetition_penalty": 1.5}])
+def test_nothing_is_guessed_where_the_most_probable_token_need_not_be_taken(chosen):
+    (answers, passes), (others, single) = both([TEXT], [TEXT], **chosen)
+    assert_same(answers, others)
+    assert passes == single
+
+
+def test_without_ilvc_a_guess_is_checked_without_views_too():
+    scripts = [[SEG, VIEW, 13]]
+    (answers, _), (others, _) = both(scripts, [[SEG, 10, 13]], ilvc=False)
+    assert_same(answers, others)
+
+
+tokens = st.lists(st.sampled_from([*FORCED, SEG, VIEW, STOP, 10, 11, 12, 13]), max_size=12)
+asked = st.fixed_dictionaries(
+    {
+        "prompt_ids": tokens.map(tuple),
+        "image": st.booleans(),
+        "forced_ids": st.sampled_from([(), (), (11, 10), (SEG, VIEW, *FORCED)]),
+        "decoding": st.sampled_from([{}, {}, {"ilvc": False}, {"stop_strings": ("gA",)}, {"repetition_penalty": 1.1}]),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(tokens, asked), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 20))
+def test_any_requests_get_the_answers_without_guesses(pairs, batch_size, limit):
+    results = []
+    for most in (8, 0):
+        requests = [
+            request(number, **own | {"decoding": Decoding(limit, prompt_lookup_num_tokens=most, **own["decoding"])})
+            for number, (_, own) in enumerate(pairs)
+        ]
+        grounder = ScriptedGrounder(*(list(own["forced_ids"]) + script for script, own in pairs))
+        results.append(run(grounder, requests, batch_size=batch_size))
+    assert_same(*results)
+
+
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_all_scripts_at_once(most):
+    requests = [request(number, prompt_ids=tuple(SCRIPTS[-1 - number])) for number in range(len(SCRIPTS))]
+    others = run(ScriptedGrounder(*SCRIPTS), requests, prompt_lookup_num_tokens=0)
+    assert_same(run(ScriptedGrounder(*SCRIPTS), requests, prompt_lookup_num_tokens=most), others)
+
+
+def test_pieces_of_a_stream_with_guesses_add_up():
+    requests = [request(number, prompt_ids=tuple(script)) for number, script in enumerate(SCRIPTS)]
+    news = list(generator(ScriptedGrounder(*SCRIPTS), prompt_lookup_num_tokens=8).stream(requests))
+    answers = run(ScriptedGrounder(*SCRIPTS), requests)
+    for number, answer in enumerate(answers):
+        own = [progress for progress in news if progress.number == number]
+        assert "".join(progress.piece for progress in own) == answer.text and own[-1].done
+        assert_same([own[-1].answer], [answer])
+
+
+def test_what_followed_twice_is_guessed():
+    drafts, prompt = Drafts(barred=[END]), PromptLookup(())
+    drafts.learn([1, 2], 3)
+    assert drafts.guess(prompt, [9, 1, 2], 4) == [], "once may be chance"
+    drafts.learn([7, 1, 2], 3)
+    assert drafts.guess(prompt, [9, 1, 2], 4) == [3]
+    drafts.learn([1, 2], 4)
+    assert drafts.guess(prompt, [9, 1, 2], 4) == [], "what varies is not guessed"
+
+
+def test_the_prompt_goes_first_and_the_last_time_counts():
+    drafts = Drafts(barred=[END])
+    for _ in range(2):
+        drafts.learn([1, 2], 3)
+    assert drafts.guess(PromptLookup([1, 2, 5, 8, 2, 6]), [1, 2], 1) == [5]
+    assert drafts.guess(PromptLookup([4, 2, 5, 8, 2, 6]), [1, 2], 1) == [3], "a pair is more than a single token"
+    assert drafts.guess(PromptLookup([4, 2, 5, 8, 2, 6]), [9, 2], 1) == [6]
+    assert drafts.guess(PromptLookup([1, 2, END, 7]), [1, 2], 5) == []
+    assert drafts.guess(PromptLookup([1, 2, 1, 2]), [1], 5) == [2, 1, 2, 1, 2]
+    assert drafts.guess(PromptLookup([1, 2]), [], 5) == []
