@@ -1,5 +1,6 @@
 """Run a function on two processes that form a gloo group."""
 
+import importlib
 import os
 import socket
 import time
@@ -52,3 +53,26 @@ def on_two_processes(function: Callable, *arguments: Any) -> list[Any]:
         for worker in workers:
             worker.kill()
     return [results[rank] for rank in range(2)]
+
+
+def deepspeed_engine(
+    model: torch.nn.Module, rank: int, stage: int, optimizer: Callable, bf16: bool = False, **config: Any
+):
+    """An engine on one of two processes; ``optimizer`` makes one of the parameters that are trained."""
+    import deepspeed
+
+    # It would compile an operator that gloo does without; deepspeed.comm.torch as an attribute is PyTorch.
+    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
+    deepspeed.logger.setLevel("ERROR")
+    os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE="2")  # of this forked process alone
+    config = {
+        "train_micro_batch_size_per_gpu": 4,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        # part even the smallest weights, as it would be with large ones
+        "zero_optimization": {"stage": stage} | ({"stage3_param_persistence_threshold": 0} if stage == 3 else {}),
+        "bf16": {"enabled": bf16},
+        **config,
+    }
+    trained = optimizer([p for p in model.parameters() if p.requires_grad])
+    return deepspeed.initialize(model=model, optimizer=trained, config=config)[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed import on_two_processes
+from distributed import deepspeed_engine, on_two_processes
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from process_state import process_state_restored
@@ -93,6 +93,49 @@ def test_twenty_steps_of_two_processes_are_those_of_one(samples):
         assert learnt.keys() == weights.keys()
         for name, value in weights.items():
             torch.testing.assert_close(torch.tensor(learnt[name]), torch.tensor(value), atol=1e-4, rtol=0, msg=name)
+
+
+def momentum(parameters):
+    return torch.optim.SGD(parameters, lr=0.02, momentum=0.9)
+
+
+def learn_under_zero(rank, batches, stage, folder, first):
+    """Train from step ``first`` on, which is read from ``folder`` if it is not 0; step 10 is written there."""
+    engine = deepspeed_engine(build(), rank, stage, momentum, gradient_clipping=5.0)
+    if first:
+        engine.load_checkpoint(str(folder), tag=f"step_{first}")
+    logs = []
+    for step in range(first, len(batches)):
+        losses = engine(**grounding_collate(batches[step][rank]), mode="loss")
+        loss, log = engine.module.parse_losses(losses)
+        engine.backward(loss)
+        engine.step()
+        logs.append({name: float(value) for name, value in log.items()})
+        if step == 9:
+            engine.save_checkpoint(str(folder), tag="step_10", exclude_frozen_parameters=True)
+    return logs
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_twenty_steps_under_zero_are_those_of_one_process(samples, stage, tmp_path):
+    """And going on from its checkpoint gives the same losses once more."""
+    joint = [rotated(samples, step) for step in range(STEPS)]
+    expected, _ = learn(joint, parallel=False)
+    batches = [[batch[rank::2] for rank in range(2)] for batch in joint]
+    whole = on_two_processes(learn_under_zero, batches, stage, tmp_path, 0)
+    rest = on_two_processes(learn_under_zero, batches, stage, tmp_path, 10)
+    for logs, resumed in zip(whole, rest, strict=True):
+        for ours, wanted in zip(logs, expected, strict=True):
+            assert ours == pytest.approx(wanted | {"seg/skipped": wanted["seg/skipped"] / 2}, rel=1e-3, abs=1e-4)
+        assert resumed == [pytest.approx(log, rel=1e-6) for log in logs[10:]]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_under_zero_a_process_without_masks_or_images_takes_part(samples, stage, tmp_path):
+    alone = [([0, 3], [1, 4]), ([0], [5]), ([1], [4]), ([5], [1])]
+    batches = [[[samples[place] for place in places] for places in pair] for pair in alone]
+    for logs in on_two_processes(learn_under_zero, batches, stage, tmp_path, 0):
+        assert len(logs) == len(alone) and all(log["loss"] > 0 for log in logs)
 
 
 def gradients(batch, parallel):

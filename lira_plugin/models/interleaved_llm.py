@@ -3,7 +3,7 @@
 Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -113,6 +113,18 @@ class InterleavedLLM(nn.Module):
     def hidden_states(self, embeddings: Tensor, **kwargs: Any) -> Tensor:
         """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
         return self.causal_lm.get_decoder()(inputs_embeds=embeddings, **kwargs).last_hidden_state
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
+        """Move and cast weights, and leave the frequencies of rotary positions exact, as published LLMs have them.
+
+        DeepSpeed casts whole modules to 16 bits; rounded frequencies are off by radians after some thousand rows.
+        """
+        exact = [(module, module.inv_freq) for module in self.modules() if hasattr(module, "inv_freq")]
+        super()._apply(fn, recurse)
+        for module, frequencies in exact:
+            if not frequencies.is_meta:
+                module.inv_freq = frequencies.to(module.inv_freq.device)
+        return self
 
     def forward(self, embeddings: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> LLMOutput:
         """Run over a padded batch.

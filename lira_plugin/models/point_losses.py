@@ -41,17 +41,19 @@ def point_losses(
     """
     num_masks, num_outputs = len(targets), len(mask_logits)
     logits = torch.stack(mask_logits, 1).float().flatten(0, 1)[:, None]
-    count = mean_count(num_masks, logits.device)  # before any return: every process takes part
-    if num_masks == 0:
-        return {"loss_mask": logits.sum(), "loss_dice": logits.sum()}
+    count = mean_count(num_masks, logits.device)
     with torch.autocast(logits.device.type, enabled=False):
-        with torch.no_grad():
-            points = get_uncertain_point_coords_with_randomness(
-                logits, None, sampling.num_points, sampling.oversample_ratio, sampling.importance_sample_ratio
-            )
-            sampled = point_sample(targets[:, None].float(), points.view(num_masks, -1, 2))
-            sampled = sampled.view(num_masks * num_outputs, sampling.num_points)
-        predicted = point_sample(logits, points)[:, 0]
+        if num_masks:
+            with torch.no_grad():
+                points = get_uncertain_point_coords_with_randomness(
+                    logits, None, sampling.num_points, sampling.oversample_ratio, sampling.importance_sample_ratio
+                )
+                sampled = point_sample(targets[:, None].float(), points.view(num_masks, -1, 2))
+                sampled = sampled.view(num_masks * num_outputs, sampling.num_points)
+            predicted = point_sample(logits, points)[:, 0]
+        else:  # both losses are run all the same: ZeRO-3 wants the same modules in every process
+            predicted = logits.flatten(1)
+            sampled = torch.zeros_like(predicted)
         return {
             "loss_mask": loss_mask(predicted.flatten(), sampled.flatten(), avg_factor=count * sampling.num_points),
             "loss_dice": loss_dice(predicted, sampled, avg_factor=count),

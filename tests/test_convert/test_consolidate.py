@@ -1,12 +1,11 @@
 """Checkpoints that DeepSpeed itself writes, on one process and on two, as one file with the weights of the live model."""
 
-import importlib
 import os
 import shutil
 
 import pytest
 import torch
-from distributed import on_two_processes
+from distributed import deepspeed_engine, on_two_processes
 from mmengine.logging import MessageHub
 from safetensors.torch import load_file
 from tiny import make_batch, refer_record, tiny_lira, tiny_llama
@@ -38,22 +37,8 @@ def trained_state(model):
     return {name: value for name, value in model.state_dict().items() if not name.startswith("frozen")}
 
 
-def deepspeed_engine(model, rank, stage, dtype=torch.float32):
-    import deepspeed
-
-    # It would compile an operator that gloo does without; deepspeed.comm.torch as an attribute is PyTorch.
-    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
-    deepspeed.logger.setLevel("ERROR")
-    os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE="2")  # of this forked process alone
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    config = {
-        "train_micro_batch_size_per_gpu": 4,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "zero_optimization": {"stage": stage},
-        "bf16": {"enabled": dtype == torch.bfloat16},
-    }
-    return deepspeed.initialize(model=model, optimizer=optimizer, config=config)[0]
+def adam(parameters):
+    return torch.optim.AdamW(parameters, lr=0.1)
 
 
 def save(engine, folder, live):
@@ -72,7 +57,7 @@ def train(rank, folder, stage, dtype):
     from deepspeed.utils import safe_get_full_fp32_param
 
     torch.manual_seed(0)
-    engine = deepspeed_engine(Trained(), rank, stage, dtype)
+    engine = deepspeed_engine(Trained(), rank, stage, adam, bf16=dtype == torch.bfloat16)
     for _ in range(2):
         loss = engine(torch.randn(4, 3, dtype=dtype)).float().square().sum()
         engine.backward(loss)
@@ -89,7 +74,7 @@ def lora_lira():
 
 
 def train_lira(rank, folder, data):
-    engine = deepspeed_engine(lora_lira(), rank, stage=2)
+    engine = deepspeed_engine(lora_lira(), rank, 2, adam)
     losses = engine(**data, mode="loss")
     engine.backward(sum(value for name, value in losses.items() if name.startswith("loss")))
     engine.step()

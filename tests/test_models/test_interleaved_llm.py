@@ -11,6 +11,19 @@ from lira_plugin.structures import IGNORE_INDEX, RowKind
 from lira_plugin.tokens import SpecialTokens
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_casting_to_16_bits_leaves_positions_exact(dtype):
+    """As DeepSpeed casts; 0.8058 would become 0.8047, which is 2.6 radians after 2,350 rows."""
+    llm = InterleavedLLM(tiny_llama())
+    rotary = llm.causal_lm.model.rotary_emb
+    frequencies = rotary.inv_freq.clone()
+    torch.nn.ModuleDict({"llm": llm}).to(dtype)
+    assert rotary.inv_freq.dtype == torch.float32 and torch.equal(rotary.inv_freq, frequencies)
+    assert not torch.equal(frequencies.to(dtype).float(), frequencies), "else there is nothing to lose"
+    assert {p.dtype for p in llm.parameters()} == {dtype}
+    assert llm.to("meta").causal_lm.model.rotary_emb.inv_freq.is_meta
+
+
 def test_features_go_to_the_rows_of_their_kind_in_order():
     kinds = torch.tensor([[0, RowKind.PIXEL, RowKind.OBJECT, RowKind.PIXEL], [RowKind.PIXEL, 0, 0, RowKind.OBJECT]])
     embeddings = torch.randn(2, 4, H)
