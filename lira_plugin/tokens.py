@@ -78,7 +78,7 @@ class SpecialTokens:
         for name, token in names.items():
             if ids[name] is None or ids[name] == tokenizer.unk_token_id:
                 raise ValueError(
-                    f"special token {token!r} ({name}) is not in the tokenizer's vocabulary: call "
+                    f"special token {token!r} ({name}) is not in the vocabulary of the tokenizer {_name(tokenizer)}: call "
                     "SpecialTokens.add_to(tokenizer) first, or give the spelling that this checkpoint uses"
                 )
             pieces = tokenizer(token, add_special_tokens=False)["input_ids"]

@@ -219,4 +219,6 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], where: str,
         if names
     ]
     if found:
-        raise ValueError(f"the checkpoint {where} does not fit the model; " + "; ".join(found))
+        raise ValueError(
+            f"the checkpoint {where} does not fit the model; " + "; ".join(found) + ". Take one of this recipe"
+        )

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+_MARGIN = 2
+"""Pixels that annotators' polygons may reach beyond the image: those are cut off."""
+
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Decode one COCO ``segmentation`` to the union of its parts.
@@ -64,5 +67,10 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
     if isinstance(part, list | tuple):
         if len(part) < 6 or len(part) % 2:
             raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} numbers")
+        right, bottom = max(part[::2]), max(part[1::2])
+        if right > width + _MARGIN or bottom > height + _MARGIN:
+            raise ValueError(
+                f"the polygon reaches x={right:g}, y={bottom:g} but the image is {width} wide and {height} high"
+            )
         return coco_mask.frPyObjects([list(part)], height, width)[0]
     raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {type(part).__name__}")

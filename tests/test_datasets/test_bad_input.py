@@ -155,6 +155,11 @@ def enlarge_masks(world):
     world.refs[0]["segmentation"] = box(HEIGHT + 8, WIDTH + 8)
 
 
+def enlarge_polygons(world):
+    polygon = [[2, 2, WIDTH + 8, 2, WIDTH + 8, HEIGHT + 8]]
+    world.refs[0]["segmentation"] = polygon
+
+
 def remove_regions(world):
     world.groundings = {}
     world.refs = []
@@ -206,6 +211,10 @@ CASES = [
     *(
         (enlarge_masks, kind, ValueError, ["a.png", RECORDS[kind], "32x40", "24x32", "do not belong together"])
         for kind in ("grandf", "refcocog", "refer")
+    ),
+    *(
+        (enlarge_polygons, kind, ValueError, ["a.png", RECORDS[kind], f"{WIDTH} wide", "do not belong together"])
+        for kind in ("refcocog", "refer")
     ),
     (remove_regions, "grandf", ValueError, ["grandf.json", "record g7", "no region", SKIP]),
     (remove_regions, "refcocog", ValueError, ["refcocog.json", "record c9", "no region", SKIP]),

@@ -97,6 +97,17 @@ def test_rle_of_another_size_is_an_error(form):
         decode_segmentation(form(blob(6)), WIDTH, HEIGHT)
 
 
+@pytest.mark.parametrize("beyond", [(WIDTH + 8, 3), (3, HEIGHT + 8)], ids=["right", "below"])
+def test_a_polygon_of_a_larger_image_is_an_error(beyond):
+    with pytest.raises(ValueError, match=rf"reaches x=.* but the image is {WIDTH} wide and {HEIGHT} high"):
+        decode_segmentation([SQUARE, [1, 1, 9, 9, *beyond]], HEIGHT, WIDTH)
+
+
+def test_a_polygon_may_end_on_the_border_or_a_little_beyond():
+    border = [0, 0, WIDTH + 1, 0, WIDTH + 1, HEIGHT + 1, 0, HEIGHT + 1]
+    assert decode_segmentation([border], HEIGHT, WIDTH).all()
+
+
 @pytest.mark.parametrize("polygon", [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7]], ids=["two points", "odd"])
 def test_a_polygon_without_three_points_is_an_error(polygon):
     with pytest.raises(ValueError, match="at least three x, y pairs"):

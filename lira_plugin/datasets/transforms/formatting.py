@@ -131,22 +131,25 @@ class TokenizeConversation(BaseTransform):
         supervised = any(label != IGNORE_INDEX for label in rows.labels)
         is_prompt = isinstance(parts[-1], TextPart) and not parts[-1].answer
         if kept < len(parts) and (is_prompt or not supervised):
-            record = results["record"]
             raise ValueError(
-                f"{record.source} record {record.record_id}: max_length={self.max_length} text tokens leave no room for an "
-                "answer (the question alone, or with the first grounded phrase, is longer); raise max_length"
+                f"{_of(results)}: max_length={self.max_length} text tokens leave no room for an answer ("
+                "the question alone, or with the first grounded phrase, is longer); raise max_length"
             )
 
     def _check_segs(self, results: dict[str, Any], parts: list[Part], rows: _Rows) -> None:
         """Only grounded phrases bring ``<seg>`` tokens; one that stands in the annotation has no mask."""
         written = sum(1 + bool(part.after) for part in parts if isinstance(part, GroundedPart))
         if rows.labels.count(self.ids.seg) != written:
-            record = results["record"]
             seg = self.tokenizer.convert_ids_to_tokens(self.ids.seg)
             raise ValueError(
-                f"{record.source} record {record.record_id}: an answer or a phrase spells the special token {seg!r}, "
+                f"{_of(results)}: an answer or a phrase spells the special token {seg!r}, "
                 "which would be learnt without a mask; take it out of the annotation"
             )
+
+
+def _of(results: dict[str, Any]) -> str:
+    record = results["record"]
+    return f"{record.source} record {record.record_id} ({record.image_path or 'text only'})"
 
 
 @TRANSFORMS.register_module()

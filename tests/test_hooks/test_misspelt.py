@@ -1,0 +1,31 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+
+from lira_plugin.hooks import MisspeltSettingsHook
+
+LEAVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "lira").glob("*.py"))
+
+
+def look_at(config):
+    MisspeltSettingsHook().before_run(SimpleNamespace(cfg=config))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=[path.stem for path in LEAVES])
+def test_our_recipes_pass_and_have_the_hook(path):
+    config = Config.fromfile(path)
+    look_at(config)
+    assert any(hook["type"] is MisspeltSettingsHook for hook in config.custom_hooks)
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [("train_cgf.max_iters", "train_cfg"), ("optim_wraper.lr", "optim_wrapper"), ("resum", "resume")],
+)
+def test_a_slip_is_refused(option, meant):
+    config = Config.fromfile(next(path for path in LEAVES if path.stem == "lira_tiny"))
+    config.merge_from_dict({option: 3})
+    with pytest.raises(ValueError, match=f"lira_tiny.py sets '{option.split('.')[0]}'.*'{meant}' meant"):
+        look_at(config)
