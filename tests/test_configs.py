@@ -130,6 +130,31 @@ def test_it_loads_and_has_what_training_needs(load, path):
     assert len(set(absent)) == 1, "all three or none, as the runner wants it"
 
 
+def test_ablations_leave_out_what_they_say(load):
+    """Of a recipe and its variants, in training and testing; the same for the tiny and the full size."""
+    for size in ("tiny", "2b"):
+        whole, no_sefe, no_ilvc = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_no_sefe", "_no_ilvc"))
+        loaders = [(cfg.train_dataloader, cfg.test_dataloader) for cfg in (whole, no_sefe, no_ilvc)]
+        pipelines = [[loader.dataset.pipeline for loader in pair] for pair in loaders]
+        assert [cfg.model.sefe.get("enrich", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, False, True]
+        assert [[p.tokenize.layout.semantic for p in pair] for pair in pipelines] == [
+            [True] * 2,
+            [False] * 2,
+            [True] * 2,
+        ]
+        assert [pair[0].interleave.get("prob", 1.0) for pair in pipelines] == [1.0, 1.0, 0.0]
+        assert [cfg.model.generation.get("ilvc", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, True, False]
+    half = load(CONFIGS / "lira_2b_ilvc_half.py")
+    train, test = (loader.dataset.pipeline.interleave for loader in (half.train_dataloader, half.test_dataloader))
+    assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2
+
+
+def test_the_released_recipe_asks_for_no_earlier_stage(load):
+    whole, released = (load(CONFIGS / f"lira_2b{suffix}.py") for suffix in ("", "_released"))
+    assert whole.model.init_from[:-1] == released.model.init_from
+    assert "2b_pretrain" in whole.model.init_from[-1].path
+
+
 @leaves
 def test_all_paths_are_below_the_root(load, path):
     cfg = load(path)
@@ -249,6 +274,7 @@ def test_the_recipes_are_the_papers(load, stage, size):
     assert cfg.optim_wrapper.clip_grad.max_norm == 1 and cfg.optim_wrapper.dtype == "bfloat16"
     batch = (cfg.train_dataloader.batch_size, cfg.optim_wrapper.accumulative_counts)
     assert batch == ((8, 4) if pretrain else (1, 16))
+    assert cfg.default_hooks.checkpoint.interval == 8000
     warmup, cosine = cfg.param_scheduler
     assert (warmup.start_factor, warmup.end, cosine.begin, cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
     pipeline = cfg.train_dataloader.dataset.pipeline

@@ -72,13 +72,15 @@ def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None
     return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: row["iter"])]
 
 
-def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("iters", "killed", "last"), [(5, 3, 2), (14, 13, 12)])
+def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(root, tmp_path, monkeypatch, iters, killed, last):
+    """Early, and after the optimizer has turned its basis, which it does every tenth step."""
     config = recipe(root, "lira_tiny", monkeypatch)
-    whole = train(config, tmp_path / "whole", 5)
-    train(config, tmp_path / "killed", 3)
-    rest = train(config, tmp_path / "resumed", 5, resume=tmp_path / "killed" / "iter_2.pth")
-    assert len(whole) == 5 and whole[0]["loss_mask"] > 0
-    assert rest == whole[2:]
+    whole = train(config, tmp_path / "whole", iters)
+    train(config, tmp_path / "killed", killed)
+    rest = train(config, tmp_path / "resumed", iters, resume=tmp_path / "killed" / f"iter_{last}.pth")
+    assert len(whole) == iters and whole[0]["loss_mask"] > 0
+    assert rest == whole[last:]
 
 
 def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:

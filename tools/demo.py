@@ -24,7 +24,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.model is None and args.weights is None:
         parser.error("say with --model or --weights which model to ask")
     if find_spec("gradio") is None:
-        parser.error("the demo needs gradio: pip install 'lira_plugin[demo]'")
+        parser.error("the demo needs gradio: uv sync --extra demo, or pip install -e '.[demo]'")
     return args
 
 

@@ -26,3 +26,4 @@ model.llm.update(
         train_embeddings=True,
     )
 )
+default_hooks.checkpoint.update(interval=8000)

@@ -23,3 +23,4 @@ train_dataloader.dataset.update(datasets=[captions])
 train_dataloader.dataset.pipeline.tokenize.update(max_length=4096)
 train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
 test_dataloader = test_evaluator = test_cfg = None
+default_hooks.checkpoint.update(interval=8000)

@@ -8,8 +8,9 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config, last_checkpoint
 from lira_plugin.quickstart.xtuner_process import run_xtuner
 
-PACKAGES = ("lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "xtuner", "transformers", "timm", "numpy")
+PACKAGES = (
+    "lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "mmcv", "xtuner", "transformers", "timm", "numpy",
+    "pytorch-optimizer",
+)  # fmt: skip
+"""Whose versions ``metrics.json`` names."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Quickstart:
             report = {
                 "eval": self.evaluate(),
                 "stages": stages,
-                "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+                "versions": _versions(),
                 "seed": self.seed,
                 "peak_rss_mb": _peak_rss_mb(),
                 "made_from": made_from,
@@ -195,6 +200,15 @@ class Quickstart:
         config.merge_from_dict(parser.parse_args(self._cfg_options).cfg_options)
         lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of those packages that are installed: there is mmcv-lite or mmcv."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _peak_rss_mb() -> int:

@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from tiny import write_image
 
 pytestmark = pytest.mark.browser
-gradio = pytest.importorskip("gradio", reason="needs gradio: pip install 'lira_plugin[demo]'")
+gradio = pytest.importorskip("gradio", reason="needs gradio: uv sync --extra demo")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 
 HEIGHT, WIDTH = 60, 80

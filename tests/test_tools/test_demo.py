@@ -25,7 +25,7 @@ def test_others_are_not_let_in_unless_told_so(parse):
 
 @pytest.mark.parametrize(
     ("arguments", "gradio", "message"),
-    [([], True, "--model or --weights"), (["--model", "m"], False, r"pip install 'lira_plugin[demo]'")],
+    [([], True, "--model or --weights"), (["--model", "m"], False, "uv sync --extra demo")],
 )
 def test_what_is_missing_is_said(parse, capsys, arguments, gradio, message):
     with pytest.raises(SystemExit):

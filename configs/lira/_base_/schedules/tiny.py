@@ -1,7 +1,7 @@
-"""One cycle of SOAP on the CPU; leaves set ``max_iters``.
+"""One cycle of SOAP on the CPU; leaves set ``max_iters`` and the rate.
 
-SOAP (arXiv 2409.11321), Adam in the eigenbasis of Shampoo's preconditioner, needs a half to a third of AdamW's steps here and
-13 % more time for each (``benchmarks/tiny.md``). At full size its preconditioners would not fit beside the model.
+SOAP (arXiv 2409.11321), Adam in the eigenbasis of Shampoo's preconditioner, needs a fraction of AdamW's steps here and 13 % more
+time for each (``benchmarks/tiny.md``). At full size its preconditioners would not fit beside the model.
 """
 
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
