@@ -61,7 +61,7 @@ def test_the_published_order_and_spelling():
 
 @pytest.mark.parametrize("unknown", ["<unk>", None])
 def test_a_missing_token_is_an_error(unknown):
-    with pytest.raises(ValueError, match=r"'<seg>' \(seg\) is not in the tokenizer's vocabulary"):
+    with pytest.raises(ValueError, match=r"'<seg>' \(seg\) is not in the vocabulary of the tokenizer"):
         SpecialTokens().resolve(tokenizer_of(["cat"], unknown))
 
 

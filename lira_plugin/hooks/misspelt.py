@@ -24,7 +24,7 @@ class MisspeltSettingsHook(Hook):
             ValueError: a name looks like a slip.
         """
         known = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
-        for name in sorted(set(runner.cfg) - known):
+        for name in sorted(name for name in set(runner.cfg) - known if name.islower()):  # others are classes it imports
             if close := get_close_matches(name, known, n=1, cutoff=0.8):
                 raise ValueError(
                     f"{runner.cfg.filename or 'the recipe'} sets {name!r}, which nothing reads; is {close[0]!r} meant? "

@@ -224,7 +224,7 @@ CASES = [
     (leave_caption, "grandf", ValueError, ["grandf.json", "record g7", "leaves the caption", "[11, 400)", SKIP]),
     (unknown_split, "refer", ValueError, ["refs(unc).json", "'testC'", "its splits are ['val']"]),
     *((shorten, kind, ValueError, [RECORDS[kind], "max_length=20", "raise max_length"]) for kind in KINDS),
-    (freeze_tokenizer, "grandf", ValueError, ["'<seg>'", "not in the tokenizer's vocabulary", "add_to"]),
+    (freeze_tokenizer, "grandf", ValueError, ["'<seg>'", "not in the vocabulary of the tokenizer", "add_to"]),
     # supervised without a mask of its own it would stop the training, with its whole batch
     *((spell_seg, kind, ValueError, [RECORDS[kind], "<seg>"]) for kind in ("llava", "refer")),
 ]

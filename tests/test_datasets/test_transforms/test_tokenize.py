@@ -382,7 +382,7 @@ class Stubborn:
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        ([], r"'<seg>' \(seg\) is not in the tokenizer's vocabulary.*add_to"),
+        ([], r"'<seg>' \(seg\) is not in the vocabulary of the tokenizer.*add_to"),
         (["<seg>", "<image_id>", "<p>", "</p>"], r"'<seg>' \(seg\) is split.*special_tokens=True"),
     ],
 )
