@@ -220,5 +220,5 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], where: str,
     ]
     if found:
         raise ValueError(
-            f"the checkpoint {where} does not fit the model; " + "; ".join(found) + ". Take one of this recipe"
+            f"the checkpoint {where} does not fit the model; " + "; ".join(found) + "; take one of this recipe"
         )
