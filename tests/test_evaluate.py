@@ -1,11 +1,13 @@
 """``xtuner test``'s way through the tiny recipes: each image is encoded once, and no score depends on the batches."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import on_two_processes
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
@@ -60,6 +62,39 @@ def test_all_sentences_of_an_image_are_asked_in_one_batch(root, tmp_path, monkey
     assert len(encoded) == sum(encoded) == sentences > len(asked_about)
     assert alone == pytest.approx(together, abs=2e-3) and len(alone) > 40
     assert any(value > 0 for key, value in alone.items() if key.endswith("cIoU"))
+
+
+def evaluate_on_rank(rank: int, *arguments) -> tuple[dict[str, float], int]:
+    """Scores, and how many images this process has read."""
+    os.environ["LOCAL_RANK"] = str(rank)  # of this forked process alone
+    opened, open_image = [], Image.open
+    Image.open = lambda path, *rest: opened.append(path) or open_image(path, *rest)
+    return evaluate(*arguments), len(opened)
+
+
+def test_two_processes_score_as_one(root, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "open", Image.open)
+        patch.setenv("LOCAL_RANK", "0")
+        alone, images = evaluate_on_rank(0, root, "lira_tiny", tmp_path / "alone")
+    answers = on_two_processes(evaluate_on_rank, root, "lira_tiny", tmp_path / "together")
+    for scores, share in answers:
+        assert scores == pytest.approx(alone, abs=2e-3) and len(scores) > 40
+        assert 0 < share < images
+
+
+def test_two_processes_write_the_answers_of_one(root, tmp_path):
+    written = root / "lira_answers" / "answers.jsonl"
+
+    def answers() -> list[dict]:
+        rows = [json.loads(line) for line in written.read_text().splitlines()]
+        written.unlink()
+        return [{key: row[key] for key in ("source", "record_id", "question", "raw_text")} for row in rows]
+
+    alone = evaluate(root, "lira_tiny_answers", tmp_path / "alone")
+    expected = answers()
+    on_ranks = on_two_processes(evaluate_on_rank, root, "lira_tiny_answers", tmp_path / "together")
+    assert [scores for scores, _ in on_ranks] == [alone, alone] and answers() == expected
 
 
 def test_answers_of_grounded_captions_and_questions_are_written(root, tmp_path):

@@ -2,6 +2,7 @@
 
 from lira_plugin.hooks.misspelt import MisspeltSettingsHook
 from lira_plugin.hooks.progress import ProgressBarHook
+from lira_plugin.hooks.readable import ReadableCheckpointHook
 from lira_plugin.hooks.resume import ResumableTrainLoop, SeedEachIterHook
 from lira_plugin.hooks.visualization import GroundingVisualizationHook
 
@@ -9,6 +10,7 @@ __all__ = [
     "GroundingVisualizationHook",
     "MisspeltSettingsHook",
     "ProgressBarHook",
+    "ReadableCheckpointHook",
     "ResumableTrainLoop",
     "SeedEachIterHook",
 ]

@@ -107,6 +107,7 @@ class LIRA(BaseModel):
             freeze(self.get_submodule(name))
         self.feature_cache = FeatureCache(self.semantic_encoder, **feature_cache) if feature_cache else None
         self._register_load_state_dict_pre_hook(self._complete_state)
+        self.generator()  # so that a setting it does not know is an error now, not after the training
 
     def forward(
         self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None, mode: str = "tensor"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 
-from lira_plugin.hooks import MisspeltSettingsHook
+from lira_plugin.hooks import MisspeltSettingsHook, ReadableCheckpointHook
 
 LEAVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "lira").glob("*.py"))
 
@@ -14,10 +14,10 @@ def look_at(config):
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=[path.stem for path in LEAVES])
-def test_our_recipes_pass_and_have_the_hook(path):
+def test_our_recipes_pass_and_have_the_hooks(path):
     config = Config.fromfile(path)
     look_at(config)
-    assert any(hook["type"] is MisspeltSettingsHook for hook in config.custom_hooks)
+    assert {MisspeltSettingsHook, ReadableCheckpointHook} <= {hook["type"] for hook in config.custom_hooks}
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,11 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
     torch.testing.assert_close(losses["loss_llm"], 3 * plain["loss_llm"])
 
 
-def test_a_misspelt_loss_weight_is_an_error():
+def test_misspelt_settings_are_errors():
     with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection', 'query'\]"):
         tiny_lira(loss_weights={"querry": 1.0})
+    with pytest.raises(TypeError, match="max_new_token'"):
+        tiny_lira(generation={"max_new_token": 5})
 
 
 def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recovers(records):
