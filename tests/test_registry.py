@@ -6,24 +6,42 @@ from pathlib import Path
 
 import pytest
 
-CASES = {
-    "by scoped name from MMEngine's root registry": (
-        "from mmengine.registry import METRICS\nmetric = METRICS.build(dict(type='lira_plugin.ReferSegMetric'))\n"
-    ),
+SCOPES = {
+    "by scoped name from MMEngine's root registries": ("lira_plugin.", ""),
     "by bare name under the default scope": (
-        "from mmengine.registry import METRICS, DefaultScope\n"
-        "DefaultScope.get_instance('test', scope_name='lira_plugin')\n"
-        "metric = METRICS.build(dict(type='ReferSegMetric'))\n"
+        "",
+        "from mmengine.registry import DefaultScope\nDefaultScope.get_instance('test', scope_name='lira_plugin')\n",
     ),
 }
+PARTS = {
+    "METRICS": ("ReferSegMetric", {}),
+    "TRANSFORMS": ("TileImage", {"size": 64}),
+    "HOOKS": ("SeedEachIterHook", {}),
+    "VISUALIZERS": ("GroundingVisualizer", {"name": "test"}),
+    "DATASETS": ("ReferSegDataset", None),
+    "DATA_SAMPLERS": ("ImageBatchSampler", None),
+    "MODELS": ("LIRA", None),
+    "TASK_UTILS": ("AnchorCost", {"weight": 1.0}),
+    "LOOPS": ("ResumableTrainLoop", None),
+}
+"""Registry: name and arguments to build it with, or None where it needs more than fits here and is looked up only."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_metric_is_built(case):
-    code = CASES[case] + "print(type(metric).__module__, type(metric).__name__)"
+@pytest.mark.parametrize("scope", SCOPES)
+def test_parts_are_found(scope):
+    prefix, code = SCOPES[scope]
+    code += "from mmengine import registry\n"
+    for registry, (name, arguments) in PARTS.items():
+        if arguments is None:
+            code += f"with registry.{registry}.switch_scope_and_registry(None) as found:\n"
+            code += f"    part = found.get('{prefix}{name}')\n"
+        else:
+            code += f"part = type(registry.{registry}.build(dict(type='{prefix}{name}', **{arguments})))\n"
+        code += "print(part.__module__.split('.')[0], part.__name__)\n"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split()[-2:] == ["lira_plugin.evaluation.refer_seg_metric", "ReferSegMetric"]
+    expected = [f"lira_plugin {name}" for name, _ in PARTS.values()]
+    assert [line for line in done.stdout.splitlines() if line.startswith("lira_plugin ")] == expected
     assert "prefix is not set" not in done.stderr
 
 
