@@ -1,6 +1,7 @@
 """Checkpoints: which file, is it safe and complete, and what to do when it is not there."""
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -67,6 +68,8 @@ def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a ``.safetensors`` or torch file, or of DeepSpeed's folder, without running code from it.
 
+    Tensors of a torch file are mapped into memory, where its format allows that: each is read when it is used.
+
     Raises:
         ValueError: the file is not a checkpoint, is cut off, or holds more than plain data.
     """
@@ -77,7 +80,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_MMENGINE_DATA):
             if path.is_dir():
                 return read_zero_checkpoint(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors and plain containers, and is not loaded for safety's sake: {error}"

@@ -1,5 +1,6 @@
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,6 +173,21 @@ def test_loading_gives_the_weights_of_the_file(tmp_path):
     torch.save(source.state_dict(), tmp_path / "a.pth")
     load_into(target, tmp_path / "a.pth")
     assert same(target.state_dict(), source.state_dict())
+
+
+def own_memory() -> int:
+    """KiB of this process that are backed by no file."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="asks Linux for the memory of this process")
+def test_a_torch_file_is_not_copied_into_memory(tmp_path):
+    torch.save({f"w{number}": torch.ones(2**22) for number in range(8)}, tmp_path / "large.pth")
+    before = own_memory()
+    state = read_state_dict(tmp_path / "large.pth")
+    assert all(value.sum() == 2**22 for value in state.values())
+    assert own_memory() - before < 2**15, "KiB, of the 2**17 that the file has"
 
 
 def test_a_prefix_puts_a_part_into_the_whole(tmp_path):
