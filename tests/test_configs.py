@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 import lira_plugin  # noqa: F401  (it makes mmdet importable without compiled operators)
 
-torch.set_num_threads(1)
 CONFIGS = Path(__file__).parents[1] / "configs" / "lira"
 LEAVES = sorted(CONFIGS.glob("*.py"))
 SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
-
-
 VARIABLES = ("LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
 FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
 

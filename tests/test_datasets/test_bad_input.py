@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -14,7 +13,6 @@ from transformers import PreTrainedTokenizerFast
 from lira_plugin.datasets import GCGDataset, LlavaDataset, ReferSegDataset
 from lira_plugin.structures import encode_mask
 
-torch.set_num_threads(1)
 HEIGHT, WIDTH = 24, 32
 CAPTION = "A dog near a red car."
 TEMPLATE = {"system": "", "instruction": "<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n"}

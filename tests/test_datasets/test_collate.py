@@ -10,7 +10,6 @@ from mmengine.model import BaseDataPreprocessor
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, Region, RowKind
 
-torch.set_num_threads(1)
 SIDE, TILE = 8, 4
 
 

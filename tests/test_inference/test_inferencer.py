@@ -1,6 +1,7 @@
 """The inferencer with a tiny LIRA of random weights, against one-by-one runs, formulas, Pillow and pycocotools."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +116,25 @@ def test_any_aspect_ratio(lira, size, tmp_path):
     with Image.open(tmp_path / "masks" / "00000_image_1_0.png") as mask:
         assert mask.size == size[::-1]
     assert Image.open(tmp_path / "overlays" / "00000_image_1.png").width > 20
+
+
+@pytest.mark.parametrize(
+    "name", ["chelsea.png", "rocket.jpg", "retina.jpg", "camera.png", "horse.png", "multipage.tif", "microaneurysms.png"]
+)
+def test_photographs_of_all_kinds(lira, name, tmp_path):
+    """Colour, grey, with transparency, large and tiny; from scikit-image's wheel."""
+    path = Path(pytest.importorskip("skimage").__file__).parent / "data" / name
+    [answer] = lira(path, QUESTIONS[0], force=True, out_dir=tmp_path)
+    [free] = lira(path, QUESTIONS[2])
+    with Image.open(path) as photo:
+        size = photo.size
+    for span in (*answer.spans, *free.spans):
+        assert span.mask.shape == size[::-1]
+    [mask] = (tmp_path / "masks").iterdir()
+    with Image.open(mask) as written:
+        assert written.size == size
+    [overlay] = (tmp_path / "overlays").iterdir()
+    assert Image.open(overlay).width > 20
 
 
 def test_threshold_logits_and_scores(lira, images):

@@ -1,9 +1,6 @@
 import pytest
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-
-torch.set_num_threads(1)
 
 CHAT_TOKENS = ("<pad>", "<s>", "<|im_start|>", "<|im_end|>")
 SPECIAL_TOKENS = ("<seg>", "<p>", "</p>", "<image_id>")
