@@ -112,6 +112,18 @@ def add_missing(tokenizer: Any, tokens: Iterable[str]) -> tuple[str, ...]:
     return missing
 
 
+def single_token_id(tokenizer: Any, token: str, setting: str) -> int:
+    """The id of a token that the tokenizer must know.
+
+    Raises:
+        ValueError: it does not; the message names the ``setting`` to change.
+    """
+    ids = tokenizer(token, add_special_tokens=False)["input_ids"]
+    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+        raise ValueError(f"{token!r} is not one token of the tokenizer {_name(tokenizer)}: change {setting}")
+    return ids[0]
+
+
 def vocabulary_rows(tokenizer: Any) -> int:
     """How many rows an embedding needs for all ids, which may have gaps."""
     return max(tokenizer.get_vocab().values()) + 1

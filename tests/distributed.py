@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-SECONDS = 60
+SECONDS = 180
 """How long an answer may take; a group that waits for ever is a failure."""
 
 
@@ -33,21 +33,24 @@ def on_two_processes(function: Callable, *arguments: Any) -> list[Any]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = torch.multiprocessing.get_context("fork")  # a fresh interpreter would import for half a minute
-    pipes = [context.Pipe() for _ in range(2)]
-    workers = [
-        context.Process(target=_work, args=(function, rank, port, pipes[rank][1], arguments), daemon=True)
-        for rank in range(2)
-    ]
-    results, waiting, deadline = {}, {pipes[rank][0]: rank for rank in range(2)}, time.monotonic() + SECONDS
+    workers, results, waiting, deadline = [], {}, {}, time.monotonic() + SECONDS
     try:
-        for worker in workers:
-            worker.start()
+        for rank in range(2):
+            ours, theirs = context.Pipe(duplex=False)
+            workers.append(context.Process(target=_work, args=(function, rank, port, theirs, arguments), daemon=True))
+            workers[rank].start()
+            theirs.close()  # so that it ends with the process
+            waiting[ours] = rank
         while waiting:
             ready = wait(list(waiting), timeout=max(0, deadline - time.monotonic()))
             assert ready, f"processes {sorted(waiting.values())} hang: no answer in {SECONDS} seconds"
             for pipe in ready:
                 rank = waiting.pop(pipe)
-                succeeded, results[rank] = pipe.recv()
+                try:
+                    succeeded, results[rank] = pipe.recv()
+                except EOFError:
+                    workers[rank].join()
+                    raise AssertionError(f"process {rank} died, exit code {workers[rank].exitcode}") from None
                 assert succeeded, f"on rank {rank}: {results[rank]}"
     finally:
         for worker in workers:

@@ -27,7 +27,7 @@ from lira_plugin.datasets.scene_records import (
 )
 from lira_plugin.datasets.scenes import Background, make_scene
 
-GENERATOR_VERSION = 9
+GENERATOR_VERSION = 10
 """Raised whenever the same settings would give other scenes or files."""
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 

@@ -37,8 +37,8 @@ _KIND_WEIGHTS: dict[SentenceKind, float] = {
     "size_category": 1.0,
     "size_colour_category": 0.35,
     "colour": 0.7,
-    "place": 0.5,
-    "relation": 0.3,
+    "place": 1.0,
+    "relation": 0.8,
 }
 _DIRECTIONS = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
 _PLACES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}

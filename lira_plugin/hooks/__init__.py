@@ -2,7 +2,6 @@
 
 from lira_plugin.hooks.misspelt import MisspeltSettingsHook
 from lira_plugin.hooks.progress import ProgressBarHook
-from lira_plugin.hooks.readable import ReadableCheckpointHook
 from lira_plugin.hooks.resume import ResumableTrainLoop, SeedEachIterHook
 from lira_plugin.hooks.visualization import GroundingVisualizationHook
 
@@ -10,7 +9,6 @@ __all__ = [
     "GroundingVisualizationHook",
     "MisspeltSettingsHook",
     "ProgressBarHook",
-    "ReadableCheckpointHook",
     "ResumableTrainLoop",
     "SeedEachIterHook",
 ]

@@ -43,11 +43,14 @@ def grid_points(side: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 def mask_centres(masks: Tensor) -> Tensor:
-    """(M, 2) x and y of the centroids of (M, h, w) masks, as shares of the sides; the middle for an empty mask."""
+    """(M, 2) x and y of the centroids of (M, h, w) masks, as shares of the sides; the middle for an empty mask.
+
+    Without a matrix product: autocast would do that in 16 bits, in which an area times a place may be infinite.
+    """
     centres = []
     for across in (1, 2):
         profile = masks.float().sum(across)
         steps = (torch.arange(profile.shape[1], device=masks.device) + 0.5) / profile.shape[1]
         total = profile.sum(1)
-        centres.append(torch.where(total > 0, profile @ steps / total.clamp(min=1e-6), 0.5))
+        centres.append(torch.where(total > 0, (profile * steps).sum(1) / total.clamp(min=1e-6), 0.5))
     return torch.stack(centres, -1)

@@ -197,12 +197,19 @@ def load_into(
     }
     own = module.state_dict()
     wanted = {name for name in own if name.startswith(prefix)}
-    check_state(state, {name: own[name] for name in wanted}, str(path), may_lack)
+    way_out = f"make the right one with:\n    {made_by}" if made_by else "another checkpoint is needed"
+    check_state(state, {name: own[name] for name in wanted}, str(path), may_lack, way_out)
     module.load_state_dict(state, strict=False)
 
 
-def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], where: str, may_lack: Sequence[str] = ()) -> None:
-    """Compare the names and shapes of a checkpoint with those of a module.
+def check_state(
+    state: Mapping[str, Any],
+    own: Mapping[str, Tensor],
+    where: str,
+    may_lack: Sequence[str] = (),
+    way_out: str = "take one that this recipe trained",
+) -> None:
+    """Compare the names and shapes of a checkpoint with those of a module; ``way_out`` ends the message.
 
     Raises:
         ValueError: an unknown, missing or misshapen name; the first of each are listed.
@@ -222,6 +229,4 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], where: str,
         if names
     ]
     if found:
-        raise ValueError(
-            f"the checkpoint {where} does not fit the model; " + "; ".join(found) + "; take one of this recipe"
-        )
+        raise ValueError(f"the checkpoint {where} does not fit the model; " + "; ".join([*found, way_out]))

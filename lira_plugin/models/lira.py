@@ -34,7 +34,7 @@ from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
-from lira_plugin.tokens import load_tokenizer, vocabulary_rows
+from lira_plugin.tokens import load_tokenizer, single_token_id, vocabulary_rows
 
 
 class Encoded(NamedTuple):
@@ -191,7 +191,7 @@ class LIRA(BaseModel):
                 replace those of ``generation``.
         """
         settings = {"end_token": "<|im_end|>", "batch_size": 32, **self.generation, **settings}
-        end_id = self.tokenizer(settings.pop("end_token"), add_special_tokens=False)["input_ids"][-1]
+        end_id = single_token_id(self.tokenizer, settings.pop("end_token"), "generation=dict(end_token=...)")
         phrase_start = self.tokenizer.convert_ids_to_tokens(self.ids.phrase_start)
         return InterleavedGenerator(
             _Grounder(self),

@@ -126,7 +126,7 @@ def test_kinds_are_balanced(scenes):
     assert set(shares) == {
         "category", "colour_category", "size_category", "size_colour_category", "colour", "place", "relation"
     }  # fmt: skip
-    assert 0.05 <= shares["relation"] <= 0.15
+    assert 0.05 <= shares["relation"] <= 0.25
     assert shares["category"] <= 0.4
     assert min(shares.values()) > 0.05
 

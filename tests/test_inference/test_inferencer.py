@@ -119,7 +119,8 @@ def test_any_aspect_ratio(lira, size, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["chelsea.png", "rocket.jpg", "retina.jpg", "camera.png", "horse.png", "multipage.tif", "microaneurysms.png"]
+    "name",
+    ["chelsea.png", "rocket.jpg", "retina.jpg", "camera.png", "horse.png", "multipage.tif", "microaneurysms.png"],
 )
 def test_photographs_of_all_kinds(lira, name, tmp_path):
     """Colour, grey, with transparency, large and tiny; from scikit-image's wheel."""

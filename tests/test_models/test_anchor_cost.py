@@ -27,6 +27,14 @@ def test_the_centre_of_nothing_is_the_middle():
     assert mask_centres(torch.zeros(0, 8, 8)).shape == (0, 2)
 
 
+def test_centres_of_large_masks_are_exact_in_autocast():
+    mask = torch.ones(1, 700, 700)
+    with torch.autocast("cpu", torch.bfloat16):
+        centres = mask_centres(mask)
+    assert centres.dtype == torch.float32
+    torch.testing.assert_close(centres, torch.full((1, 2), 0.5), atol=1e-6, rtol=0)
+
+
 def test_points_are_in_the_order_of_the_query_positions():
     points = grid_points(3)
     for row in range(3):

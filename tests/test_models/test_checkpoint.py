@@ -238,7 +238,7 @@ def test_parts_may_be_lacked_and_ignored_on_request(tmp_path):
 
 def test_a_long_list_of_problems_is_cut():
     own = {f"w{number}": torch.zeros(1) for number in range(9)}
-    with pytest.raises(ValueError, match=r"9 missing: w0, w1, w2, w3, \.\.\.; take one of this recipe$"):
+    with pytest.raises(ValueError, match=r"9 missing: w0, w1, w2, w3, \.\.\.; take one that this recipe trained$"):
         check_state({}, own, "x")
     check_state(own, own, "x")
 

@@ -72,6 +72,9 @@ def test_misspelt_settings_are_errors():
         tiny_lira(loss_weights={"querry": 1.0})
     with pytest.raises(TypeError, match="max_new_token'"):
         tiny_lira(generation={"max_new_token": 5})
+    for end in ("", "<|im_edn|>"):
+        with pytest.raises(ValueError, match=r"is not one token of the tokenizer .*: change .*end_token"):
+            tiny_lira(generation={"end_token": end})
 
 
 def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recovers(records):
@@ -520,6 +523,6 @@ def test_ids_with_gaps_have_rows():
     """Some published vocabularies skip ids; then the highest one is not that of the last token."""
     core = Tokenizer(models.BPE({chr(97 + number): number for number in range(25)} | {"z": 99}, []))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
-    model = LIRA(**lira_config(llm={"vocab_size": 8}) | {"tokenizer": tokenizer})
+    model = LIRA(**lira_config(llm={"vocab_size": 8}, generation={"end_token": "z"}) | {"tokenizer": tokenizer})
     assert len(tokenizer) < 99 < len(model.llm.causal_lm.get_input_embeddings().weight)
     assert model.llm.embed(torch.tensor(tokenizer.convert_tokens_to_ids("z"))).shape == (H,)

@@ -5,7 +5,7 @@ from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, L
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from lira_plugin.hooks import MisspeltSettingsHook, ProgressBarHook, ReadableCheckpointHook, SeedEachIterHook
+from lira_plugin.hooks import MisspeltSettingsHook, ProgressBarHook, SeedEachIterHook
 from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
@@ -20,12 +20,7 @@ default_hooks = dict(
     checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = [
-    dict(type=MisspeltSettingsHook),
-    dict(type=ReadableCheckpointHook),
-    dict(type=SeedEachIterHook),
-    dict(type=ProgressBarHook),
-]
+custom_hooks = [dict(type=MisspeltSettingsHook), dict(type=SeedEachIterHook), dict(type=ProgressBarHook)]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
 visualizer = dict(type=GroundingVisualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))

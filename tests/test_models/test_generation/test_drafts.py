@@ -101,9 +101,10 @@ def test_nothing_is_guessed_where_the_most_probable_token_need_not_be_taken(chos
 
 
 def test_without_ilvc_a_guess_is_checked_without_views_too():
-    scripts = [[SEG, VIEW, 13]]
-    (answers, _), (others, _) = both(scripts, [[SEG, 10, 13]], ilvc=False)
+    scripts = [[11, SEG, VIEW, 13]]
+    (answers, passes), (others, single) = both(scripts, [[11, SEG, 10, 13]], ilvc=False)
     assert_same(answers, others)
+    assert len(passes) < len(single), "the view is asked for at a guessed position"
 
 
 tokens = st.lists(st.sampled_from([*FORCED, SEG, VIEW, STOP, 10, 11, 12, 13]), max_size=12)
