@@ -281,7 +281,10 @@ def table(rows: list[Row]) -> str:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--quick", action="store_true", help="few images and one round: finishes in 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="two images and one round: finishes in 3 minutes")
+    parser.add_argument(
+        "--images", type=int, default=8, help="with eight expressions each, and four times as many captions"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--trained", type=Path, help="folder of a finished tools/quickstart.py: weights of the tiny LLM"
@@ -299,7 +302,7 @@ def main() -> None:
         os.environ["LIRA_TINY_ROOT"] = str(root)
         if not args.trained:
             write_scene_tokenizer(write_scenes(root / "data", 200, 40))
-        tasks = make_tasks(4 if args.quick else 8)
+        tasks = make_tasks(2 if args.quick else args.images)
         rows = []
         with tqdm(total=len(args.llms) * 2 * (len(batches) + 4) * rounds) as bar:
             for llm in args.llms:

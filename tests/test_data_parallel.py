@@ -99,9 +99,9 @@ def momentum(parameters):
     return torch.optim.SGD(parameters, lr=0.02, momentum=0.9)
 
 
-def learn_under_zero(rank, batches, stage, folder, first):
+def learn_under_zero(rank, batches, stage, folder, first, bf16=False):
     """Train from step ``first`` on, which is read from ``folder`` if it is not 0; step 10 is written there."""
-    engine = deepspeed_engine(build(), rank, stage, momentum, gradient_clipping=5.0)
+    engine = deepspeed_engine(build(), rank, stage, momentum, bf16, gradient_clipping=5.0)
     if first:
         engine.load_checkpoint(str(folder), tag=f"step_{first}")
     logs = []
@@ -128,6 +128,16 @@ def test_twenty_steps_under_zero_are_those_of_one_process(samples, stage, tmp_pa
         for ours, wanted in zip(logs, expected, strict=True):
             assert ours == pytest.approx(wanted | {"seg/skipped": wanted["seg/skipped"] / 2}, rel=1e-3, abs=1e-4)
         assert resumed == [pytest.approx(log, rel=1e-6) for log in logs[10:]]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_zero_in_bf16_stays_close_to_one_process_in_fp32(samples, stage, tmp_path):
+    """Within 3 %: weights have eight bits, and what is trained an fp32 copy beside."""
+    joint = [rotated(samples, step) for step in range(8)]
+    expected, _ = learn(joint, parallel=False)
+    batches = [[batch[rank::2] for rank in range(2)] for batch in joint]
+    for logs in on_two_processes(learn_under_zero, batches, stage, tmp_path, 0, True):
+        assert [log["loss"] for log in logs] == pytest.approx([log["loss"] for log in expected], rel=0.03)
 
 
 @pytest.mark.parametrize("stage", [2, 3])

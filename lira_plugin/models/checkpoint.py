@@ -2,7 +2,8 @@
 
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -74,20 +75,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file is not a checkpoint, is cut off, or holds more than plain data.
     """
     path = Path(path)
-    try:
+    with _refusal(path), torch.serialization.safe_globals(_MMENGINE_DATA):
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_MMENGINE_DATA):
-            if path.is_dir():
-                return read_zero_checkpoint(path)
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than tensors and plain containers, and is not loaded for safety's sake: {error}"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no readable checkpoint (is the download complete?): {error}") from error
-    state = content
+        if path.is_dir():
+            return read_zero_checkpoint(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     for key in ("state_dict", "module"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -96,6 +89,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} has no state dict: expected names with tensors, or such under 'state_dict' or 'module'"
         )
     return dict(state)
+
+
+@contextmanager
+def _refusal(path: Path) -> Iterator[None]:
+    """Name the file in the errors of reading it.
+
+    Raises:
+        ValueError: the file is cut off or none of weights, or holds more than plain data.
+    """
+    try:
+        yield
+    except UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors and plain containers, and is not loaded for safety's sake: {error}"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is no readable checkpoint (is the download complete?): {error}") from error
 
 
 def weights_path(path: str | Path) -> Path:
@@ -150,15 +160,13 @@ def read_tensor(path: str | Path, obtain: str = "") -> Tensor:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it holds something else, or is cut off.
+        ValueError: it holds something else, more than plain data, or is cut off.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(missing(path, obtain))
-    try:
+    with _refusal(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no readable file of a tensor (is the download complete?): {error}") from error
     if not isinstance(content, Tensor):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected one tensor")
     return content

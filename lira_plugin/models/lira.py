@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from lira_plugin.models.checkpoint import check_state, load_into
+from lira_plugin.models.checkpoint import check_state, load_into, weights_left_out
 from lira_plugin.models.data_parallel import mean_count, mean_logs
 from lira_plugin.models.feature_cache import FeatureCache
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
@@ -107,7 +107,8 @@ class LIRA(BaseModel):
             freeze(self.get_submodule(name))
         self.feature_cache = FeatureCache(self.semantic_encoder, **feature_cache) if feature_cache else None
         self._register_load_state_dict_pre_hook(self._complete_state)
-        self.generator()  # so that a setting it does not know is an error now, not after the training
+        if not weights_left_out():  # which may come with a tokenizer that is assumed
+            self.generator()  # so that a wrong setting is an error now, not after the training
 
     def forward(
         self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None, mode: str = "tensor"

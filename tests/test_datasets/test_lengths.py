@@ -54,7 +54,7 @@ def test_they_are_the_rows_of_the_sequences_within_a_few_percent(mixture):
     wanted = np.array([len(mixture[index].input_ids) for index in range(len(mixture))])
     found = np.abs(mixture.modality_length)
     assert len(found) == len(wanted) and wanted.max() > 2 * wanted.min()
-    assert np.abs(found / wanted - 1).mean() < 0.05
+    assert np.abs(found / wanted - 1).mean() < 0.06
     fixed = slice(-mixture.describe()[-1].records, None)
     assert np.abs(found - wanted)[fixed].max() <= 2, (
         "only questions and sentences that are drawn anew make a larger error"

@@ -2,7 +2,8 @@
 
 This is prompt lookup decoding: what followed the last words before is likely to follow them again. Answers repeat the words of
 their questions, and all answers share the frame around their phrases, such as `` </p> <seg>.``. A guess that is not what the
-model chooses is dropped, so answers stay the same up to rounding.
+model chooses is dropped, so answers stay the same up to rounding. An answer whose first guesses are wrong runs fewer of them and
+at last none, until they would have been right again.
 """
 
 from collections.abc import Sequence

@@ -210,7 +210,7 @@ class InterleavedGenerator:
         """Put guesses behind what rows are to run."""
         for row in rows:
             if row.wants_choice:
-                row.draft = self.drafts.guess(row.lookup, row.ids, row.room_for_guesses)
+                row.guess(self.drafts.guess(row.lookup, row.ids, row.room_for_guesses))
         self._extend(rows, [row.draft for row in rows], ahead=True)
 
     def _step(self, rows: list[Row], cache: RowCache) -> None:
@@ -220,6 +220,8 @@ class InterleavedGenerator:
         for row, states, tokens in zip(rows, hidden, self._choose(rows, hidden)):
             written = len(row.ids)
             following, right = self._follow(row, tokens)
+            if tokens:
+                row.judge(tokens[0])
             pending.append(following)
             for place_in_feed, place in row.segs:
                 if place < min(written + right, len(row.ids)):

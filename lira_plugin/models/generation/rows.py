@@ -85,6 +85,8 @@ class Row:
         slot: its place in the KV cache.
         feed: (n, H) rows to be run next.
         draft: guesses of the tokens after ``ids``; the last rows of ``feed``.
+        hint: the first guess, whether it is run or not.
+        trust: how many guesses are run at most; doubled where the first was right, and halved where it was wrong.
         segs: ``<seg>`` tokens in ``feed``: (row of ``feed``, place in ``ids``).
         script: tokens to be forced next.
         ids: tokens of the answer.
@@ -103,6 +105,8 @@ class Row:
     slot: int
     feed: Tensor
     draft: list[int] = field(default_factory=list)
+    hint: list[int] = field(default_factory=list)
+    trust: int = field(init=False)
     segs: list[tuple[int, int]] = field(default_factory=list)
     phase: Phase = Phase.SAMPLING
     script: list[int] = field(default_factory=list)
@@ -116,6 +120,7 @@ class Row:
 
     def __post_init__(self) -> None:
         self.lookup = PromptLookup(self.request.prompt_ids)
+        self.trust = self.decoding.prompt_lookup_num_tokens
 
     @property
     def undecoded(self) -> list[int]:
@@ -185,6 +190,17 @@ class Row:
     def wants_choice(self) -> bool:
         """Whether the model is to choose the next token."""
         return not self.script and not self.request.closed and self.chosen < self.decoding.max_new_tokens
+
+    def guess(self, guesses: list[int]) -> None:
+        """Take what may follow; as many of them as the last ones deserve are to be run."""
+        self.hint, self.draft = guesses[:1], guesses[: self.trust]
+
+    def judge(self, token: int) -> None:
+        """Compare the first guess, if there was any, with the token that was chosen."""
+        if self.hint:
+            doubled = min(max(1, 2 * self.trust), self.decoding.prompt_lookup_num_tokens)
+            self.trust = doubled if self.hint == [token] else self.trust // 2
+        self.hint = []
 
     @property
     def room_for_guesses(self) -> int:

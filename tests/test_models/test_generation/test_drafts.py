@@ -61,6 +61,17 @@ def test_a_wrong_guess_costs_its_position_only():
     assert len(passes) == 2 + 3, "the third was chosen on the way; the rest one by one"
 
 
+def test_guesses_that_go_wrong_are_given_up_until_they_would_be_right():
+    """After a 10 the prompt has another 10. It is guessed four times, then only looked at, and run again after one was right."""
+    wrong = [10, 11, 10, 12, 10, 14, 10, 15, 11, 10, 15, 10, 12, 14]
+    (answers, passes), (others, single) = both([[*wrong, 10, 10, 11, 10, 13]], [[10, 10]], max_new_tokens=40)
+    assert_same(answers, others)
+    guessed = [number for number, (_, new) in enumerate(passes[1:]) if new > 1]
+    tens = [place for place, token in enumerate([*wrong, 10, 10, 11, 10]) if token == 10]
+    assert guessed[:4] == tens[:4] and len(guessed) == 5
+    assert guessed[4] == len(wrong) + 1, "the prompt was right about the 10 before"
+
+
 def test_a_guessed_seg_has_its_state_and_mask():
     scripts = [[11, SEG, 13], GROUNDED]
     (answers, passes), (others, single) = both(scripts, [[11, SEG, 13], [10, SPACE, STOP, SPACE, SEG, 13]])
