@@ -47,7 +47,9 @@ def weights_left_out() -> bool:
     So it is on the meta device and within ``accelerate.init_empty_weights``: parameters made there have no data. Who would read
     a weight file then need not.
     """
-    return nn.Linear(1, 1).weight.is_meta
+    probe = nn.Module()
+    probe.register_parameter("weight", nn.Parameter(torch.empty(1)))  # unlike a layer's it draws no random numbers
+    return probe.weight.is_meta
 
 
 def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import init_empty_weights
 from mmengine.model import BaseModel
 from safetensors.torch import save_file
 from torch import nn
 
-from lira_plugin.models.checkpoint import check_state, find_checkpoint, load_into, read_state_dict, write_state_dict
+from lira_plugin.models.checkpoint import (
+    check_state,
+    find_checkpoint,
+    load_into,
+    read_state_dict,
+    weights_left_out,
+    write_state_dict,
+)
 
 
 class Part(nn.Module):
@@ -234,6 +242,16 @@ def test_parts_may_be_lacked_and_ignored_on_request(tmp_path):
     torch.save({**source.encoder.state_dict(prefix="encoder."), "old.head": torch.zeros(2)}, tmp_path / "a.pth")
     load_into(target, tmp_path / "a.pth", may_lack=["decoder"], ignore=["old."])
     assert torch.equal(target.encoder.weight, source.encoder.weight) and torch.equal(target.decoder.weight, decoder)
+
+
+def test_whether_weights_are_left_out_is_found_without_drawing_numbers():
+    state = torch.get_rng_state()
+    assert not weights_left_out()
+    with torch.device("meta"):
+        assert weights_left_out()
+    with init_empty_weights():
+        assert weights_left_out()
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_long_list_of_problems_is_cut():
