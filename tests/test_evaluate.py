@@ -83,23 +83,30 @@ def test_two_processes_score_as_one(root, tmp_path):
         assert 0 < share < images
 
 
-def test_two_processes_write_the_answers_of_one(root, tmp_path):
-    written = root / "lira_answers" / "answers.jsonl"
+@pytest.fixture(scope="module")
+def answered(root, tmp_path_factory):
+    """Scores and rows of one process."""
+    scores = evaluate(root, "lira_tiny_answers", tmp_path_factory.mktemp("answers"))
+    return scores, written_rows(root)
 
-    def answers() -> list[dict]:
-        rows = [json.loads(line) for line in written.read_text().splitlines()]
-        written.unlink()
-        return [{key: row[key] for key in ("source", "record_id", "question", "raw_text")} for row in rows]
 
-    alone = evaluate(root, "lira_tiny_answers", tmp_path / "alone")
-    expected = answers()
+def written_rows(root: Path) -> list[dict]:
+    path = root / "lira_answers" / "answers.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    return rows
+
+
+def test_two_processes_write_the_answers_of_one(root, answered, tmp_path):
+    scores, rows = answered
     on_ranks = on_two_processes(evaluate_on_rank, root, "lira_tiny_answers", tmp_path / "together")
-    assert [scores for scores, _ in on_ranks] == [alone, alone] and answers() == expected
+    assert [found for found, _ in on_ranks] == [scores, scores]
+    names = ("source", "record_id", "question", "raw_text")
+    assert [[row[name] for name in names] for row in written_rows(root)] == [[row[n] for n in names] for row in rows]
 
 
-def test_answers_of_grounded_captions_and_questions_are_written(root, tmp_path):
-    scores = evaluate(root, "lira_tiny_answers", tmp_path / "answers")
-    rows = [json.loads(line) for line in (root / "lira_answers" / "answers.jsonl").read_text().splitlines()]
+def test_answers_of_grounded_captions_and_questions_are_written(root, answered):
+    scores, rows = answered
     gcg = json.loads((root / "data" / "grandf" / "scenes_GCG_val.json").read_text())
     vqa = json.loads((root / "data" / "llava" / "scenes_val.json").read_text())
     assert [row["record_id"] for row in rows] == [str(entry["image_id"]) for entry in gcg] + [e["id"] for e in vqa]
