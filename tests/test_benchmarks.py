@@ -1,6 +1,7 @@
 """The benchmarks run, and what they compare is the same."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def read(name):
+    return json.loads((BENCHMARKS / f"{name}.json").read_text())
 
 
 @needs_proc
@@ -83,3 +88,19 @@ def test_the_clock_counts_a_part_inside_of_another_once(monkeypatch):
     with clock.of("outer"), clock.of("inner"):
         pass
     assert clock.seconds == {"outer": 1.0 + 4.0, "inner": 2.0}
+
+
+def test_the_tables_are_those_of_the_measurements():
+    """Every line that a benchmark would print for its committed JSON stands in its guide."""
+    tiny, generation, train_step = (load(name) for name in ("tiny", "generation", "train_step"))
+    tables = {
+        "tiny": [tiny.table(read("tiny")["runs"])],
+        "generation": [
+            generation.table([generation.Row(**row) for row in read(f"generation_{llm}")["rows"]])
+            for llm in ("tiny", "134M")
+        ],
+        "train_step": [train_step.table([train_step.Row(**row) for row in read("train_step")["rows"]])],
+    }
+    for name, printed in tables.items():
+        guide = (BENCHMARKS / f"{name}.md").read_text()
+        assert all(table in guide for table in printed), name

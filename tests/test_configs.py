@@ -145,10 +145,11 @@ def test_ablations_leave_out_what_they_say(load):
     assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2
 
 
-def test_the_released_recipe_asks_for_no_earlier_stage(load):
-    whole, released = (load(CONFIGS / f"lira_2b{suffix}.py") for suffix in ("", "_released"))
+@pytest.mark.parametrize("size", ["2b", "8b"])
+def test_a_released_recipe_asks_for_no_earlier_stage(load, size):
+    whole, released = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_released"))
     assert whole.model.init_from[:-1] == released.model.init_from
-    assert "2b_pretrain" in whole.model.init_from[-1].path
+    assert f"{size}_pretrain" in whole.model.init_from[-1].path
 
 
 @leaves

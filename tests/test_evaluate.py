@@ -45,6 +45,11 @@ def evaluate(root: Path, name: str, work_dir: Path, **dataloader) -> dict[str, f
     return Runner.from_cfg(config).test()
 
 
+def evaluated_refs(root: Path) -> list[dict]:
+    refs = pickle.loads((root / "data" / "refcoco" / "refs(unc).p").read_bytes())
+    return [ref for ref in refs if ref["split"] != "train"]
+
+
 def test_all_sentences_of_an_image_are_asked_in_one_batch(root, tmp_path, monkeypatch):
     encoded, opened = [], []
     encode, open_image = PixelEncoder.encode, Image.open
@@ -53,12 +58,12 @@ def test_all_sentences_of_an_image_are_asked_in_one_batch(root, tmp_path, monkey
     )
     monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or open_image(path, *rest))
     together = evaluate(root, "lira_tiny", tmp_path / "together", batch_size=7)
-    refs = pickle.loads((root / "data" / "refcoco" / "refs(unc).p").read_bytes())
-    asked_about = {ref["image_id"] for ref in refs if ref["split"] != "train"}
+    refs = evaluated_refs(root)
+    asked_about = {ref["image_id"] for ref in refs}
     assert sum(encoded) == len(opened) == len(set(opened)) == len(asked_about) > 5
     encoded.clear()
     alone = evaluate(root, "lira_tiny", tmp_path / "alone", batch_size=1, batch_sampler=None)
-    sentences = sum(len(ref["sentences"]) for ref in refs if ref["split"] != "train")
+    sentences = sum(len(ref["sentences"]) for ref in refs)
     assert len(encoded) == sum(encoded) == sentences > len(asked_about)
     assert alone == pytest.approx(together, abs=2e-3) and len(alone) > 40
     assert any(value > 0 for key, value in alone.items() if key.endswith("cIoU"))
@@ -73,11 +78,9 @@ def evaluate_on_rank(rank: int, *arguments) -> tuple[dict[str, float], int]:
 
 
 def test_two_processes_score_as_one(root, tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Image, "open", Image.open)
-        patch.setenv("LOCAL_RANK", "0")
-        alone, images = evaluate_on_rank(0, root, "lira_tiny", tmp_path / "alone")
+    alone = evaluate(root, "lira_tiny", tmp_path / "alone")
     answers = on_two_processes(evaluate_on_rank, root, "lira_tiny", tmp_path / "together")
+    images = len({ref["image_id"] for ref in evaluated_refs(root)})
     for scores, share in answers:
         assert scores == pytest.approx(alone, abs=2e-3) and len(scores) > 40
         assert 0 < share < images

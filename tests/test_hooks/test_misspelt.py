@@ -17,7 +17,7 @@ def look_at(config):
 def test_our_recipes_pass_and_have_the_hook(path):
     config = Config.fromfile(path)
     look_at(config)
-    assert {MisspeltSettingsHook} <= {hook["type"] for hook in config.custom_hooks}
+    assert any(hook["type"] is MisspeltSettingsHook for hook in config.custom_hooks)
 
 
 @pytest.mark.parametrize(

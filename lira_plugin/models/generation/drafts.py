@@ -4,6 +4,9 @@ This is prompt lookup decoding: what followed the last words before is likely to
 their questions, and all answers share the frame around their phrases, such as `` </p> <seg>.``. A guess that is not what the
 model chooses is dropped, so answers stay the same up to rounding. An answer whose first guesses are wrong runs fewer of them and
 at last none, until they would have been right again.
+
+transformers' ``PromptLookupCandidateGenerator`` knows one sequence, and searches it anew for every token; here are the rows of a
+batch, which learn from each other.
 """
 
 from collections.abc import Sequence
