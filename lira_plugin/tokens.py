@@ -1,7 +1,8 @@
 """The special tokens of interleaved grounding: the only place that knows their spelling and ids."""
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -129,13 +130,33 @@ def vocabulary_rows(tokenizer: Any) -> int:
     return max(tokenizer.get_vocab().values()) + 1
 
 
+def build_tokenizer(tokenizer: Mapping[str, Any]) -> Any:
+    """Build a Hugging Face tokenizer from its config.
+
+    Args:
+        tokenizer: such as ``dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=...)``. A recipe that
+            MMEngine has written into a work dir spells the type as a dotted path. ``made_by`` is the command that makes its
+            folder, to be said where that is missing.
+
+    Raises:
+        ImportError: the dotted path names nothing.
+        FileNotFoundError: the folder that ``made_by`` makes is missing.
+    """
+    arguments = dict(tokenizer)
+    made_by, path = arguments.pop("made_by", None), arguments.get("pretrained_model_name_or_path")
+    if made_by and not os.path.isdir(path):
+        raise FileNotFoundError(f"no tokenizer at {path}; make it with:\n    {made_by}")
+    make = arguments.pop("type")
+    if isinstance(make, str) and (make := get_object_from_string(name := make)) is None:
+        raise ImportError(f"the type of the tokenizer, {name!r}, cannot be imported")
+    return make(**arguments)
+
+
 def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> tuple[Any, SpecialTokenIds]:
     """Give a tokenizer that knows the special tokens, and their ids.
 
     Args:
-        tokenizer: a Hugging Face tokenizer, or a config of one such as
-            ``dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=...)``. A recipe that MMEngine has
-            written into a work dir spells the type as a dotted path.
+        tokenizer: a Hugging Face tokenizer, or the config of one (:func:`build_tokenizer`).
         special_tokens: spelling, or its arguments.
 
     Raises:
@@ -143,11 +164,7 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
         ImportError: the dotted path names nothing.
     """
     if isinstance(tokenizer, dict):
-        arguments = dict(tokenizer)
-        make = arguments.pop("type")
-        if isinstance(make, str) and (make := get_object_from_string(name := make)) is None:
-            raise ImportError(f"the type of the tokenizer, {name!r}, cannot be imported")
-        tokenizer = make(**arguments)
+        tokenizer = build_tokenizer(tokenizer)
     if not isinstance(special_tokens, SpecialTokens):
         special_tokens = SpecialTokens(**(special_tokens or {}))
     missing = special_tokens.missing_from(tokenizer)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.quickstart import format_summary
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 needs_proc = pytest.mark.skipif(
@@ -104,3 +105,7 @@ def test_the_tables_are_those_of_the_measurements():
     for name, printed in tables.items():
         guide = (BENCHMARKS / f"{name}.md").read_text()
         assert all(table in guide for table in printed), name
+
+
+def test_the_readme_shows_the_first_of_the_runs():
+    assert format_summary(read("tiny")["runs"][0]) in (BENCHMARKS.parent / "README.md").read_text()

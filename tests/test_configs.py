@@ -127,8 +127,8 @@ def test_it_loads_and_has_what_training_needs(load, path):
 
 
 def test_ablations_leave_out_what_they_say(load):
-    """Of a recipe and its variants, in training and testing; the same for the tiny and the full size."""
-    for size in ("tiny", "2b"):
+    """Of a recipe and its variants, in training and testing; the same for every size."""
+    for size in ("tiny", "2b", "8b"):
         whole, no_sefe, no_ilvc = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_no_sefe", "_no_ilvc"))
         loaders = [(cfg.train_dataloader, cfg.test_dataloader) for cfg in (whole, no_sefe, no_ilvc)]
         pipelines = [[loader.dataset.pipeline for loader in pair] for pair in loaders]
@@ -140,9 +140,10 @@ def test_ablations_leave_out_what_they_say(load):
         ]
         assert [pair[0].interleave.get("prob", 1.0) for pair in pipelines] == [1.0, 1.0, 0.0]
         assert [cfg.model.generation.get("ilvc", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, True, False]
-    half = load(CONFIGS / "lira_2b_ilvc_half.py")
-    train, test = (loader.dataset.pipeline.interleave for loader in (half.train_dataloader, half.test_dataloader))
-    assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2
+    for size in ("2b", "8b"):
+        half = load(CONFIGS / f"lira_{size}_ilvc_half.py")
+        train, test = (loader.dataset.pipeline.interleave for loader in (half.train_dataloader, half.test_dataloader))
+        assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2
 
 
 @pytest.mark.parametrize("size", ["2b", "8b"])
@@ -297,7 +298,16 @@ def test_the_recipes_are_the_papers(load, stage, size):
             ("gcg/OpenPsg", 1),
         ]
         assert {entry.num_expressions for entry in cfg.train_dataloader.dataset.datasets[1:4]} == {3}
+        files = [Path(entry.ann_file).name for entry in cfg.train_dataloader.dataset.datasets[4:]]
+        assert files == [
+            f"{name}_train_highlight_bg.json"
+            for name in ("RefCOCOg_GCG", "flickr_mergedGT_GCG", "GranDf_HA_GCG", "OpenPsgGCG")
+        ]
+        assert cfg.model.llm.lora.lora_dropout == 0.05
+        assert cfg.train_dataloader.sampler.length_group == 16
         assert len(cfg.test_dataloader.dataset.datasets) == 8
+    assert cfg.model.llm.gradient_checkpointing is True
+    assert cfg.model.loss_weights.projection == (10.0 if pretrain else 0.0)
 
 
 @pytest.mark.parametrize(

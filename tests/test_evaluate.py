@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipe")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIRA_TINY_ROOT", str(root))
-        write_work_dir(root)
+        write_work_dir(root, eval_scenes=2)
         yield root
 
 
@@ -50,40 +51,52 @@ def evaluated_refs(root: Path) -> list[dict]:
     return [ref for ref in refs if ref["split"] != "train"]
 
 
-def test_all_sentences_of_an_image_are_asked_in_one_batch(root, tmp_path, monkeypatch):
-    encoded, opened = [], []
+class Evaluation(NamedTuple):
+    """Scores, how many images each call of the pixel encoder encoded, and the images opened."""
+
+    scores: dict[str, float]
+    encoded: list[int]
+    opened: list[str]
+
+
+def watched(*arguments, **dataloader) -> Evaluation:
+    found = Evaluation({}, [], [])
     encode, open_image = PixelEncoder.encode, Image.open
-    monkeypatch.setattr(
-        PixelEncoder, "encode", lambda self, images: encoded.append(len(images)) or encode(self, images)
-    )
-    monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or open_image(path, *rest))
-    together = evaluate(root, "lira_tiny", tmp_path / "together", batch_size=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            PixelEncoder, "encode", lambda self, images: found.encoded.append(len(images)) or encode(self, images)
+        )
+        patch.setattr(Image, "open", lambda path, *rest: found.opened.append(path) or open_image(path, *rest))
+        found.scores.update(evaluate(*arguments, **dataloader))
+    return found
+
+
+@pytest.fixture(scope="module")
+def together(root, tmp_path_factory):
+    """With the sentences of an image in one batch, as the recipe has them."""
+    return watched(root, "lira_tiny", tmp_path_factory.mktemp("together"), batch_size=7)
+
+
+def test_all_sentences_of_an_image_are_asked_in_one_batch(root, together, tmp_path):
     refs = evaluated_refs(root)
     asked_about = {ref["image_id"] for ref in refs}
-    assert sum(encoded) == len(opened) == len(set(opened)) == len(asked_about) > 5
-    encoded.clear()
-    alone = evaluate(root, "lira_tiny", tmp_path / "alone", batch_size=1, batch_sampler=None)
+    assert sum(together.encoded) == len(together.opened) == len(set(together.opened)) == len(asked_about) > 4
+    alone = watched(root, "lira_tiny", tmp_path, batch_size=1, batch_sampler=None)
     sentences = sum(len(ref["sentences"]) for ref in refs)
-    assert len(encoded) == sum(encoded) == sentences > len(asked_about)
-    assert alone == pytest.approx(together, abs=2e-3) and len(alone) > 40
-    assert any(value > 0 for key, value in alone.items() if key.endswith("cIoU"))
+    assert len(alone.encoded) == sum(alone.encoded) == sentences > len(asked_about)
+    assert alone.scores == pytest.approx(together.scores, abs=2e-3) and len(alone.scores) > 40
+    assert any(value > 0 for key, value in alone.scores.items() if key.endswith("cIoU"))
 
 
-def evaluate_on_rank(rank: int, *arguments) -> tuple[dict[str, float], int]:
-    """Scores, and how many images this process has read."""
+def evaluate_on_rank(rank: int, *arguments) -> Evaluation:
     os.environ["LOCAL_RANK"] = str(rank)  # of this forked process alone
-    opened, open_image = [], Image.open
-    Image.open = lambda path, *rest: opened.append(path) or open_image(path, *rest)
-    return evaluate(*arguments), len(opened)
+    return watched(*arguments)
 
 
-def test_two_processes_score_as_one(root, tmp_path):
-    alone = evaluate(root, "lira_tiny", tmp_path / "alone")
-    answers = on_two_processes(evaluate_on_rank, root, "lira_tiny", tmp_path / "together")
-    images = len({ref["image_id"] for ref in evaluated_refs(root)})
-    for scores, share in answers:
-        assert scores == pytest.approx(alone, abs=2e-3) and len(scores) > 40
-        assert 0 < share < images
+def test_two_processes_score_as_one(root, together, tmp_path):
+    for scores, _, opened in on_two_processes(evaluate_on_rank, root, "lira_tiny", tmp_path):
+        assert scores == pytest.approx(together.scores, abs=2e-3) and len(scores) > 40
+        assert 0 < len(opened) < len(together.opened)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +116,7 @@ def written_rows(root: Path) -> list[dict]:
 def test_two_processes_write_the_answers_of_one(root, answered, tmp_path):
     scores, rows = answered
     on_ranks = on_two_processes(evaluate_on_rank, root, "lira_tiny_answers", tmp_path / "together")
-    assert [found for found, _ in on_ranks] == [scores, scores]
+    assert [found.scores for found in on_ranks] == [scores, scores]
     names = ("source", "record_id", "question", "raw_text")
     assert [[row[name] for name in names] for row in written_rows(root)] == [[row[n] for n in names] for row in rows]
 

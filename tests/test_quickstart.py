@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lira_plugin.quickstart import Quickstart, Stage, StageRecord, chain
+from lira_plugin.quickstart import Quickstart, StageRecord, chain
+from lira_plugin.quickstart.xtuner_process import run_xtuner
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "lira"
@@ -27,9 +28,9 @@ def quickstart(work_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_the_recipe_runs_and_is_reused(tmp_path):
-    arguments = ["--scenes", "32", "--eval-scenes", "2", "--cfg-options", "train_cfg.max_iters=2"]
-    first = quickstart(tmp_path / "run", *arguments)
+def test_the_recipe_runs_and_is_reused(tmp_path, monkeypatch):
+    options = ("train_cfg.max_iters=2",)
+    first = quickstart(tmp_path / "run", "--scenes", "32", "--eval-scenes", "2", "--cfg-options", *options)
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     report = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert set(report["eval"]) == {"val", "testA", "testB"}
@@ -51,16 +52,15 @@ def test_the_recipe_runs_and_is_reused(tmp_path):
     logs += [tmp_path / "run" / "lira" / "test" / "xtuner_test.log", tmp_path / "run" / "panel.png"]
     written = [log.stat().st_mtime for log in logs]
     assert len(logs) == 5
-    second = quickstart(tmp_path / "run", *arguments)
-    assert second.returncode == 0
+    monkeypatch.setenv("LIRA_TINY_ROOT", "")  # put back what the run sets
+    assert Quickstart(tmp_path / "run", CONFIGS, scenes=32, eval_scenes=2, options=options).run() == report
     assert [log.stat().st_mtime for log in logs] == written, "what was done is done again"
 
 
-def test_a_failing_stage_shows_its_output(tmp_path):
-    runner = Quickstart(tmp_path, ROOT / "configs" / "lira")
-    with pytest.raises(RuntimeError, match=r"xtuner train .*no_such.*failed") as error:
-        runner.train(Stage("segmenter", tmp_path / "no_such.py", "segmenter"), {})
-    assert "no_such.py" in str(error.value) and "Traceback" in str(error.value)
+def test_a_failing_command_shows_its_output(tmp_path):
+    with pytest.raises(RuntimeError, match="`xtuner no_such --seed 1` failed") as error:
+        run_xtuner(["no_such", "--seed", "1"], tmp_path, "segmenter")
+    assert "xtuner.tools.no_such" in str(error.value) and str(tmp_path / "xtuner_no_such.log") in str(error.value)
 
 
 class FakeXtuner:
@@ -73,7 +73,7 @@ class FakeXtuner:
         self.commands: list[list[str]] = []
         self.runs, self.interrupted = 0, ""
 
-    def __call__(self, command: list[str], folder: Path, name: str) -> None:
+    def __call__(self, command: list[str], folder: Path, name: str) -> int:
         self.commands.append(command)
         self.runs += 1
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,12 +81,13 @@ class FakeXtuner:
             (folder / "run").mkdir(exist_ok=True)
             scores = {f"refcoco/val/{view}/cIoU": self.runs / 100 for view in ("refined", "coarse")}
             (folder / "run" / "scores.json").write_text(json.dumps(scores))
-            return
+            return 900
         iters = 1 if name == self.interrupted else 2
         (folder / f"iter_{iters}.pth").write_text(f"{name} {self.runs}")
         (folder / "last_checkpoint").write_text(str(folder / f"iter_{iters}.pth"))
         if name == self.interrupted:
             raise KeyboardInterrupt
+        return {"segmenter": 1000, "pretrain": 1200}.get(name, 1100)
 
     def take(self) -> list[str]:
         """What was run since the last call: the names of the configs, ``test`` for the evaluation."""
@@ -113,7 +114,7 @@ ALL = ["lira_tiny_segmenter", "lira_tiny_pretrain", "lira_tiny", "test"]
 
 def test_nothing_is_done_twice(tmp_path, xtuner):
     first = tiny(tmp_path).run()
-    assert xtuner.take() == ALL
+    assert xtuner.take() == ALL and first["peak_rss_mb"] == 1200
     drawn = (tmp_path / "panel.png").stat().st_mtime_ns
     assert tiny(tmp_path).run() == first == json.loads((tmp_path / "metrics.json").read_text())
     assert xtuner.take() == []
@@ -187,6 +188,26 @@ def test_checkpoints_of_somebody_else_are_not_taken_for_a_stage(tmp_path, xtuner
     with pytest.raises(ValueError, match="nothing says how they were made"):
         tiny(tmp_path).run()
     assert xtuner.take() == []
+
+
+def test_a_stage_that_somebody_trained_on_is_not_taken_for_the_one_that_was_finished(tmp_path, xtuner):
+    tiny(tmp_path).run()
+    xtuner.take()
+    (tmp_path / "lira" / "iter_3000.pth").write_text("trained on by hand")
+    (tmp_path / "lira" / "last_checkpoint").write_text(str(tmp_path / "lira" / "iter_3000.pth"))
+    with pytest.raises(
+        ValueError, match=r"lira holds .*iter_3000\.pth is not the checkpoint that the stage ended with"
+    ):
+        tiny(tmp_path).run()
+    assert xtuner.take() == []
+
+
+def test_the_evaluation_alone_is_done_again_and_the_memory_of_the_training_stays(tmp_path, xtuner):
+    tiny(tmp_path).run()
+    xtuner.take()
+    (tmp_path / "metrics.json").unlink()
+    assert tiny(tmp_path).run()["peak_rss_mb"] == 1200
+    assert xtuner.take() == ["test"]
 
 
 def test_an_interrupted_stage_goes_on_and_its_seconds_add_up(tmp_path, xtuner):

@@ -120,6 +120,18 @@ def test_a_missing_stage_names_the_command(root, monkeypatch):
         MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
 
 
+def test_without_scenes_the_command_that_writes_them_is_named(tmp_path, monkeypatch):
+    from lira_plugin.registry import DATASETS, MODELS
+
+    for name, registry, part in (
+        ("lira_tiny", MODELS, lambda config: config.model),
+        ("lira_tiny_segmenter", DATASETS, lambda config: config.train_dataloader.dataset),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"python tools/make_scenes\.py") as error:
+            registry.build(part(recipe(tmp_path, name, monkeypatch)))
+        assert str(tmp_path / "data") in str(error.value)
+
+
 def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(root, monkeypatch):
     from lira_plugin.registry import MODELS, TRANSFORMS
 

@@ -16,6 +16,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
+    parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in, whom nothing asks for a password")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--max-megabytes", type=float, default=20, help="size of an upload")
@@ -32,11 +33,16 @@ def main() -> None:
     args = parse_args()
     with TemporaryDirectory(prefix="lira-demo-", ignore_cleanup_errors=True) as folder:
         # gradio reads these when it is imported
-        os.environ.update(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+        os.environ.update(
+            GRADIO_TEMP_DIR=folder,
+            GRADIO_EXAMPLES_CACHE=folder,
+            GRADIO_ANALYTICS_ENABLED="False",
+            HF_HUB_DISABLE_TELEMETRY="1",
+        )
         from lira_plugin.demo.app import Demo, build, launch
         from lira_plugin.inference import LIRAInferencer
 
-        lira = LIRAInferencer(args.model, args.weights, args.device, show_progress=False)
+        lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
         settings = lira.model.generation
         demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6))
         page = build(demo, settings.get("threshold", 0.5), settings.get("ilvc", True))

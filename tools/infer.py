@@ -34,6 +34,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--out-dir", type=Path, help="write predictions.json, masks and pictures here")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
+    parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
     parser.add_argument(
         "--stream", action="store_true", help="print the text as it comes, one question after the other"
@@ -98,7 +99,7 @@ def main() -> None:
     names = {field.name for field in fields(Decoding)} | {"batch_size"}
     options = {name: value for name, value in vars(args).items() if name in names and value is not None}
     images, questions = pairs(args.inputs)
-    lira = LIRAInferencer(args.model, args.weights, args.device)
+    lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype)
     ask = streamed if args.stream else LIRAInferencer.iterate
     writer = ResultWriter(args.out_dir, lira.visualize) if args.out_dir else None
     try:

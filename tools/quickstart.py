@@ -2,7 +2,7 @@
 
 What a former run in the same --work-dir has made from the same settings, configs and earlier stages is kept, and an
 interrupted stage goes on from its last checkpoint. Where any of these differ, the run is refused before it overwrites
-anything; --overwrite trains the stages concerned, and those that build on them, anew.
+anything; --overwrite trains the stages concerned, and those that build on them, anew. Other scenes want another --work-dir.
 """
 
 import argparse

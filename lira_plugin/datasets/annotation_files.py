@@ -1,10 +1,28 @@
-"""Annotation files that several readers share: COCO's images, annotations and categories by id."""
+"""Annotation files: reading them, and COCO's images, annotations and categories by id, which several readers share."""
 
 import os
 from dataclasses import dataclass
 from typing import Any
 
+from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.json_file import read_json
+
+
+def read_annotations(path: str | os.PathLike) -> Any:
+    """Read a file of annotations: a pickle of plain data where its name ends in ``.p``, else JSON.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says where the recipes' come from.
+        pickle.UnpicklingError: the pickle wants more than plain data.
+        ValueError: the file cannot be read.
+    """
+    try:
+        return safe_load(path) if str(path).endswith(".p") else read_json(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no annotation file {path}. docs/weights.md says where the data of the recipes are had; those of the tiny recipes "
+            "are written by\n    python tools/make_scenes.py work_dirs/tiny/data"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ def load_coco(path: str | os.PathLike) -> CocoFile:
     Raises:
         ValueError: the file is not of this form, an entry lacks a key that COCO demands, or an id occurs twice.
     """
-    content = read_json(path)
+    content = read_annotations(path)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise ValueError(f"{path} is not a COCO file: it must be an object with the keys 'images' and 'annotations'")
     return CocoFile(

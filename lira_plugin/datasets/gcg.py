@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import load_coco
+from lira_plugin.datasets.annotation_files import load_coco, read_annotations
 from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
-from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, PhraseSpan, Record, Region, Turn
 
@@ -259,7 +258,7 @@ def merge_spans(caption: str, phrases: Sequence[GroundedPhrase]) -> tuple[list[G
 
 
 def _list_of(path: str) -> list[Any]:
-    content = read_json(path)
+    content = read_annotations(path)
     if not isinstance(content, list):
         raise ValueError(f"{path} is not of this layout: it must hold a list of records")
     return content

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lira_plugin.datasets.annotation_files import read_annotations
 from lira_plugin.datasets.base import GroundingDataset, Pipeline
-from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Turn
 
@@ -38,7 +38,7 @@ class LlavaDataset(GroundingDataset):
         self, ann_file: str, image_root: str, pipeline: Pipeline | None = None, source: str = "llava", seed: int = 0
     ) -> None:
         super().__init__(source, pipeline, seed)
-        entries = read_json(ann_file)
+        entries = read_annotations(ann_file)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{ann_file} is not a LLaVA file: it must hold a list of records, and at least one")
         self._records = []

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import CocoFile, load_coco
+from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_annotations
 from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
-from lira_plugin.datasets.safe_pickle import safe_load
-from lira_plugin.json_file import read_json
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Region, Turn, refer_turn
 
@@ -29,13 +27,14 @@ class Expression:
 
 
 def load_refs(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read a file of refs: JSON where the name ends in ``.json``, else a pickle of plain data.
+    """Read a file of refs: a pickle of plain data where its name ends in ``.p``, else JSON.
 
     Raises:
+        FileNotFoundError: there is no such file.
         pickle.UnpicklingError: the pickle wants more than plain data.
         ValueError: the file cannot be read or is not a list of dicts.
     """
-    refs = read_json(path) if str(path).endswith(".json") else safe_load(path)
+    refs = read_annotations(path)
     if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
         raise ValueError(f"{path} is not a file of refs: it must hold a list of dicts")
     return refs

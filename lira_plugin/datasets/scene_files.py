@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.datasets.scene_records import (
     IMAGE_IDS_PER_SPLIT,
     SPLITS,
@@ -109,7 +110,7 @@ class SceneFiles:
 
     def texts(self) -> Iterator[str]:
         """What a tokenizer is to learn: sentences and captions of all splits, questions and answers about the train images."""
-        refs = pickle.loads((self.refcoco / "refs(unc).p").read_bytes())
+        refs = safe_load(self.refcoco / "refs(unc).p")
         for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
             for sentence in ref["sentences"]:
                 yield sentence["sent"]

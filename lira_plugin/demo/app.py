@@ -66,7 +66,9 @@ class Demo:
                 picture = gr.skip() if masks == drawn else now.picture(view=view, threshold=threshold)
                 drawn = masks
                 yield [now, now.to_html(), picture, gr.skip(), gr.skip(), gr.skip()]
-        except ValueError as error:
+        except ValueError as error:  # the chat is as before, and the question still there to be changed
+            picture = chat.picture(view=view, threshold=threshold)
+            yield [chat, chat.to_html(), picture, _choice_of_answers(chat), question, gr.skip()]
             raise gr.Error(str(error)) from error
 
     def draw(self, chat: Chat | None, turn: int | None, view: MaskView, threshold: float) -> Any:

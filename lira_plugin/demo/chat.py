@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from lira_plugin.datasets.transforms import upright_rgb
 from lira_plugin.structures import GroundedText, MaskView, resize_image
-from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, span_numbers
+from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, resize_mask, span_numbers
 
 SHOWN_SIDES = (480, 1024)
 """Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
@@ -91,7 +90,7 @@ class Chat:
         if not self.turns:
             return image
         answer = self.turns[turn][1]
-        masks = [_resize_mask(span.mask_of(view), height, width) for span in answer.at(threshold).spans]
+        masks = [resize_mask(span.mask_of(view), (width, height)) for span in answer.at(threshold).spans]
         colors, numbers = self.colors[turn], span_numbers(answer)
         drawn = draw_masks(image, masks, colors)
         return label_masks(drawn, masks, numbers, colors) if numbers else drawn
@@ -129,14 +128,6 @@ def _turn_html(question: str, answer: GroundedText, colors: Sequence[Color]) -> 
         end = stop
     pieces.append(html.escape(text[end:]))
     return f'<p class="question">{html.escape(question)}</p><p class="answer">{"".join(pieces)}</p>'
-
-
-def _resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W) bool to (height, width) bool, by majority."""
-    if mask.shape == (height, width):
-        return mask
-    way = cv2.INTER_AREA if height * width < mask.size else cv2.INTER_LINEAR
-    return cv2.resize(mask.astype(np.float32), (width, height), interpolation=way) > 0.5
 
 
 def _file_name(phrase: str) -> str:

@@ -13,7 +13,7 @@ from lira_plugin.describe.blank_tokenizer import blank_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.models.interleaved_llm import build_causal_lm
 from lira_plugin.registry import MODELS
-from lira_plugin.tokens import SpecialTokens
+from lira_plugin.tokens import SpecialTokens, build_tokenizer
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
     Args:
         model: config of a LIRA, or of a part that trains alone.
     """
-    if model["type"] is not LIRA:
+    kind = model["type"]
+    if isinstance(kind, str):  # as in a recipe that MMEngine has written into a work dir
+        kind = MODELS.get(kind)
+    if kind is not LIRA:
         with init_empty_weights(include_buffers=False):
             built = MODELS.build({**model})
         return RecipeSize(built, count_parts(built), 0, ())
@@ -102,9 +105,8 @@ def _count(parameters: Any) -> int:
 
 
 def _tokenizer(model: Mapping[str, Any], rows: int) -> tuple[Any, tuple[str, ...]]:
-    arguments = {**model["tokenizer"]}
     try:
-        return arguments.pop("type")(**arguments), ()
+        return build_tokenizer(model["tokenizer"]), ()
     except (OSError, ValueError) as error:  # of transformers too, which asks the hub where there is no folder
         reason = str(error).splitlines()[0]
     rows = TOKENIZER_SIZES.get(model["llm"]["llm"].get("published"), rows)

@@ -29,7 +29,7 @@ def describe_recipe(
         sizes: (height, width) of images; the first is the one that activations are estimated for.
         gpus: numbers of GPUs to estimate memory for.
         text: text tokens of a sample, half of them supervised.
-        regions: region views of a sample; none in a stage without masks.
+        regions: region views of a sample with ILVC; none in a stage without masks.
 
     Returns:
         ``parts`` (``total`` and ``trainable`` of each), ``total``, ``trainable``, ``base`` (see :class:`RecipeSize`),
@@ -47,8 +47,9 @@ def describe_recipe(
     activations = 0.0
     if isinstance(size.model, LIRA):
         loader = config["train_dataloader"]
-        plan = SequencePlan.of_pipeline(loader["dataset"]["pipeline"])
-        regions = regions if size.model.loss_weights["masks"] else 0
+        pipeline = loader["dataset"]["pipeline"]
+        plan = SequencePlan.of_pipeline(pipeline)
+        regions = regions if size.model.loss_weights["masks"] and pipeline["interleave"].get("prob", 1.0) else 0
         length = plan.length(plan.image(*sizes[0]), text, regions)
         batch = loader["batch_size"]
         activations = activation_shape(size).bytes(batch * length, batch * min(text, plan.max_text) // 2)
@@ -73,7 +74,7 @@ def activation_shape(size: RecipeSize) -> ActivationShape:
     llm = size.model.llm.causal_lm
     config = llm.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    layer = llm.get_decoder().layers[0]
+    layer = llm.base_model.layers[0]
     adapted = [
         module.base_layer.in_features
         for module in layer.modules()

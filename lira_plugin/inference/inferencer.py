@@ -41,12 +41,13 @@ class LIRAInferencer(BaseInferencer):
             which has recipe and weights. None takes the work dir of ``weights``.
         weights: checkpoint file or work dir; None keeps the weights that a recipe starts from.
         device: where to run, by default a GPU if there is one.
+        dtype: what the weights are cast to, such as ``bfloat16``, which halves their memory; None leaves them as they are.
         show_progress: show progress bars, on terminals.
 
     Raises:
         FileNotFoundError: there is no recipe, or no checkpoint, or none of those that the recipe starts from.
-        ValueError: see :func:`~lira_plugin.inference.find_recipe`; the checkpoint does not fit, or the recipe does not say how
-            to prepare images.
+        ValueError: see :func:`~lira_plugin.inference.find_recipe`; the checkpoint does not fit, the recipe does not say how to
+            prepare images, or ``dtype`` is no floating-point type.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class LIRAInferencer(BaseInferencer):
         weights: str | Path | None = None,
         device: str | None = None,
         *,
+        dtype: str | torch.dtype | None = None,
         show_progress: bool = True,
     ) -> None:
         recipe, weights = find_recipe(model, weights)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = _float_type(dtype)
         super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
 
     def __call__(
@@ -206,7 +209,7 @@ class LIRAInferencer(BaseInferencer):
         model = MODELS.build(cfg.model)
         if weights is not None:
             load_into(model, weights)
-        return model.to(device).eval()
+        return model.to(device, self.dtype).eval()
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         pipeline = cfg.get("test_dataloader", {}) or {}
@@ -238,3 +241,10 @@ class LIRAInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config) -> GroundingVisualizer:
         return GroundingVisualizer()
+
+
+def _float_type(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(f"dtype must be a floating-point type such as 'bfloat16', got {dtype!r}")
+    return found

@@ -56,7 +56,7 @@ class Prompt:
             force: the answer is to segment what the RefSeg question names.
 
         Raises:
-            ValueError: ``force`` for another question than RefSeg's, or with a history.
+            ValueError: ``force`` for another question than RefSeg's, with a history, or without an image.
         """
         turns, regions = _earlier(history)
         if force:
@@ -66,6 +66,8 @@ class Prompt:
                     "force segments what a question of the form 'Please segment the red car.' names, without a history; "
                     f"got {self.question!r}" + " with a history" * bool(history)
                 )
+            if self.image is None:
+                raise ValueError(f"force segments something in an image, and {self.question!r} comes without one")
             regions = [Region(label, ())]
         path = None if self.image is None else self.name
         conversation = Conversation((*turns, Turn(self.question, "")))

@@ -3,6 +3,7 @@
 Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +19,11 @@ from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, RowKind
 
+_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values", "cache_position")
+"""What a causal LM's stack of layers has to take: features, positions of their own, and a cache that its rows share."""
+_LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings by which some causal LMs change the logits behind their head."""
+
 
 class LLMOutput(NamedTuple):
     """Result of a forward pass over a batch."""
@@ -30,7 +36,10 @@ class LLMOutput(NamedTuple):
 
 @MODELS.register_module()
 class InterleavedLLM(nn.Module):
-    """Any Hugging Face causal LM, fed with text and features.
+    """A Hugging Face causal LM, fed with text and features.
+
+    Any that takes embeddings, positions and transformers' ``Cache``, and whose logits are what its head gives: Llama, InternLM2,
+    Qwen2, Mistral, Phi, GPT-NeoX and most others.
 
     Args:
         llm: config of a causal LM, such as ``dict(type=AutoModelForCausalLM.from_pretrained, ...)`` or
@@ -40,7 +49,7 @@ class InterleavedLLM(nn.Module):
         gradient_checkpointing: recompute activations in the backward pass.
 
     Raises:
-        ValueError: LoRA would leave the embeddings of new tokens untrained.
+        ValueError: the causal LM is none of these, or LoRA would leave the embeddings of new tokens untrained.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class InterleavedLLM(nn.Module):
         super().__init__()
         with _whole_weights():
             model = build_causal_lm(llm) if isinstance(llm, dict) else llm
+            _check_causal_lm(model)
             self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
         model.config.use_cache = False
         if gradient_checkpointing:
@@ -112,7 +122,7 @@ class InterleavedLLM(nn.Module):
 
     def hidden_states(self, embeddings: Tensor, **kwargs: Any) -> Tensor:
         """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
-        return self.causal_lm.get_decoder()(inputs_embeds=embeddings, **kwargs).last_hidden_state
+        return self.causal_lm.base_model(inputs_embeds=embeddings, **kwargs).last_hidden_state
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
         """Move and cast weights, and leave the frequencies of rotary positions exact, as published LLMs have them.
@@ -135,7 +145,7 @@ class InterleavedLLM(nn.Module):
                 in the middle is as good as absent.
             labels: (B, L); row i predicts ``labels[i + 1]``. Logits are computed for supervised rows only.
         """
-        decoder = self.causal_lm.get_decoder()
+        decoder = self.causal_lm.base_model
         if getattr(decoder, "gradient_checkpointing", False):
             # transformers recomputes in training mode alone; a frozen LLM is in evaluation mode, yet gradients pass through.
             decoder.training = torch.is_grad_enabled()
@@ -234,6 +244,19 @@ def build_causal_lm(llm: dict) -> PreTrainedModel:
     if isinstance(llm.get("config"), dict):
         llm["config"] = MODELS.build(llm["config"])
     return MODELS.build(llm)
+
+
+def _check_causal_lm(model: PreTrainedModel) -> None:
+    taken = inspect.signature(model.base_model.forward).parameters
+    if lacking := [name for name in _INPUTS if name not in taken]:
+        raise ValueError(
+            f"{type(model).__name__} cannot be interleaved: {type(model.base_model).__name__} takes no {', '.join(lacking)}; "
+            "choose an LLM with transformers' Cache, such as Llama, Qwen2, Mistral or GPT-NeoX"
+        )
+    if changed := [name for name in _LOGIT_SETTINGS if getattr(model.config, name, None) not in (None, 1)]:
+        raise ValueError(
+            f"{type(model).__name__} changes the logits that its head gives ({', '.join(changed)}), which is not supported"
+        )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -17,6 +16,7 @@ from lira_plugin.models.checkpoint import check_state, load_into, weights_left_o
 from lira_plugin.models.data_parallel import mean_count, mean_logs
 from lira_plugin.models.feature_cache import FeatureCache
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
+from lira_plugin.models.grounder import LIRAGrounder
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
     LLMOutput,
@@ -29,11 +29,10 @@ from lira_plugin.models.object_queries import best_queries
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.sefe import SEFE, VisualTokens
-from lira_plugin.models.segmenter import Pyramid
 from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
-from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind, region_view
+from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind
 from lira_plugin.tokens import load_tokenizer, single_token_id, vocabulary_rows
 
 
@@ -123,11 +122,11 @@ class LIRA(BaseModel):
         """
         if mode == "predict" and data_samples is None:
             raise ValueError("mode='predict' needs data_samples: views are cut from their original images")
+        if mode == "predict":
+            return self.predict(batch, data_samples)
         with autocast_to_weights(self):
             if mode == "loss":
                 return self.loss(batch, data_samples)
-            if mode == "predict":
-                return self.predict(batch, data_samples)
             if mode == "tensor":
                 encoded = self.encode(batch, data_samples)
                 return self.llm(encoded.embeddings, encoded.attention_mask)
@@ -159,7 +158,8 @@ class LIRA(BaseModel):
 
         It runs when the first request is taken, so batches can be chained without being encoded all at once.
         """
-        encoded = self.encode(batch, data_samples)
+        with autocast_to_weights(self):
+            encoded = self.encode(batch, data_samples)
         prefixes = _shared_prefixes(batch, encoded.attention_mask)
         images = _image_of_sample(batch).tolist()
         text = batch.attention_mask & (batch.kinds == RowKind.TEXT)
@@ -174,6 +174,7 @@ class LIRA(BaseModel):
                 forced_ids,
                 closed=forced_ids[-1:] == (self.ids.seg,),
                 prompt_ids=tuple(batch.input_ids[number][text[number]].tolist()),
+                draw=sample.index,
             )
 
     def _forced_ids(self, answer: str) -> tuple[int, ...]:
@@ -195,7 +196,7 @@ class LIRA(BaseModel):
         end_id = single_token_id(self.tokenizer, settings.pop("end_token"), "generation=dict(end_token=...)")
         phrase_start = self.tokenizer.convert_ids_to_tokens(self.ids.phrase_start)
         return InterleavedGenerator(
-            _Grounder(self),
+            LIRAGrounder(self),
             self.ids,
             end_id,
             forced_ids=self.tokenizer(f" {phrase_start}", add_special_tokens=False)["input_ids"],
@@ -320,31 +321,6 @@ class LIRA(BaseModel):
         check_state(given, own, "to be loaded", may_lack=tuple(self._frozen_names()))
         for name in own.keys() - given.keys():
             state_dict[prefix + name] = own[name]
-
-
-class _Grounder:
-    """What generation asks of LIRA; an image is named by the pyramid of its batch and its place in it."""
-
-    def __init__(self, model: LIRA) -> None:
-        self.model, self.llm = model, model.llm
-
-    def decode_masks(self, states: Tensor, features: Sequence[tuple[Pyramid, int]]) -> Tensor:
-        batches: dict[int, list[int]] = {}
-        for number, (pyramid, _) in enumerate(features):
-            batches.setdefault(id(pyramid), []).append(number)
-        logits: list[Tensor | None] = [None] * len(features)
-        for numbers in batches.values():
-            images = torch.tensor([features[number][1] for number in numbers], device=states.device)
-            pyramid = features[numbers[0]][0]
-            masks = self.model.mask_decoder(states[numbers], images, pyramid, self.model.pixel_encoder.segmenter)[-1]
-            for number, mask in zip(numbers, masks):
-                logits[number] = mask
-        return torch.stack(logits)
-
-    def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
-        encoder = self.model.semantic_encoder
-        views = np.stack([region_view(image, mask, encoder.tile_size) for image, mask in zip(images, masks)])
-        return encoder(torch.from_numpy(views).permute(0, 3, 1, 2).to(encoder.mean.device))
 
 
 def _image_of_sample(batch: GroundingBatch) -> Tensor:

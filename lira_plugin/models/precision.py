@@ -1,4 +1,4 @@
-"""Running a model whose weights DeepSpeed keeps in 16 bits."""
+"""Running a model whose weights are of 16 bits."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,8 +9,9 @@ from torch import nn
 def autocast_to_weights(model: nn.Module) -> AbstractContextManager:
     """Autocast to the type of the weights, if that is one of 16 bits.
 
-    DeepSpeed casts a model and leaves the rest to it, but mmdet computes position encodings, reference points and masks in fp32,
-    which then meet weights of another type. Weights in fp32 keep what the training asks for (``AmpOptimWrapper``).
+    DeepSpeed and ``model.bfloat16()`` cast weights and leave the rest to the model, but mmdet computes position encodings,
+    reference points and masks in fp32, which then meet weights of another type. Weights in fp32 keep what the training asks for
+    (``AmpOptimWrapper``).
     """
     parameter = next(model.parameters())
     if parameter.dtype not in (torch.bfloat16, torch.float16):

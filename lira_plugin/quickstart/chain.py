@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -84,20 +82,22 @@ class Quickstart:
         """
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         files = self.make_data()
-        stages, results = {}, {}
+        records: dict[str, StageRecord] = {}
+        results: dict[str, str] = {}
         for stage in self.stages:
-            stages[stage.name] = self.train(stage, self.made_from(stage, files, results))
-            results[stage.name] = digest(last_checkpoint(self.work_dir / stage.folder).read_bytes())
+            records[stage.name] = self.train(stage, self.made_from(stage, files, results))
+            results[stage.name] = records[stage.name].checkpoint
         made_from = self.made_from(self.stages[-1], files, results)
         path = self.work_dir / f"metrics{self.variant}.json"
         report = json.loads(path.read_text()) if path.is_file() else {}
         if report.get("made_from") != made_from:
+            scores, peak = self.evaluate()
             report = {
-                "eval": self.evaluate(),
-                "stages": stages,
+                "eval": scores,
+                "stages": {name: {"seconds": r.seconds, "iters": r.iters} for name, r in records.items()},
                 "versions": _versions(),
                 "seed": self.seed,
-                "peak_rss_mb": _peak_rss_mb(),
+                "peak_rss_mb": max(peak, *(record.peak_rss_mb for record in records.values())),
                 "made_from": made_from,
             }
             path.write_text(json.dumps(report, indent=2) + "\n")
@@ -124,22 +124,19 @@ class Quickstart:
         write_scene_tokenizer(files)
         return files
 
-    def train(self, stage: Stage, made_from: dict[str, Any]) -> dict[str, float]:
+    def train(self, stage: Stage, made_from: dict[str, Any]) -> StageRecord:
         """Run ``xtuner train`` for one stage, resuming where it was interrupted; nothing if it is finished.
-
-        Returns:
-            ``seconds`` (:class:`StageRecord`) and ``iters``.
 
         Raises:
             ValueError: its folder holds checkpoints that were made from something else, and ``overwrite`` is False.
         """
         folder = self.work_dir / stage.folder
         record, checkpoint = StageRecord.read(folder), last_checkpoint(folder)
-        if checkpoint and record.made_from != made_from:
-            self._forget(stage, record, made_from)
-            checkpoint = None
+        if checkpoint and (changes := record.differences(made_from, checkpoint)):
+            self._forget(stage, changes)
+            record, checkpoint = StageRecord({}), None
         if checkpoint and record.iters is not None:
-            return {"seconds": record.seconds, "iters": record.iters}
+            return record
         command = ["train", str(stage.config), "--work-dir", str(folder), "--seed", str(self.seed)]
         before = 0.0
         if checkpoint:
@@ -147,16 +144,17 @@ class Quickstart:
             before = record.seconds + max(0.0, checkpoint.stat().st_mtime - record.started)
         StageRecord(made_from, time.time(), before).write(folder)
         start = time.perf_counter()
-        run_xtuner(command + self._cfg_options, folder, stage.name)
+        peak = run_xtuner(command + self._cfg_options, folder, stage.name)
         seconds = round(before + time.perf_counter() - start, 1)
-        iters = int(last_checkpoint(folder).stem.removeprefix("iter_"))
-        StageRecord(made_from, 0.0, seconds, iters).write(folder)
-        return {"seconds": seconds, "iters": iters}
+        checkpoint = last_checkpoint(folder)
+        iters = int(checkpoint.stem.removeprefix("iter_"))
+        record = StageRecord(made_from, 0.0, seconds, iters, digest(checkpoint.read_bytes()), peak)
+        record.write(folder)
+        return record
 
-    def _forget(self, stage: Stage, record: StageRecord, made_from: dict[str, Any]) -> None:
+    def _forget(self, stage: Stage, changes: str) -> None:
         """Let a stage start anew, if that is allowed."""
         folder = self.work_dir / stage.folder
-        changes = record.differences(made_from)
         if not self.overwrite:
             raise ValueError(
                 f"{folder} holds checkpoints that were made from something else: {changes}. Give the settings that they were "
@@ -169,14 +167,18 @@ class Quickstart:
     def _cfg_options(self) -> list[str]:
         return ["--cfg-options", *self.options] if self.options else []
 
-    def evaluate(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Run ``xtuner test`` over val, testA and testB; return ``scores[split][refined|coarse][name]``."""
+    def evaluate(self) -> tuple[dict[str, dict[str, dict[str, float]]], int]:
+        """Run ``xtuner test`` over val, testA and testB.
+
+        Returns:
+            ``scores[split][refined|coarse][name]``, and the highest resident memory of the process in MiB.
+        """
         stage = self.stages[-1]
         folder = self.work_dir / stage.folder
         output = folder / "test"
         command = ["test", str(stage.config), "--work-dir", str(output)]
         command += ["--checkpoint", str(last_checkpoint(folder)), *self._cfg_options]
-        run_xtuner(command, output, "evaluate")
+        peak = run_xtuner(command, output, "evaluate")
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for key, value in json.loads(newest.read_text()).items():
@@ -185,7 +187,7 @@ class Quickstart:
                 scores.setdefault(source, {}).setdefault(names[0], {})[names[1]] = value
             elif names:
                 scores.setdefault(source, {})[names[0]] = value
-        return scores
+        return scores, peak
 
     def draw(self, files: SceneFiles, path: Path) -> None:
         """Draw questions of every task about val scenes, as ``tools/panels.py`` does."""
@@ -211,12 +213,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _peak_rss_mb() -> int:
-    """Highest resident memory of this process or any of its children, in MiB."""
-    usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(usage) // (1 if sys.platform == "linux" else 1024) // 1024
-
-
 def format_summary(report: dict[str, Any]) -> str:
     """The scores of a run as a small table."""
     lines = ["split   masks      cIoU   gIoU  P@0.5"]
@@ -225,5 +221,5 @@ def format_summary(report: dict[str, Any]) -> str:
             scores = views[view]
             lines.append(f"{split:7} {view:7} {scores['cIoU']:7.3f} {scores['gIoU']:6.3f} {scores['P@0.5']:6.3f}")
     seconds = sum(stage["seconds"] for stage in report["stages"].values())
-    lines.append(f"trained for {seconds / 60:.1f} minutes, at most {report['peak_rss_mb']} MiB of memory")
+    lines.append(f"trained for {seconds / 60:.1f} minutes; the largest process took {report['peak_rss_mb']} MiB")
     return "\n".join(lines)

@@ -19,12 +19,16 @@ class StageRecord:
         seconds: of all processes before that one, imports included; once it is finished, of all processes. What was lost
             behind the last checkpoint of an interrupted one does not count.
         iters: iterations of the finished stage, None before.
+        checkpoint: digest of the last checkpoint of the finished stage, empty before.
+        peak_rss_mb: highest resident memory of the process that finished it, in MiB.
     """
 
     made_from: dict[str, Any]
     started: float = 0.0
     seconds: float = 0.0
     iters: int | None = None
+    checkpoint: str = ""
+    peak_rss_mb: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> "StageRecord":
@@ -32,16 +36,19 @@ class StageRecord:
         path = folder / "stage.json"
         return cls(**json.loads(path.read_text())) if path.is_file() else cls({})
 
-    def differences(self, made_from: Mapping[str, Any]) -> str:
-        """How what is asked for differs from what is there, in words."""
+    def differences(self, made_from: Mapping[str, Any], checkpoint: Path) -> str:
+        """How what is asked for differs from what is there, whose last checkpoint is ``checkpoint``, in words; empty if not."""
         there, asked = _flat(self.made_from), _flat(made_from)
         if not there:
             return "nothing says how they were made"
-        return ", ".join(
+        changes = [
             f"{name} {there.get(name)!r} there and {asked.get(name)!r} asked"
             for name in sorted(there.keys() | asked.keys())
             if there.get(name) != asked.get(name)
-        )
+        ]
+        if self.checkpoint and digest(checkpoint.read_bytes()) != self.checkpoint:
+            changes.append(f"{checkpoint.name} is not the checkpoint that the stage ended with")
+        return ", ".join(changes)
 
     def write(self, folder: Path) -> None:
         """Write it to ``folder``."""

@@ -1,18 +1,24 @@
 """xtuner in a process of its own, with a progress bar."""
 
-import json
+import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
+_ROW = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
+"""A row of MMEngine's log: iteration, their number, and values."""
+_VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
 
-def run_xtuner(arguments: list[str], folder: Path, name: str) -> None:
+
+def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     """Run xtuner in a process of its own with a progress bar; its output goes to a log file.
+
+    Returns:
+        The highest resident memory of the process, in MiB.
 
     Raises:
         RuntimeError: it failed; the message has the end of its output.
@@ -20,13 +26,12 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"xtuner_{arguments[0]}.log"
     module = f"xtuner.tools.{arguments[0]}"
-    started = time.time()
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments[1:]], stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            _follow(process, folder, name, started)
+            peak = _follow(process, log, name)
         except BaseException:
             process.terminate()
             raise
@@ -34,25 +39,26 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> None:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
         command = " ".join(["xtuner", *arguments])
         raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{tail}")
+    return peak
 
 
-def _follow(process: subprocess.Popen, folder: Path, name: str, started: float) -> None:
-    """Show the iteration and loss that MMEngine logs until the process ends."""
-    with tqdm(desc=name, bar_format="{desc}: {n_fmt} iterations, {elapsed}{postfix}", disable=None) as bar:
-        while process.poll() is None:
-            time.sleep(0.5)
-            rows = [row for row in _scalars(folder, newer_than=started) if "iter" in row]
-            if rows:
-                bar.n = rows[-1]["iter"]
-                bar.set_postfix(
-                    {key: f"{rows[-1][key]:.3g}" for key in ("loss", "lr") if key in rows[-1]}, refresh=False
-                )
+def _follow(process: subprocess.Popen, log: Path, name: str) -> int:
+    """Show the iteration and loss that MMEngine logs until the process ends; return its highest resident memory in MiB."""
+    with tqdm(desc=name, unit="it", disable=None) as bar:
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if rows := _ROW.findall(_end(log)):
+                number, total, values = rows[-1]
+                bar.n, bar.total = int(number), int(total)
+                bar.set_postfix_str(", ".join(_VALUE.findall(values)), refresh=False)
             bar.refresh()
+            if ended:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_maxrss // (1 if sys.platform == "linux" else 1024) // 1024
+            time.sleep(0.5)
 
 
-def _scalars(folder: Path, newer_than: float) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        if path.stat().st_mtime >= newer_than:
-            for line in path.read_text().splitlines():
-                if line.endswith("}"):
-                    yield json.loads(line)
+def _end(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16384))
+        return file.read().decode(errors="replace")

@@ -67,10 +67,11 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
     if isinstance(part, list | tuple):
         if len(part) < 6 or len(part) % 2:
             raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} numbers")
-        right, bottom = max(part[::2]), max(part[1::2])
-        if right > width + _MARGIN or bottom > height + _MARGIN:
-            raise ValueError(
-                f"the polygon reaches x={right:g}, y={bottom:g} but the image is {width} wide and {height} high"
-            )
+        for axis, side, places in (("x", width, part[::2]), ("y", height, part[1::2])):
+            if min(places) < -_MARGIN or max(places) > side + _MARGIN:
+                raise ValueError(
+                    f"the polygon reaches from {axis}={min(places):g} to {max(places):g}, but the image is {width} wide and "
+                    f"{height} high"
+                )
         return coco_mask.frPyObjects([list(part)], height, width)[0]
     raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {type(part).__name__}")

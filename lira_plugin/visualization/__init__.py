@@ -6,7 +6,7 @@ Everything is NumPy in and out: images are (H, W, 3) uint8 RGB, masks (H, W) boo
 from lira_plugin.visualization.answers import answer_caption, answer_row, span_numbers
 from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
 from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, Cell, PanelRow, panel
-from lira_plugin.visualization.overlay import Color, draw_masks, palette, save_image
+from lira_plugin.visualization.overlay import Color, draw_masks, palette, resize_mask, save_image
 from lira_plugin.visualization.panels import draw_panels
 from lira_plugin.visualization.visualizer import GroundingVisualizer
 
@@ -24,6 +24,7 @@ __all__ = [
     "label_masks",
     "palette",
     "panel",
+    "resize_mask",
     "save_image",
     "span_numbers",
     "write_caption",

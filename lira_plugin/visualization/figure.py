@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
 from lira_plugin.visualization.fonts import load_font
-from lira_plugin.visualization.overlay import Color, check_image, draw_masks
+from lira_plugin.visualization.overlay import Color, check_image, draw_masks, resize_mask
 
 MIN_CELL_HEIGHT = 160
 """Least height of a cell in pixels; below it, labels and small scenes cannot be read."""
@@ -175,23 +174,13 @@ def _draw_cell(cell: Cell, height: int, width: int, label_size: int, font: str |
             raise ValueError(
                 f"mask {index} of cell {cell.name!r} is {np.shape(mask)}, but the image is {rows, columns}"
             )
-    masks = [_resize_mask(mask, size) for mask in cell.masks]
+    masks = [resize_mask(mask, size) for mask in cell.masks]
     picture = draw_masks(image, masks, cell.colors)
     if cell.labels:
         picture = label_masks(picture, masks, cell.labels, cell.colors, font_size=label_size, font=font)
     label_width = max(size[0], min(width, math.ceil(load_font(label_size, font).length(cell.name))))
     label = _text_block(cell.name, label_width, label_size, font, ink=_FAINT_INK)
     return np.concatenate([label, _pad_right(picture, label_width)])
-
-
-def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale a mask to (width, height); one that has a pixel keeps at least one."""
-    values = np.asarray(mask).astype(bool).astype(np.float32)
-    scale = size[0] / values.shape[1]
-    scaled = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    if scale > 1:
-        scaled = cv2.GaussianBlur(scaled, (0, 0), scale / 2)  # rounds the stairs that enlarged pixels leave
-    return scaled >= min(0.5, scaled.max()) if values.any() else np.zeros(scaled.shape, bool)
 
 
 def _white(height: int, width: int) -> np.ndarray:

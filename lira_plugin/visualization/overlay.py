@@ -140,3 +140,13 @@ def _contrast_with_white(color: Color) -> float:
     parts = np.array(color) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return 1.05 / (float(linear @ (0.2126, 0.7152, 0.0722)) + 0.05)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale an (H, W) mask to ``size``, which is (width, height); one that has a pixel keeps at least one."""
+    values = np.asarray(mask).astype(bool).astype(np.float32)
+    scale = size[0] / values.shape[1]
+    scaled = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    if scale > 1:
+        scaled = cv2.GaussianBlur(scaled, (0, 0), scale / 2)  # rounds the stairs that enlarged pixels leave
+    return scaled >= min(0.5, scaled.max()) if values.any() else np.zeros(scaled.shape, bool)

@@ -1,5 +1,8 @@
 """Lengths that a sampler groups by are those of the sequences that training sees."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from distributed import on_two_processes
@@ -81,6 +84,24 @@ def test_neighbouring_draws_are_of_similar_length_and_each_record_comes_once(mix
         assert epochs[0] != epochs[1]
         orders.append(epochs[0])
     assert spreads(lengths[orders[1]], GROUP) < 0.5 * spreads(lengths[orders[0]], GROUP)
+
+
+def xtuners_sampler():
+    """xtuner's class from its file: importing the package starts threads that do not survive the forks of other tests."""
+    folder = Path(importlib.util.find_spec("xtuner").submodule_search_locations[0])
+    spec = importlib.util.spec_from_file_location("length_grouped", folder / "dataset/samplers/length_grouped.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LengthGroupedSampler
+
+
+def test_the_sampler_of_xtuner_groups_by_them_too(mixture):
+    sampler = xtuners_sampler()(mixture, GROUP, length_property="modality_length", seed=1, round_up=False)
+    order = list(sampler)
+    assert sorted(order) == list(range(len(mixture)))
+    lengths = np.abs(mixture.modality_length)
+    shuffled = np.random.default_rng(0).permutation(len(mixture))
+    assert spreads(lengths[order], GROUP) < 0.5 * spreads(lengths[shuffled], GROUP)
 
 
 def test_grouped_draws_can_be_entered_anywhere(mixture):

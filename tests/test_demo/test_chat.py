@@ -137,6 +137,14 @@ def test_pictures_fit_the_page(size, shown):
     assert covered[: shown[0] // 2].all() and not covered[shown[0] // 2 + 1 :].any()
 
 
+def test_a_mask_of_a_few_pixels_is_seen_on_a_large_picture():
+    mask = np.zeros((3000, 3000), bool)
+    mask[1000:1002, 2000:2002] = True
+    answer = GroundedText("dot", (GroundedSpan(0, 3, "dot", mask, logits=np.where(mask, 5, -5).astype(np.float32)),))
+    chat = Chat("a.png", np.zeros((*mask.shape, 3), np.uint8))
+    assert (chat.with_turn("?", answer).picture() != chat.picture()).any()
+
+
 def test_what_was_not_answered_is_no_history(chat):
     assert chat.with_turn("And?", GroundedText("", finished=False)).history == chat.turns
 

@@ -1,6 +1,9 @@
 """Parameters of recipes without weights: against a model that has them, the published files, and the paper's numbers."""
 
+import json
 import math
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,6 +149,31 @@ def test_lengths_and_memory_of_the_finetune(describe):
     assert memory["zero2"]["8"]["optimizer"] == pytest.approx(12 * described["trainable"] / 8e9, rel=1e-2)
     totals = [memory[name]["8"]["total"] for name in ("amp", "zero1", "zero2", "zero3")]
     assert totals == sorted(totals, reverse=True)
+
+
+def test_a_recipe_that_was_written_out_is_the_same_and_without_ilvc_has_no_views(describe, tmp_path, monkeypatch):
+    """MMEngine writes types as dotted paths into a work dir."""
+    monkeypatch.setenv("LIRA_WEIGHTS", str(tmp_path))
+    Config.fromfile(ROOT / "configs" / "lira" / "lira_2b_no_ilvc.py").dump(tmp_path / "recipe.py")
+    written, whole = describe_recipe(Config.fromfile(tmp_path / "recipe.py")), describe("lira_2b")
+    assert written["parts"] == whole["parts"] and written["base"] == whole["base"]
+    assert written["sequence"]["length"] == 2350 + 256
+
+
+def test_the_command_prints_a_report_and_writes_the_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
+    config, out = ROOT / "configs" / "lira" / "lira_tiny.py", tmp_path / "tiny.json"
+    monkeypatch.setattr(
+        sys, "argv", ["describe.py", str(config), "--json", str(out), "--sizes", "96x64", "--gpus", "1"]
+    )
+    runpy.run_path(str(ROOT / "tools" / "describe.py"), run_name="__main__")
+    described, printed = json.loads(out.read_text()), capsys.readouterr().out
+    assert {"total", "trainable", "parts", "sequence", "memory_gb"} <= described.keys()
+    assert described == describe_recipe(Config.fromfile(config), sizes=[(64, 96)], gpus=[1])
+    for name, part in described["parts"].items():
+        assert any(
+            line.split() == [name, f"{part['total']:,}", f"{part['trainable']:,}"] for line in printed.splitlines()
+        )
 
 
 def test_the_pixel_encoder_is_omg_seg(describe):

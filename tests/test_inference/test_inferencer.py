@@ -138,6 +138,22 @@ def test_photographs_of_all_kinds(lira, name, tmp_path):
     assert Image.open(overlay).width > 20
 
 
+def test_weights_of_16_bits(lira, images):
+    """As the runner's model of that type gives them, and near those of fp32."""
+    half = LIRAInferencer(tiny_recipe(), device="cpu", dtype="bfloat16", show_progress=False)
+    half.model.load_state_dict(lira.model.state_dict())
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.bfloat16}
+    [free] = half(images[0], QUESTIONS[2])
+    assert free.raw_text
+    forced = [inferencer(images, QUESTIONS[0], force=True, return_logits=True) for inferencer in (half, lira)]
+    for answer, exact in zip(*forced, strict=True):
+        [span], [other] = answer.spans, exact.spans
+        assert (
+            span.logits.dtype == np.float32
+            and np.abs(span.logits - other.logits).max() < 0.1 * np.ptp(other.logits) + 0.1
+        )
+
+
 def test_threshold_logits_and_scores(lira, images):
     answers = {
         threshold: lira(images, QUESTIONS[0], force=True, threshold=threshold, return_logits=True)

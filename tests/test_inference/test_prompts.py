@@ -114,3 +114,6 @@ def test_a_forced_prompt_names_its_region():
         [prompt] = read_prompts(ARRAY, question)
         with pytest.raises(ValueError, match="force"):
             prompt.record(0, history, force=True)
+    [prompt] = read_prompts(None, "Please segment the red car.")
+    with pytest.raises(ValueError, match="in an image, and 'Please segment the red car.' comes without one"):
+        prompt.record(0, force=True)

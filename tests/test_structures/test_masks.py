@@ -97,14 +97,16 @@ def test_rle_of_another_size_is_an_error(form):
         decode_segmentation(form(blob(6)), WIDTH, HEIGHT)
 
 
-@pytest.mark.parametrize("beyond", [(WIDTH + 8, 3), (3, HEIGHT + 8)], ids=["right", "below"])
+@pytest.mark.parametrize(
+    "beyond", [(WIDTH + 8, 3), (3, HEIGHT + 8), (-8, 3), (3, -8)], ids=["right", "below", "left", "above"]
+)
 def test_a_polygon_of_a_larger_image_is_an_error(beyond):
-    with pytest.raises(ValueError, match=rf"reaches x=.* but the image is {WIDTH} wide and {HEIGHT} high"):
+    with pytest.raises(ValueError, match=rf"reaches from [xy]=.* but the image is {WIDTH} wide and {HEIGHT} high"):
         decode_segmentation([SQUARE, [1, 1, 9, 9, *beyond]], HEIGHT, WIDTH)
 
 
 def test_a_polygon_may_end_on_the_border_or_a_little_beyond():
-    border = [0, 0, WIDTH + 1, 0, WIDTH + 1, HEIGHT + 1, 0, HEIGHT + 1]
+    border = [-1, -1, WIDTH + 1, -1, WIDTH + 1, HEIGHT + 1, -1, HEIGHT + 1]
     assert decode_segmentation([border], HEIGHT, WIDTH).all()
 
 

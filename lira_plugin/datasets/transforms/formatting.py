@@ -133,7 +133,8 @@ class TokenizeConversation(BaseTransform):
         if kept < len(parts) and (is_prompt or not supervised):
             raise ValueError(
                 f"{_of(results)}: max_length={self.max_length} text tokens leave no room for an answer ("
-                "the question alone, or with the first grounded phrase, is longer); raise max_length"
+                "the question with the turns before it, or with the first grounded phrase, is longer); raise max_length, or ask "
+                "without the earlier turns"
             )
 
     def _check_segs(self, results: dict[str, Any], parts: list[Part], rows: _Rows) -> None:

@@ -23,7 +23,8 @@ class Decoding:
         temperature, top_k, top_p: of drawing; 0 for ``top_k`` and 1 for the others change nothing.
         repetition_penalty: makes tokens that the answer already holds less probable; 1 changes nothing.
         stop_strings: an answer ends in front of the first of these, looked for in its text with special tokens.
-        seed: of drawing. What a request draws depends on it and on the request's place alone, not on its batch.
+        seed: of drawing. What a request draws depends on it and on the request's place (in its data set, where it has
+            one) alone, not on its batch.
         ilvc: False never lets the model ask for a region view.
         force_phrase: open a phrase (`` <p>``) after each view, as answers in training do; False leaves that to the model.
         threshold: foreground probability from which on a pixel belongs to a mask that is given out.
@@ -88,7 +89,7 @@ class TokenChooser:
 
     Args:
         decoding: the settings.
-        number: place of the request, which makes its draws its own.
+        number: of the request, which makes its draws its own.
     """
 
     def __init__(self, decoding: Decoding, number: int) -> None:

@@ -2,8 +2,8 @@
 
 This is prompt lookup decoding: what followed the last words before is likely to follow them again. Answers repeat the words of
 their questions, and all answers share the frame around their phrases, such as `` </p> <seg>.``. A guess that is not what the
-model chooses is dropped, so answers stay the same up to rounding. An answer whose first guesses are wrong runs fewer of them and
-at last none, until they would have been right again.
+model chooses is dropped, so answers stay the same up to rounding. An answer begins with two guesses. It runs more
+where they are right, and fewer where they are wrong, at last none until one would have been right again.
 
 transformers' ``PromptLookupCandidateGenerator`` knows one sequence, and searches it anew for every token; here are the rows of a
 batch, which learn from each other.

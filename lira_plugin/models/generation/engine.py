@@ -157,7 +157,8 @@ class InterleavedGenerator:
             decoding = request.decoding or self.decoding
             slot = next((slot for slot in free if request.prefix and cache.holds(slot, request.prefix.key)), free[-1])
             free.remove(slot)
-            row = Row(request, number, decoding, TokenChooser(decoding, number), slot, request.embeddings)
+            choose = TokenChooser(decoding, number if request.draw is None else request.draw)
+            row = Row(request, number, decoding, choose, slot, request.embeddings)
             row.script = list(request.forced_ids)
             rows.append(row)
         self._extend(rows, [row.take_script(self.ids) for row in rows])

@@ -18,6 +18,8 @@ from lira_plugin.models.generation.drafts import PromptLookup
 from lira_plugin.structures import Letterbox
 from lira_plugin.tokens import SpecialTokenIds
 
+_FIRST_GUESSES = 2
+
 
 class Phase(Enum):
     """What a row does next."""
@@ -48,6 +50,7 @@ class Request:
         closed: the answer ends where ``forced_ids`` end: masks for a given text.
         decoding: settings of this request, or None for those of the generator.
         prompt_ids: tokens of the prompt's text, where words of the answer are looked up to guess at what follows them.
+        draw: number of its random draws, or None for the place of the request.
 
     Raises:
         ValueError: the prompt is empty, or the prefix leaves nothing of it.
@@ -62,6 +65,7 @@ class Request:
     closed: bool = False
     decoding: Decoding | None = None
     prompt_ids: tuple[int, ...] = ()
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.embeddings)
@@ -86,7 +90,7 @@ class Row:
         feed: (n, H) rows to be run next.
         draft: guesses of the tokens after ``ids``; the last rows of ``feed``.
         hint: the first guess, whether it is run or not.
-        trust: how many guesses are run at most; doubled where the first was right, and halved where it was wrong.
+        trust: how many guesses are run at most, two at first; doubled where the first was right, and halved where it was wrong.
         segs: ``<seg>`` tokens in ``feed``: (row of ``feed``, place in ``ids``).
         script: tokens to be forced next.
         ids: tokens of the answer.
@@ -120,7 +124,7 @@ class Row:
 
     def __post_init__(self) -> None:
         self.lookup = PromptLookup(self.request.prompt_ids)
-        self.trust = self.decoding.prompt_lookup_num_tokens
+        self.trust = min(_FIRST_GUESSES, self.decoding.prompt_lookup_num_tokens)
 
     @property
     def undecoded(self) -> list[int]:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from scripted import GROUNDED, ScriptedGrounder, column, request, run
 from tiny import tiny_llama, tiny_llm
 
+from lira_plugin.models import InterleavedLLM
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
 from lira_plugin.models.generation.decoding import TokenChooser
 from lira_plugin.tokens import SpecialTokenIds
@@ -101,6 +103,47 @@ def test_greedy_answers_are_those_of_generate(llm, penalty):
         assert ids == [token for token in expected if token != END]
         assert finished == (END in expected)
     assert len({tuple(ids) for ids, _ in found}) > 3
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Qwen2", {"num_key_value_heads": 2}),
+        ("Mistral", {"num_key_value_heads": 2, "sliding_window": None}),
+        ("Phi", {}),
+        ("GPTNeoX", {}),
+        ("Gemma", {"head_dim": 8, "num_key_value_heads": 1}),
+    ],
+)
+def test_greedy_answers_of_other_causal_lms_are_those_of_generate(name, settings):
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": END}
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=VOCABULARY, initializer_range=0.3, **SMALL, **special, **settings
+    )
+    model = InterleavedLLM(transformers.AutoModelForCausalLM.from_config(config)).eval()
+    prompts = prompts_of(5)
+    found = ours(model, prompts, max_new_tokens=10)
+    for prompt, (ids, _) in zip(prompts, found, strict=True):
+        expected, _ = theirs(model, prompt, max_new_tokens=10, do_sample=False)
+        assert ids == [token for token in expected if token != END]
+    assert len({tuple(ids) for ids, _ in found}) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "GPT2Model takes no cache_position"),
+        ("Gemma2", {**SMALL, "head_dim": 8}, "final_logit_softcapping"),
+        ("Cohere", {**SMALL, "logit_scale": 0.5}, "logit_scale"),
+    ],
+)
+def test_causal_lms_that_would_give_something_else_are_refused(name, settings, message):
+    config = getattr(transformers, f"{name}Config")(vocab_size=VOCABULARY, **settings)
+    with pytest.raises(ValueError, match=message):
+        InterleavedLLM(transformers.AutoModelForCausalLM.from_config(config))
 
 
 @pytest.mark.parametrize(

@@ -47,29 +47,31 @@ def assert_same(answers, others):
             np.testing.assert_array_equal(span.coarse_mask, expected.coarse_mask)
 
 
-def test_words_of_the_prompt_are_read_in_one_pass():
+def test_words_of_the_prompt_are_read_several_in_one_pass():
     (answers, passes), (others, single) = both([TEXT], [TEXT])
     assert_same(answers, others)
-    assert passes == [(1, 2), (1, len(TEXT))], "the prompt, and the first word with all that follow it"
+    assert passes == [(1, 2), (1, 3), (1, 3)], (
+        "the prompt, the first word with two guesses, and then with all that are left"
+    )
     assert len(single) == 1 + len(TEXT)
 
 
 def test_a_wrong_guess_costs_its_position_only():
-    (answers, passes), (others, _) = both([TEXT], [[11, 10, 12, 10, 10]])
+    (answers, passes), (others, _) = both([TEXT], [[11, 10, 10]])
     assert_same(answers, others)
-    assert passes[1] == (1, 5), "the first word and four guesses, of which two are right"
-    assert len(passes) == 2 + 3, "the third was chosen on the way; the rest one by one"
+    assert passes[1] == (1, 3), "the first word and two guesses, of which one is right"
+    assert len(passes) == 2 + 4, "the word behind the right one was chosen on the way; the rest one by one"
 
 
 def test_guesses_that_go_wrong_are_given_up_until_they_would_be_right():
-    """After a 10 the prompt has another 10. It is guessed four times, then only looked at, and run again after one was right."""
+    """After a 10 the prompt has another 10. It is guessed twice, then only looked at, and run again after one was right."""
     wrong = [10, 11, 10, 12, 10, 14, 10, 15, 11, 10, 15, 10, 12, 14]
     (answers, passes), (others, single) = both([[*wrong, 10, 10, 11, 10, 13]], [[10, 10]], max_new_tokens=40)
     assert_same(answers, others)
     guessed = [number for number, (_, new) in enumerate(passes[1:]) if new > 1]
     tens = [place for place, token in enumerate([*wrong, 10, 10, 11, 10]) if token == 10]
-    assert guessed[:4] == tens[:4] and len(guessed) == 5
-    assert guessed[4] == len(wrong) + 1, "the prompt was right about the 10 before"
+    assert guessed[:2] == tens[:2] and len(guessed) == 3
+    assert guessed[2] == len(wrong) + 1, "the prompt was right about the 10 before"
 
 
 def test_a_guessed_seg_has_its_state_and_mask():

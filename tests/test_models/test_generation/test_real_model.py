@@ -191,7 +191,8 @@ def pool(prompts, tmp_path):
     samples += make_samples([refer_record(tmp_path, "a", ["hat"], 40, 64)], for_generation=True, prob=0.0)
     samples += make_samples([refer_record(tmp_path, "w", ["cup"], 30, 90)], for_generation=True, max_tiles=4)
     samples += [replace(samples[1], forced_answer="<seg><image_id> <p> cup </p> <seg>")]
-    return [*samples, replace(samples[0], forced_answer="It is"), two_image_sample(tmp_path)]
+    samples += [replace(samples[0], forced_answer="It is"), two_image_sample(tmp_path)]
+    return [replace(sample, index=place) for place, sample in enumerate(samples)]
 
 
 SETTINGS = [
@@ -200,6 +201,8 @@ SETTINGS = [
     Decoding(max_new_tokens=14, repetition_penalty=1.3),
     Decoding(max_new_tokens=14, stop_strings=("<image_id>",)),
     Decoding(max_new_tokens=6, stop_strings=("a", "c ")),
+    Decoding(max_new_tokens=12, keep_logits=True),
+    Decoding(max_new_tokens=9, do_sample=True, temperature=0.7, top_k=8),
 ]
 
 

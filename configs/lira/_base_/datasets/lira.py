@@ -62,16 +62,17 @@ refer_train = [
 refcocog_gcg, flickr_gcg, grandf_gcg, psg_gcg = [
     dict(
         type=GCGDataset,
-        ann_file=f"{glamm}/annotations/{file}_GCG_train_highlight_bg.json",
+        ann_file=f"{glamm}/annotations/{file}_train_highlight_bg.json",
         image_root=f"{glamm}/images/{images}",
         layout=gcg_layout,
-        source=f"gcg/{file}",
+        source=f"gcg/{name}",
+        on_bad_record="skip",  # a crossing span among 200 k captions is counted and logged
     )
-    for file, images, gcg_layout in (
-        ("RefCOCOg", "coco2014/train2014", "refcocog"),
-        ("flickr_mergedGT", "flickr30k/Flickr30K", "flickr"),
-        ("GranDf_HA", "grandf/train", "grandf"),
-        ("OpenPsg", "coco2017", "grandf"),
+    for name, file, images, gcg_layout in (
+        ("RefCOCOg", "RefCOCOg_GCG", "coco2014/train2014", "refcocog"),
+        ("flickr_mergedGT", "flickr_mergedGT_GCG", "flickr30k/Flickr30K", "flickr"),
+        ("GranDf_HA", "GranDf_HA_GCG", "grandf/train", "grandf"),
+        ("OpenPsg", "OpenPsgGCG", "coco2017", "grandf"),
     )
 ]
 train_dataloader = dict(

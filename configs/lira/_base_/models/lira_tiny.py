@@ -56,7 +56,11 @@ special_tokens = dict(seg="<seg>", image_id="<image_id>", phrase_start="<p>", ph
 template = dict(
     system="", instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n", suffix="<|im_end|>"
 )
-tokenizer = dict(type=AutoTokenizer.from_pretrained, pretrained_model_name_or_path=f"{data_root}/tokenizer")
+tokenizer = dict(
+    type=AutoTokenizer.from_pretrained,
+    pretrained_model_name_or_path=f"{data_root}/tokenizer",
+    made_by=f"python tools/make_scenes.py {data_root}",
+)
 layout = dict(tokens_per_tile=4, pixel_tokens=(image_size // 16) ** 2, object_tokens=num_queries, semantic=True)
 
 pixel_encoder = dict(
