@@ -10,6 +10,8 @@ of the memory.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -198,6 +200,8 @@ def batched(model: LIRA, samples: list[GroundingSample], limit: int, batch: int,
 
 def measure(run: Callable[[], list[str]]) -> tuple[list[str], float, int]:
     """Answers, seconds, and the highest resident memory meanwhile in MiB."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what a run before has freed
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     start = time.perf_counter()
     answers = run()
@@ -217,13 +221,14 @@ def compare(
         runs: dict[tuple[str, int], Callable[[], list[str]]] = {
             ("loop", 1): lambda task=task, limit=limit: one_by_one(model, task.samples, limit)
         }
-        for batch in batches:
+        for batch in sorted({min(batch, len(task.samples)) for batch in batches}):
             runs["ours", batch] = lambda t=task, n=limit, b=batch: batched(model, t.samples, n, b)
-        runs["ours without guesses", 16] = lambda t=task, n=limit: batched(
-            model, t.samples, n, 16, prompt_lookup_num_tokens=0
-        )
-        runs["ours without ILVC", 16] = lambda t=task, n=limit: batched(model, t.samples, n, 16, ilvc=False)
-        runs["ours without SEFE", 16] = lambda s=without, n=limit: batched(plain, s, n, 16)
+        usual = min(16, len(task.samples))
+        for variant, settings in {"guesses": {"prompt_lookup_num_tokens": 0}, "ILVC": {"ilvc": False}}.items():
+            runs[f"ours without {variant}", usual] = lambda t=task, n=limit, b=usual, s=settings: batched(
+                model, t.samples, n, b, **s
+            )
+        runs["ours without SEFE", usual] = lambda s=without, n=limit, b=usual: batched(plain, s, n, b)
         seconds: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
         memory: dict[tuple[str, int], int] = dict.fromkeys(runs, 0)
         answers: dict[tuple[str, int], list[str]] = {}
@@ -283,7 +288,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--quick", action="store_true", help="two images and one round: finishes in 3 minutes")
     parser.add_argument(
-        "--images", type=int, default=8, help="with eight expressions each, and four times as many captions"
+        "--images", type=int, default=16, help="with eight expressions each, and four times as many captions"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
@@ -304,7 +309,7 @@ def main() -> None:
             write_scene_tokenizer(write_scenes(root / "data", 200, 40))
         tasks = make_tasks(2 if args.quick else args.images)
         rows = []
-        with tqdm(total=len(args.llms) * 2 * (len(batches) + 4) * rounds) as bar:
+        with tqdm(desc="runs") as bar:
             for llm in args.llms:
                 rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
     print(table(rows))

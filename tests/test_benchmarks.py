@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,23 +32,24 @@ def read(name):
 
 @needs_proc
 def test_generation_gives_the_answers_of_the_loop(tmp_path, monkeypatch):
-    write_scene_tokenizer(write_scenes(tmp_path / "data", 12, 6, progress=False))
-    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
-    benchmark = load("generation")
+    benchmark, path = load("generation"), tmp_path / "generation.json"
     monkeypatch.setattr(benchmark, "NEW_TOKENS", {"RefSeg": 8, "GCG": 12})
+    monkeypatch.setattr(sys, "argv", f"generation.py --images 1 --rounds 1 --llms tiny --json {path}".split())
+    monkeypatch.setenv("LIRA_TINY_ROOT", "")  # put back what the benchmark sets
     with process_state_restored():
-        benchmark.init_default_scope("lira_plugin")
-        tasks = benchmark.make_tasks(1)
-        assert [(task.name, len(task.samples)) for task in tasks] == [("RefSeg", 8), ("GCG", 4)]
-        rows = list(benchmark.compare("tiny", tasks, [3], 1, tqdm(disable=True)))
-    variants = [
-        ("loop", 1),
-        ("ours", 3),
-        ("ours without guesses", 16),
-        ("ours without ILVC", 16),
-        ("ours without SEFE", 16),
+        benchmark.main()
+    rows = [benchmark.Row(**row) for row in json.loads(path.read_text())["rows"]]
+    without = [f"ours without {part}" for part in ("guesses", "ILVC", "SEFE")]
+    expected = [
+        (task, variant, batch)  # no more than there are prompts
+        for task, batches in {"RefSeg": (1, 4, 8), "GCG": (1, 4)}.items()
+        for variant, batch in [
+            ("loop", 1),
+            *(("ours", batch) for batch in batches),
+            *((variant, batches[-1]) for variant in without),
+        ]
     ]
-    assert [(row.variant, row.batch) for row in rows] == 2 * variants
+    assert [(row.task, row.variant, row.batch) for row in rows] == expected
     for row in rows:
         assert row.tokens_per_s > 0 and row.peak_rss_mb > 0
         if row.variant in ("loop", "ours", "ours without guesses"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from lira_plugin.convert.internvl import InternVLCheckpoint
 from lira_plugin.convert.tensor_rules import TensorRule, affine, check_rules, check_targets, read_targets
@@ -77,7 +78,7 @@ def convert_lira(weights: str | Path, internvl: str | Path, out: str | Path) -> 
     source, out = TorchFile(weights), weights_path(out)
     rules = lira_rules(InternVLCheckpoint(internvl), Sizes.of_released(source))
     check_rules(rules, source.infos, str(weights))
-    return write_state_dict(dict(read_targets(rules, source)), out)
+    return write_state_dict(dict(read_targets(tqdm(rules, desc=out.name), source)), out)
 
 
 def export_lira(weights: str | Path, internvl: str | Path, out: str | Path, stack: bool = False) -> Path:
@@ -103,7 +104,7 @@ def export_lira(weights: str | Path, internvl: str | Path, out: str | Path, stac
     rules = lira_rules(InternVLCheckpoint(internvl), Sizes.of_ours(source, stack))
     check_targets(rules, source.infos, str(weights))
     state = {}
-    for rule in rules:
+    for rule in tqdm(rules, desc=out.name):
         try:
             state[rule.source] = rule.join([source.read(name) for name in rule.targets])
         except ValueError as error:

@@ -1,12 +1,20 @@
 """A twin of the released fine-tune: the imported LIRA has its weights, and its adapters change the LLM as theirs do."""
 
+import json
+
 import pytest
 import torch
 from internvl_twin import TINY, random_state, tiny, write_internvl, write_weights
+from mmengine.config import Config
 from peft import LoraConfig, get_peft_model
+from recipes import CONFIGS
 from tiny import CHANNELS, D, lira_config
 
 from lira_plugin.convert import convert_lira, export_lira, internlm2_tokenizer, llama_from_internvl
+from lira_plugin.convert.internvl import InternVLCheckpoint
+from lira_plugin.convert.lira import Sizes, lira_rules
+from lira_plugin.convert.published import PUBLISHED
+from lira_plugin.describe import measure_recipe
 from lira_plugin.models import LIRA, InterleavedLLM
 from lira_plugin.models.checkpoint import load_into, read_state_dict
 
@@ -107,6 +115,18 @@ def test_every_tensor_arrives(folder):
         assert torch.equal(own[ours], state[theirs]), ours
     assert torch.equal(own["sefe.semantic_separator"], state["projector.model.seperate_embed_internvl.weight"][0])
     assert torch.equal(own["sefe.pixel_separator"], state["projector.model.seperate_embed.weight"][0])
+
+
+@pytest.mark.parametrize(("size", "rank"), [("2b", 128), ("8b", 256)])
+def test_at_full_size_it_is_all_that_the_recipe_trains(size, rank, tmp_path, monkeypatch):
+    """Names and shapes of the model on the meta device, without any file."""
+    monkeypatch.setenv("LIRA_WEIGHTS", str(tmp_path))
+    recipe = Config.fromfile(CONFIGS / f"lira_{size}_released.py")
+    trained = measure_recipe(recipe.model).model.state_dict()
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED[f"InternVL2-{size.upper()}"]))
+    rules = lira_rules(InternVLCheckpoint(tmp_path), Sizes(rank, rank, backbone=6144, objects=512, pixels=6656))
+    targets = {name: shape for rule in rules for name, shape in rule.target_shapes().items()}
+    assert targets == {name: tuple(tensor.shape) for name, tensor in trained.items()}
 
 
 def test_merged_adapters_equal_those_merged_before_the_split(folder):

@@ -32,6 +32,16 @@ def test_a_batch_gives_what_its_samples_give_one_by_one(model, prompts, batch_si
         assert all(span.mask.shape == prompt.size for span in answer.spans)
 
 
+@torch.no_grad()
+def test_the_two_largest_parts_may_be_of_16_bits_alone(model, prompts):
+    """As docs/train.md has it for testing; the other weights stay in fp32."""
+    model.llm.bfloat16()
+    model.semantic_encoder.bfloat16()
+    answers = model(**make_batch(prompts, for_generation=True), mode="predict")
+    assert sum(len(answer.spans) for answer in answers) >= 3
+    assert {parameter.dtype for parameter in model.sefe.parameters()} == {torch.float32}
+
+
 def algorithm_1(model, data):
     """Algorithm 1 for one sample, the sequence run again for every token: ids, seg states, masks by place, rows."""
     (sample,) = data["data_samples"]
