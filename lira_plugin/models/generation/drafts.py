@@ -64,3 +64,12 @@ class Drafts:
             context.append(token)
             guesses.append(token)
         return guesses
+
+
+def worthwhile(counts: Sequence[int]) -> int:
+    """The most guesses to run in a pass of several rows that have these numbers of them.
+
+    All rows of a pass are as long as the longest. At least half of the positions that are added shall hold a guess.
+    """
+    lengths = range(1, max(counts, default=0) + 1)
+    return max((n for n in lengths if 2 * sum(min(count, n) for count in counts) >= n * len(counts)), default=0)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lira_plugin.models.generation.cache import RowCache
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
-from lira_plugin.models.generation.drafts import Drafts
+from lira_plugin.models.generation.drafts import Drafts, worthwhile
 from lira_plugin.models.generation.output import AnswerWriter
 from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
 from lira_plugin.models.interleaved_llm import InterleavedLLM
@@ -208,10 +208,14 @@ class InterleavedGenerator:
         return hidden
 
     def _guess(self, rows: list[Row]) -> None:
-        """Put guesses behind what rows are to run."""
+        """Put guesses behind what rows are to run, as many as are worth their positions in all rows of a pass."""
         for row in rows:
             if row.wants_choice:
                 row.guess(self.drafts.guess(row.lookup, row.ids, row.room_for_guesses))
+        together = [row for row in rows if len(row.feed) == 1]
+        most = worthwhile([len(row.draft) for row in together])
+        for row in together:
+            row.draft = row.draft[:most]
         self._extend(rows, [row.draft for row in rows], ahead=True)
 
     def _step(self, rows: list[Row], cache: RowCache) -> None:

@@ -22,7 +22,7 @@ from scripted import (
 from test_engine import SCRIPTS
 
 from lira_plugin.models.generation import Decoding
-from lira_plugin.models.generation.drafts import Drafts, PromptLookup
+from lira_plugin.models.generation.drafts import Drafts, PromptLookup, worthwhile
 
 TEXT = [11, 10, 12, 14, 15, 13]
 
@@ -72,6 +72,20 @@ def test_guesses_that_go_wrong_are_given_up_until_they_would_be_right():
     tens = [place for place, token in enumerate([*wrong, 10, 10, 11, 10]) if token == 10]
     assert guessed[:2] == tens[:2] and len(guessed) == 3
     assert guessed[2] == len(wrong) + 1, "the prompt was right about the 10 before"
+
+
+@pytest.mark.parametrize(
+    ("counts", "most"), [([], 0), ([0, 0], 0), ([5], 5), ([5, 0], 5), ([5, 0, 0], 0), ([8, 1, 0], 2), ([8, 2, 2, 2], 6)]
+)
+def test_as_many_guesses_are_run_as_fill_half_of_what_they_add(counts, most):
+    assert worthwhile(counts) == most
+
+
+def test_a_guess_for_one_row_is_not_run_where_most_have_none():
+    scripts = [TEXT, [10, 12, 14, 15, 10], [12, 14, 10, 15, 11]]
+    (answers, passes), (others, single) = both(scripts, [TEXT, [], []])
+    assert_same(answers, others)
+    assert passes[: len(single) - 1] == single[:-1], "as without guesses, while there are three"
 
 
 def test_a_guessed_seg_has_its_state_and_mask():
