@@ -99,6 +99,16 @@ def test_two_processes_score_as_one(root, together, tmp_path):
         assert 0 < len(opened) < len(together.opened)
 
 
+@pytest.mark.parametrize(("name", "score"), [("segmenter", "mAP"), ("pretrain", "refcoco/val/refined/cIoU")])
+def test_the_earlier_stages_are_tested_too(root, tmp_path, name, score):
+    config = Config.fromfile(CONFIGS / f"lira_tiny_{name}.py")
+    if name == "pretrain":
+        config.model.update(init_from=[], frozen=[])
+        config.model.generation.update(max_new_tokens=4)
+    config.work_dir, config.experiment_name = str(tmp_path), tmp_path.as_posix()
+    assert 0 <= Runner.from_cfg(config).test()[score] <= 1
+
+
 @pytest.fixture(scope="module")
 def answered(root, tmp_path_factory):
     """Scores and rows of one process."""

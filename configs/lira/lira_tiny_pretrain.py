@@ -20,5 +20,6 @@ train_cfg.update(max_iters=max_iters)
 optim_wrapper.optimizer.update(lr=6e-3)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
-train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
-test_dataloader = test_evaluator = test_cfg = None
+for loader in (train_dataloader, test_dataloader):
+    loader.dataset.pipeline.tokenize.layout.update(semantic=False)
+del loader

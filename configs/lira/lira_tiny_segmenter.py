@@ -2,6 +2,8 @@
 
 from mmengine.config import read_base
 
+from lira_plugin.evaluation import InstanceSegMetric
+
 with read_base():
     from ._base_.datasets.scenes import *
     from ._base_.default_runtime import *
@@ -13,4 +15,6 @@ max_iters = 900
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset = instances
-test_dataloader = test_evaluator = test_cfg = None
+test_dataloader.dataset = instances | dict(ann_file=f"{data_root}/coco/instances_val.json", filter_empty=False)
+test_dataloader.batch_sampler = None
+test_evaluator = dict(type=InstanceSegMetric)

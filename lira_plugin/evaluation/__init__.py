@@ -1,6 +1,7 @@
 """Metrics: pure functions that do the arithmetic, and one MMEngine metric a file."""
 
 from lira_plugin.evaluation.dump_answers import DumpAnswers
+from lira_plugin.evaluation.instance_seg_metric import InstanceSegMetric
 from lira_plugin.evaluation.mask_iou import (
     intersection_union,
     iou,
@@ -14,6 +15,7 @@ from lira_plugin.evaluation.refer_seg_metric import ReferSegMetric
 
 __all__ = [
     "DumpAnswers",
+    "InstanceSegMetric",
     "RecordMetric",
     "ReferSegMetric",
     "in_order",

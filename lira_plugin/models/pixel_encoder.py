@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from lira_plugin.models.checkpoint import check_state
 from lira_plugin.models.data_parallel import mean_logs
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.segmenter import Classify, Decoded, Mask2FormerSegmenter, Pyramid
@@ -61,6 +62,7 @@ class PixelEncoder(BaseModel):
         self.unshuffle = unshuffle
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self._register_load_state_dict_pre_hook(self._check_state)
 
     def encode(self, images: Tensor) -> PixelFeatures:
         """Encode (N, 3, S, S) uint8 images."""
@@ -111,6 +113,11 @@ class PixelEncoder(BaseModel):
         """Add the losses up; the logs are averages over the training processes."""
         loss, logs = super().parse_losses(losses)
         return loss, mean_logs(logs)
+
+    def _check_state(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Refuse a checkpoint of something else: MMEngine's ``load_from`` would warn and leave the weights random."""
+        if not prefix:  # a whole LIRA looks after its parts
+            check_state(state_dict, self.state_dict(), "to be loaded")
 
     def _segment(self, images: Tensor, classify: Classify = "all") -> tuple[Pyramid, Decoded, Tensor]:
         maps = self.backbone((images.to(self.mean.dtype) / 255 - self.mean) / self.std)

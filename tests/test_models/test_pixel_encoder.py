@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.runner import load_checkpoint
 from tiny import CHANNELS, CLASSES, IMAGE, D, Q, box_mask, make_batch, random_images, text_record, tiny_pixel_encoder
 
 from lira_plugin.models.pixel_encoder import perception_prior, space_to_depth, used_queries
@@ -123,6 +124,15 @@ def instance_batch(*masks_per_image):
 
 ONE = box_mask(IMAGE, IMAGE, 4, 4, 30, 30)
 TWO = box_mask(IMAGE, IMAGE, 20, 30, 60, 60)
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    """Not warned about and passed over, as MMEngine does."""
+    encoder = tiny_pixel_encoder()
+    state = {f"pixel_encoder.{name}": value for name, value in encoder.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "lira.pth")
+    with pytest.raises(ValueError, match=r"unknown: pixel_encoder\..* missing: backbone\."):
+        load_checkpoint(encoder, str(tmp_path / "lira.pth"))
 
 
 @pytest.mark.parametrize("masks", [([ONE, TWO], [TWO]), ([ONE], []), ([], [])])
