@@ -1,6 +1,7 @@
 """The parts of LIRA, and LIRA."""
 
 from lira_plugin.models.anchor_cost import AnchorCost
+from lira_plugin.models.data_parallel import DataParallel
 from lira_plugin.models.interleaved_llm import InterleavedLLM
 from lira_plugin.models.lira import LIRA
 from lira_plugin.models.mask_decoder import MaskDecoder
@@ -14,6 +15,7 @@ __all__ = [
     "LIRA",
     "SEFE",
     "AnchorCost",
+    "DataParallel",
     "InterleavedLLM",
     "Mask2FormerSegmenter",
     "MaskDecoder",

@@ -1,10 +1,28 @@
-"""Averages over the batch of all training processes, which make data parallelism equal to one process with the whole batch."""
+"""Data parallelism: its wrapper, and averages over the batch of all processes, which make it equal to a single process."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_dict, get_world_size
+from mmengine.model import MMDistributedDataParallel
 from torch import Tensor
+
+from lira_plugin.registry import MODEL_WRAPPERS
+
+
+@MODEL_WRAPPERS.register_module()
+class DataParallel(MMDistributedDataParallel):
+    """MMEngine's wrapper, which takes the weights of the model inside of it.
+
+    ``xtuner test`` loads a checkpoint into the wrapper, which calls every weight ``module.<name>``, and with ``strict=False``: on
+    several processes it would test the weights that the model was built with.
+    """
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights by their names in the wrapped model or in the wrapper."""
+        state = {name.removeprefix("module."): value for name, value in state_dict.items()}
+        return self.module.load_state_dict(state, *args, **kwargs)
 
 
 def mean_count(count: int, device: torch.device) -> Tensor:

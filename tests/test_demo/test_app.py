@@ -63,7 +63,7 @@ def test_a_question_that_does_not_fit_leaves_the_chat_as_it_was(demo, image):
 def test_what_cannot_be_done_is_said(demo, image, tmp_path):
     chat, *_ = demo.open(image)
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(gradio.Error, match=r"text\.png"):
+    with pytest.raises(gradio.Error, match="cannot be read as an image"):
         demo.open(str(tmp_path / "text.png"))
     for question, of, message in (("What?", None, "Upload an image"), (" ", chat, "Write a question")):
         with pytest.raises(gradio.Error, match=message):

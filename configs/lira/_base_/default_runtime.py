@@ -24,7 +24,8 @@ custom_hooks = [dict(type=MisspeltSettingsHook), dict(type=SeedEachIterHook), di
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
 visualizer = dict(type=GroundingVisualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
-model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False)  # of the processes' own devices, CPUs among them
+# By name, for MMEngine looks it up; device_ids=None are the processes' own devices, CPUs among them.
+model_wrapper_cfg = dict(type="lira_plugin.DataParallel", device_ids=None, broadcast_buffers=False)
 randomness = dict(seed=0, deterministic=False)
 log_level = "INFO"
 load_from = None
