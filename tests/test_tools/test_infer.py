@@ -69,6 +69,26 @@ def test_questions_from_a_file(infer, tmp_path):
     assert "a.png: Please segment it.\nit\n" in infer(tmp_path / "q.jsonl", "--model", "x", "--force")
 
 
+def test_photographs_and_weights_of_16_bits(infer, tmp_path):
+    """Colour, grey and one that is turned by its EXIF orientation, from scikit-image's wheel."""
+    folder = Path(pytest.importorskip("skimage").__file__).parent / "data"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(folder / "rocket.jpg") as photo:
+        photo.save(tmp_path / "turned.jpg", exif=exif)
+        turned = list(photo.size)
+    infer(
+        folder / "chelsea.png", folder / "camera.png", tmp_path / "turned.jpg", "Please segment the thing.", "--model", "m",
+        "--force", "--dtype", "bfloat16", "--out-dir", tmp_path / "out",
+    )  # fmt: skip
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["size"] for row in rows] == [[300, 451], [512, 512], turned]
+    for row in rows:
+        [span] = row["spans"]
+        with Image.open(tmp_path / "out" / span["mask"]) as mask:
+            assert list(mask.size[::-1]) == row["size"] == span["segmentation"]["size"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
