@@ -12,15 +12,23 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from lira_plugin.models.batch_images import (
+    Seen,
+    blank_image,
+    image_of_sample,
+    part_of,
+    repeat_shared,
+    shared_prefixes,
+    visible_rows,
+)
 from lira_plugin.models.checkpoint import check_state, load_into, weights_left_out
 from lira_plugin.models.data_parallel import mean_count, mean_logs
 from lira_plugin.models.feature_cache import FeatureCache
-from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
+from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
 from lira_plugin.models.grounder import LIRAGrounder
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
     LLMOutput,
-    object_attention,
     scatter_features,
     seg_positions,
 )
@@ -28,12 +36,15 @@ from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.object_queries import best_queries
 from lira_plugin.models.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.precision import autocast_to_weights
-from lira_plugin.models.sefe import SEFE, VisualTokens
+from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, RowKind
 from lira_plugin.tokens import load_tokenizer, single_token_id, vocabulary_rows
+
+_READ_TOGETHER = 16
+"""Prompts whose rows are made at a time."""
 
 
 class Encoded(NamedTuple):
@@ -156,20 +167,27 @@ class LIRA(BaseModel):
     def requests(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> Iterator[Request]:
         """Encode prompts, each image once, for :meth:`generator`.
 
-        It runs when the first request is taken, so batches can be chained without being encoded all at once.
+        It runs when the first request is taken, so batches can be chained without being encoded all at once; and the rows of many
+        questions about one image are made a few questions at a time.
         """
         with autocast_to_weights(self):
-            encoded = self.encode(batch, data_samples)
-        prefixes = _shared_prefixes(batch, encoded.attention_mask)
-        images = _image_of_sample(batch).tolist()
+            seen = self._see(batch)
+        visible = visible_rows(batch, seen)
+        prefixes = shared_prefixes(batch, visible)
+        images = image_of_sample(batch).tolist()
         text = batch.attention_mask & (batch.kinds == RowKind.TEXT)
         for number, (sample, prefix, image) in enumerate(zip(data_samples, prefixes, images, strict=True)):
+            place = number % _READ_TOGETHER
+            if not place:
+                some = slice(number, number + _READ_TOGETHER)
+                with autocast_to_weights(self):
+                    embeddings = self._read(*part_of(batch, seen, some), [sample.name for sample in data_samples[some]])
             forced_ids = self._forced_ids(sample.forced_answer)
             yield Request(
-                encoded.embeddings[number][encoded.attention_mask[number]],
+                embeddings[place][visible[number]],
                 sample.image,
                 sample.letterbox,
-                (encoded.features.pyramid, image),
+                (seen.features.pyramid, image),
                 prefix,
                 forced_ids,
                 closed=forced_ids[-1:] == (self.ids.seg,),
@@ -208,8 +226,13 @@ class LIRA(BaseModel):
     def encode(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> Encoded:
         """Encode the images, fuse, and put the features into their rows."""
         names = [sample.name for sample in data_samples or ()] or [f"sample {i}" for i in range(len(batch.input_ids))]
+        seen = self._see(batch)
+        return Encoded(seen.features, self._read(batch, seen, names), visible_rows(batch, seen))
+
+    def _see(self, batch: GroundingBatch) -> Seen:
+        """Encode images, tiles and views, and fuse."""
         blank = not len(batch.pixel_images)
-        images = _blank_image(batch) if blank else (batch.pixel_images, batch.tiles, batch.tile_owner)
+        images = blank_image(batch) if blank else (batch.pixel_images, batch.tiles, batch.tile_owner)
         pixel_images, tiles, tile_owner = images
         if self.sefe.enrich is None:  # nothing reads the tiles; one keeps the encoder in the graph of every process
             tiles, tile_owner = tiles[:1], tile_owner[:1]
@@ -219,10 +242,13 @@ class LIRA(BaseModel):
             semantic = self.feature_cache(tiles, views)
         else:
             semantic = self.semantic_encoder(torch.cat([tiles, views]))
-        regions = semantic[len(tiles) :]
         tokens = self.sefe(features, semantic[: len(tiles)], tile_owner)
-        if not blank:
-            tokens = _repeat_shared(tokens, tile_owner, batch.block_image)
+        return Seen(features, tokens, tile_owner, semantic[len(tiles) :])
+
+    def _read(self, batch: GroundingBatch, seen: Seen, names: Sequence[str]) -> Tensor:
+        """Put what was seen into its rows, (B, L, H)."""
+        blank = not len(batch.pixel_images)
+        tokens = seen.tokens if blank else repeat_shared(seen.tokens, seen.tile_owner, batch.block_image)
         num_blocks = len(tokens.pixels)
         rows = {
             RowKind.SEMANTIC: tokens.semantic.flatten(0, 1),
@@ -230,14 +256,12 @@ class LIRA(BaseModel):
             RowKind.PIXEL: tokens.pixels.flatten(0, 1),
             RowKind.PIXEL_SEPARATOR: self.sefe.pixel_separator.expand(num_blocks, -1),
             RowKind.OBJECT: tokens.objects.flatten(0, 1),
-            RowKind.REGION: regions.flatten(0, 1),
+            RowKind.REGION: seen.regions.flatten(0, 1),
         }
         embeddings = self.llm.embed(batch.input_ids)
         if blank:  # text only: the trained branches run all the same, for the sake of distributed training
-            embeddings = embeddings + 0 * sum(feature.sum() for feature in rows.values())
-            return Encoded(features, embeddings, batch.attention_mask)
-        embeddings = scatter_features(embeddings, batch.kinds, rows, names)
-        return Encoded(features, embeddings, object_attention(batch, tokens.object_valid))
+            return embeddings + 0 * sum(feature.sum() for feature in rows.values())
+        return scatter_features(embeddings, batch.kinds, rows, names)
 
     def _seg_states(
         self, batch: GroundingBatch, hidden: Tensor, data_samples: Sequence[GroundingSample] | None
@@ -250,7 +274,7 @@ class LIRA(BaseModel):
                 f"{int(places.sum())} <seg> tokens are supervised but {len(batch.seg_masks)} masks are given for them, in the "
                 f"batch of {names or len(batch.labels)}"
             )
-        return hidden[places], _image_of_sample(batch).to(places.device)[places.nonzero(as_tuple=True)[0]]
+        return hidden[places], image_of_sample(batch).to(places.device)[places.nonzero(as_tuple=True)[0]]
 
     def _mask_losses(
         self, states: Tensor, image_owner: Tensor, features: PixelFeatures, targets: Tensor
@@ -321,53 +345,3 @@ class LIRA(BaseModel):
         check_state(given, own, "to be loaded", may_lack=tuple(self._frozen_names()))
         for name in own.keys() - given.keys():
             state_dict[prefix + name] = own[name]
-
-
-def _image_of_sample(batch: GroundingBatch) -> Tensor:
-    """(B,) index of the first image of each sample, 0 where it has none."""
-    counts = torch.bincount(batch.block_owner, minlength=len(batch.input_ids))
-    first = (counts.cumsum(0) - counts).clamp(max=max(len(batch.block_image) - 1, 0))
-    return torch.where(counts > 0, batch.block_image[first], 0) if len(batch.block_image) else torch.zeros_like(counts)
-
-
-def _shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | None]:
-    """The longest start that samples about the same images share, as rows that are visible; None where a sample is alone."""
-    owners, images = batch.block_owner.tolist(), batch.block_image.tolist()
-    keys = [tuple(image for owner, image in zip(owners, images) if owner == row) for row in range(len(batch.input_ids))]
-    prefixes: list[Prefix | None] = [None] * len(keys)
-    batch_key = object()  # unlike an id, never that of a later batch
-    for key in set(keys):
-        rows = [row for row, own in enumerate(keys) if own == key]
-        if len(rows) < 2:
-            continue
-        ids, kinds = batch.input_ids[rows], batch.kinds[rows]
-        same = (ids == ids[:1]).all(0) & (kinds == kinds[:1]).all(0) & (kinds != RowKind.REGION).all(0)
-        shortest = int(batch.attention_mask[rows].sum(1).min())
-        length = min(int(same.long().cumprod(0).sum()), shortest - 1)
-        kept = int(visible[rows[0], :length].sum())
-        if kept:
-            for row in rows:
-                prefixes[row] = Prefix((batch_key, key), kept)
-    return prefixes
-
-
-def _repeat_shared(tokens: VisualTokens, tile_owner: Tensor, block_image: Tensor) -> VisualTokens:
-    """From tokens of images to tokens of visual blocks."""
-    if len(block_image) == len(tokens.pixels):
-        return tokens
-    semantic = tokens.semantic
-    if len(semantic):
-        tiles = [(tile_owner == image).nonzero()[:, 0] for image in range(len(tokens.pixels))]
-        semantic = semantic[torch.cat([tiles[image] for image in block_image.tolist()])]
-    return VisualTokens(
-        semantic, tokens.pixels[block_image], tokens.objects[block_image], tokens.object_valid[block_image]
-    )
-
-
-def _blank_image(batch: GroundingBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """One black image with one black tile, in the sizes of the batch."""
-    return (
-        batch.pixel_images.new_zeros((1, *batch.pixel_images.shape[1:])),
-        batch.tiles.new_zeros((1, *batch.tiles.shape[1:])),
-        batch.tile_owner.new_zeros(1),
-    )

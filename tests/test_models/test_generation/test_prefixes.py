@@ -8,7 +8,7 @@ from scripted import GROUNDED, ScriptedGrounder, alike, request, run
 from tiny import caption_record, make_samples, refer_record, text_record, two_image_sample
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models.lira import _shared_prefixes
+from lira_plugin.models.batch_images import shared_prefixes
 
 ROWS = 9  # of a prefix
 
@@ -202,7 +202,7 @@ def make_shared(records):
 def test_encodings_share_no_prefixes_with_one_another(tmp_path):
     """Rows of different batches may run together, and the first batch may be gone, with its place in memory taken."""
     batch = make_shared([refer_record(tmp_path, "a", ["cup"], 40, 64)] * 2)["batch"]
-    first, second = ({prefix.key for prefix in _shared_prefixes(batch, batch.attention_mask)} for _ in range(2))
+    first, second = ({prefix.key for prefix in shared_prefixes(batch, batch.attention_mask)} for _ in range(2))
     assert len(first) == len(second) == 1 and first != second
 
 

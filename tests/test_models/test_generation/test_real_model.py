@@ -245,6 +245,19 @@ def test_any_batch_of_anything_equals_its_samples_one_by_one(model, pool):
 
 
 @torch.no_grad()
+def test_the_rows_of_many_prompts_are_made_a_few_at_a_time(model, pool, monkeypatch):
+    """And only when they are taken, so that a hundred questions about a large image take no more memory than sixteen."""
+    data = grounding_collate([pool[(3 * number) % len(pool)] for number in range(40)])
+    encoded = model.encode(**data)
+    read, sizes = model._read, []
+    monkeypatch.setattr(model, "_read", lambda batch, *rest: sizes.append(len(batch.input_ids)) or read(batch, *rest))
+    for number, request in enumerate(model.requests(**data)):
+        torch.testing.assert_close(request.embeddings, encoded.embeddings[number][encoded.attention_mask[number]])
+        assert len(sizes) == number // 16 + 1
+    assert sizes == [16, 16, 8]
+
+
+@torch.no_grad()
 def test_news_of_a_mixed_batch_end_with_its_answers(model, pool):
     data = grounding_collate(pool)
     answers = model.generator(batch_size=3)(model.requests(**data))
