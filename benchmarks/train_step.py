@@ -1,12 +1,12 @@
 """What a training step costs, in time and memory, and which part it goes to.
 
-LIRA is compared with itself without SEFE, without ILVC, without either and with gradient checkpointing. Weights are random
-and data are loaded in the same process, so that a step is measured from the files to the new weights. The variants take
-turns in every round, and each sees the same records. Parts are timed in the forward pass; the backward pass runs through all of
-them at once. On Linux or a CUDA device.
+LIRA is compared with itself without SEFE, without ILVC, without either and with gradient checkpointing. Weights are random, and
+the variants share them. Data are scenes, loaded in the same process, so that a step is measured from the files to the new
+weights. The variants take turns in every round, and each sees the same records. Parts are timed in the forward pass; the
+backward pass runs through all of them at once. On Linux or a CUDA device.
 
     python benchmarks/train_step.py --json benchmarks/train_step.json
-    python benchmarks/train_step.py --recipe configs/lira/lira_2b.py --batch 1   # with its files in place
+    python benchmarks/train_step.py --recipe configs/lira/lira_2b.py   # no file of it is needed
 """
 
 import argparse
@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
@@ -31,14 +31,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
 from tqdm import tqdm
+from without_files import CONFIGS, build_model, draw, read_recipe, return_freed_memory
 
 from lira_plugin.datasets import ResumableSampler, grounding_collate
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.models import LIRA
-from lira_plugin.registry import DATASETS, MODELS
+from lira_plugin.registry import DATASETS
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "lira" / "lira_tiny.py"
+CONFIG = CONFIGS / "lira_tiny.py"
 VARIANTS = {
     "LIRA": ("", True, False),
     "without SEFE": ("_no_sefe", True, False),
@@ -46,7 +47,7 @@ VARIANTS = {
     "without either": ("_no_sefe", False, False),
     "gradient checkpointing": ("", True, True),
 }
-"""Suffix of the recipe, whether views that it has stay, and whether the LLM recomputes its activations."""
+"""Suffix of the recipe, whether views that it has stay, and whether the LLM recomputes its activations in any case."""
 PARTS = ("data", "pixel encoder", "semantic encoder", "SEFE", "LLM", "mask decoder", "backward", "optimizer", "other")
 
 
@@ -110,24 +111,24 @@ class Clock:
 
 
 class Trainee:
-    """A variant of the recipe that is trained step by step."""
+    """A variant of the recipe that is trained step by step.
 
-    def __init__(
-        self, recipe: Path, suffix: str, views: bool, checkpointing: bool, batch: int | None, device: torch.device
-    ) -> None:
-        config = Config.fromfile(recipe.with_name(f"{recipe.stem}{suffix}.py"))
-        config.model.init_from = []
-        config.model.llm.gradient_checkpointing = checkpointing
-        if not views:
-            config.train_dataloader.dataset.pipeline.interleave.prob = 0.0
+    Args:
+        config: of the variant.
+        batch: samples a step, otherwise the recipe's.
+        like: LIRA itself, whose weights and optimizer states its variants share.
+    """
+
+    def __init__(self, config: Config, batch: int | None, device: torch.device, like: "Trainee | None" = None) -> None:
         torch.manual_seed(0)
-        self.model: LIRA = MODELS.build(config.model).to(device).train()
+        self.model: LIRA = build_model(config, draw, like and like.model).to(device).train()
         loader = config.train_dataloader
         self.batch = batch or loader.batch_size
         self.records = DATASETS.build(loader.dataset)
         self.draws = iter(ResumableSampler(self.records, seed=0))
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = OPTIMIZERS.build(dict(config.optim_wrapper.optimizer, params=trained, lr=1e-5))
+        settings = dict(config.optim_wrapper.optimizer, params=trained, lr=1e-5)
+        self.optimizer = like.optimizer if like else OPTIMIZERS.build(settings)
         self.clock = Clock(device)
         for owner, name, part in (
             (self.model.pixel_encoder, "encode", "pixel encoder"),
@@ -154,6 +155,20 @@ class Trainee:
             with self.clock.of("optimizer"):
                 self.optimizer.step()
                 self.optimizer.zero_grad()
+
+
+def build_trainees(recipe: Path, names: Sequence[str], batch: int | None, device: torch.device) -> dict[str, Trainee]:
+    """Variants of a recipe, of which LIRA is the first; ``batch`` as in :class:`Trainee`."""
+    trainees: dict[str, Trainee] = {}
+    for name in names:
+        suffix, views, checkpointing = VARIANTS[name]
+        config = read_recipe(recipe.with_name(f"{recipe.stem}{suffix}.py"))
+        if checkpointing:
+            config.model.llm.gradient_checkpointing = True
+        if not views:
+            config.train_dataloader.dataset.pipeline.interleave.prob = 0.0
+        trainees[name] = Trainee(config, batch, device, trainees.get("LIRA"))
+    return trainees
 
 
 def extra_memory(run: Callable[[], None], device: torch.device) -> float:
@@ -228,7 +243,9 @@ def table(rows: list[Row]) -> str:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipe", type=Path, default=CONFIG, help="whose _no_sefe and _no_ilvc lie beside it")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument(
+        "--variants", nargs="*", choices=list(VARIANTS)[1:], default=list(VARIANTS)[1:], help="to compare LIRA with"
+    )
     parser.add_argument("--batch", type=int, help="samples a step, otherwise the recipe's")
     parser.add_argument("--steps", type=int, default=10, help="steps a round; SOAP renews its bases at every tenth")
     parser.add_argument("--rounds", type=int, default=5)
@@ -242,10 +259,13 @@ def main() -> None:
     init_default_scope("lira_plugin")
     device = torch.device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        if args.recipe.stem.startswith("lira_tiny"):
-            os.environ["LIRA_TINY_ROOT"] = folder
-            write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10))
-        trainees = {name: Trainee(args.recipe, *VARIANTS[name], args.batch, device) for name in args.variants}
+        os.environ["LIRA_TINY_ROOT"] = folder
+        size = 128
+        if not args.recipe.stem.startswith("lira_tiny"):
+            size = 640
+            return_freed_memory()
+        write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10, size=size))
+        trainees = build_trainees(args.recipe, ["LIRA", *args.variants], args.batch, device)
         with tqdm(total=len(trainees) * args.rounds) as bar:
             rows = compare(trainees, args.steps, args.rounds, bar)
     print(table(rows))

@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from process_state import process_state_restored
 from tqdm import tqdm
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
@@ -22,7 +24,9 @@ needs_proc = pytest.mark.skipif(
 def load(name):
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])  # where it finds its neighbours, as when it is run
+        spec.loader.exec_module(module)
     return module
 
 
@@ -65,10 +69,7 @@ def test_a_training_step_is_divided_among_its_parts(tmp_path, monkeypatch):
     with process_state_restored():
         benchmark.init_default_scope("lira_plugin")
         device = benchmark.torch.device("cpu")
-        trainees = {
-            name: benchmark.Trainee(benchmark.CONFIG, *variant, batch=2, device=device)
-            for name, variant in benchmark.VARIANTS.items()
-        }
+        trainees = benchmark.build_trainees(benchmark.CONFIG, list(benchmark.VARIANTS), batch=2, device=device)
         weights = [p.clone() for p in trainees["LIRA"].model.sefe.parameters()]
         rows = benchmark.compare(trainees, steps=1, rounds=1, bar=tqdm(disable=True))
     assert [row.variant for row in rows] == list(benchmark.VARIANTS) and rows[0].relative == 1
@@ -83,6 +84,63 @@ def test_a_training_step_is_divided_among_its_parts(tmp_path, monkeypatch):
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
 
 
+@pytest.fixture
+def flops(tmp_path, monkeypatch):
+    """The benchmark, with scenes for it to read."""
+    write_scene_tokenizer(write_scenes(tmp_path / "data", 12, 2, progress=False))
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
+    with process_state_restored():
+        benchmark = load("flops")
+        benchmark.init_default_scope("lira_plugin")
+        yield benchmark
+
+
+def test_arithmetic_that_is_left_out_is_counted_all_the_same(flops):
+    """With real products and weights, the counter finds the same, but for what depends on masks and for attention's backward pass.
+
+    That of a CPU keeps no scores and computes them twice.
+    """
+    config = flops.read_recipe(flops.CONFIGS / "lira_tiny.py")
+    config.model.llm.gradient_checkpointing = True
+    counted = flops.count_steps(config, 2)
+    for kind, counts in flops.count_steps(config, 2, real=True).items():
+        assert set(counts) >= {*flops.PARTS, "rows"}
+        assert counts == pytest.approx({**counted[kind], "backward": counts["backward"]}, rel=1e-2)
+        assert 1 <= counts["backward"] / counted[kind]["backward"] < 1.05
+
+
+def test_arithmetic_of_an_llm_is_what_the_formula_says(flops):
+    """A layer's products: 2 per weight and row, and 4 per channel, row and row that is attended to."""
+    llm = AutoModelForCausalLM.from_config(LlamaConfig(64, 32, 48, 3, 4, 2), attn_implementation="sdpa").eval()
+    rows = 7
+    with flops.ProductCounter() as counter, flops.torch.no_grad():
+        logits = llm(inputs_embeds=flops.torch.ones(1, rows, 32)).logits
+    assert not logits.any()
+    weights = 3 * (32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 48) + 32 * 64
+    angles = 2 * rows * 8 // 2  # of the rotary positions
+    assert counter.total == 2 * rows * weights + 3 * 4 * rows * rows * 32 + angles
+
+
+def test_the_mixture_is_that_of_the_paper(flops):
+    kinds = {kind: Counter(LLM=100 * (number + 1)) for number, kind in enumerate(flops.KINDS)}
+    (row, *others) = flops.rows_of("lira_2b", {"LIRA": kinds})
+    assert flops.mixture(kinds)["LLM"] == pytest.approx((168 * 100 + 206 * 200 + 411 * 300) / 785)
+    assert row.kind == "mixture" and [other.kind for other in others] == list(flops.KINDS)
+
+
+def test_variants_share_weights_of_equal_shape(tmp_path, monkeypatch):
+    write_scene_tokenizer(write_scenes(tmp_path / "data", 4, 2, progress=False))
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
+    with process_state_restored():
+        benchmark = load("without_files")
+        full, without = (benchmark.read_recipe(benchmark.CONFIGS / f"lira_tiny{end}.py") for end in ("", "_no_sefe"))
+        model = benchmark.build_model(full, benchmark.draw)
+        other = benchmark.build_model(without, benchmark.draw, model)
+    mine, shared = dict(model.named_parameters()), dict(other.named_parameters())
+    assert shared.keys() < mine.keys() and all(mine[name] is parameter for name, parameter in shared.items())
+    assert not any(parameter.is_meta for parameter in mine.values())
+
+
 def test_the_clock_counts_a_part_inside_of_another_once(monkeypatch):
     benchmark = load("train_step")
     times = iter([0.0, 1.0, 3.0, 7.0])
@@ -95,14 +153,17 @@ def test_the_clock_counts_a_part_inside_of_another_once(monkeypatch):
 
 def test_the_tables_are_those_of_the_measurements():
     """Every line that a benchmark would print for its committed JSON stands in its guide."""
-    tiny, generation, train_step = (load(name) for name in ("tiny", "generation", "train_step"))
+    tiny, generation, train_step, flops = (load(name) for name in ("tiny", "generation", "train_step", "flops"))
     tables = {
         "tiny": [tiny.table(read("tiny")["runs"])],
         "generation": [
             generation.table([generation.Row(**row) for row in read(f"generation_{llm}")["rows"]])
             for llm in ("tiny", "134M")
         ],
-        "train_step": [train_step.table([train_step.Row(**row) for row in read("train_step")["rows"]])],
+        "train_step": [
+            benchmark.table([benchmark.Row(**row) for row in read(name)["rows"]])
+            for name, benchmark in (("train_step", train_step), ("flops", flops))
+        ],
     }
     for name, printed in tables.items():
         guide = (BENCHMARKS / f"{name}.md").read_text()

@@ -4,11 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from mmengine.config import Config
+from process_state import process_state_restored
 
 from lira_plugin.describe import measure_recipe
+from lira_plugin.structures import decode_union
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "lira"
@@ -51,3 +54,21 @@ def test_the_sizes_in_the_table_and_in_the_metafile(name, monkeypatch, tmp_path)
         assert models[name]["Metadata"] == {"Parameters": size.total, "Trained Parameters": size.trainable}
         assert (ROOT / models[name]["Config"]).is_file()
         assert all(entry["Source"] == "paper" for entry in models[name]["Reported"])
+
+
+def test_the_examples_of_parts_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    """They stand alone: scenes, and no checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "parts.md").read_text(), re.DOTALL)
+    names: dict = {}
+    with process_state_restored():
+        for number, block in enumerate(blocks):
+            exec(compile(block, f"docs/parts.md, example {number}", "exec"), names)
+    assert len(capsys.readouterr().out.splitlines()) == len(blocks) - 1, "all but the first print what they made"
+    areas = [int(np.prod(sample.image.shape[:2])) for sample in names["val"]]
+    covered = [int(decode_union(s.regions[0].segmentations, *s.image.shape[:2]).sum()) for s in names["val"]]
+    assert names["scores"]["refcoco/val/refined/cIoU"] == pytest.approx(sum(covered) / sum(areas))
+    assert names["tokenizer"].decode(names["sample"].labels[names["sample"].labels >= 0]).count("<seg>") == 2
+    assert names["states"].shape == (4, 64) and len(names["logits"][-1]) == 4
+    assert len(names["text"].spans) == 1

@@ -1,0 +1,303 @@
+"""Arithmetic of a training step of the full-size recipes, counted without weights, data and GPU.
+
+A step runs as it would, on scenes of 640 pixels with a batch of one, but for its products: matrix products, convolutions and
+attention are counted, and give zeros; the decoder of the LLM is run on the meta device. Each kind of sample is counted by
+itself, and their mean is weighted as the paper's mixture is. A recomputation (gradient checkpointing) counts as often as it
+is done.
+
+    python benchmarks/flops.py --json benchmarks/flops.json   # eleven minutes on two cores
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from tqdm import tqdm
+from without_files import CONFIGS, build_model, draw, nothing, read_recipe, return_freed_memory
+
+from lira_plugin.datasets import ResumableSampler, grounding_collate
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.models import LIRA, InterleavedLLM
+from lira_plugin.registry import DATASETS
+
+RECIPES = ("lira_2b", "lira_8b")
+VARIANTS = {"LIRA": "", "without SEFE": "_no_sefe", "without ILVC": "_no_ilvc"}
+KINDS = {"segmentation": 168, "caption": 206, "question": 411}
+"""In the order of the recipe's data, with the thousands of samples of the paper's mixture."""
+PARTS = ("pixel encoder", "semantic encoder", "LLM", "other", "backward")
+
+
+def attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of attention on a CPU, which PyTorch does not count."""
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def attention_backward_flops(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of its backward pass."""
+    return sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
+
+
+FORMULAS = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,
+}
+"""From arguments and result of an operator to its FLOP."""
+
+
+class ProductCounter(TorchDispatchMode):
+    """Counts matrix products, convolutions and attention, and gives zeros in their place.
+
+    Args:
+        compute: give their results instead.
+    """
+
+    def __init__(self, compute: bool = False) -> None:
+        super().__init__()
+        self.compute, self.total = compute, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = FORMULAS.get(func._overloadpacket)
+        if formula is None:
+            return func(*args, **kwargs)
+        on_meta = any(isinstance(arg, torch.Tensor) and arg.is_meta for arg in args)
+        if not self.compute:
+            args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+        result = func(*args, **kwargs)
+        self.total += formula(*args, **kwargs, out_val=result)
+        if self.compute or on_meta:
+            return result
+        return tree_map_only(torch.Tensor, lambda tensor: torch.zeros_like(tensor, device="cpu"), result)
+
+
+class DecoderOnMeta(torch.autograd.Function):
+    """The decoder stack of an LLM, run forward and backward without memory: shapes are all that it depends on."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: torch.Tensor, llm: InterleavedLLM) -> torch.Tensor:
+        """Zeros, (1, L, H)."""
+        with torch.enable_grad():
+            ctx.hidden = llm.hidden_states(torch.empty_like(embeddings, device="meta").requires_grad_())
+        return torch.zeros(ctx.hidden.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Zeros, too."""
+        ctx.hidden.backward(torch.empty_like(ctx.hidden))
+        return torch.zeros_like(gradient), None
+
+
+def llm_on_meta(config: Config) -> InterleavedLLM:
+    """The LLM without what PyTorch does not do on the meta device: rotary angles, and the random state of a recomputation."""
+    llm = build_model(config, lambda name, blank: blank.detach()).llm.train()
+    rotary = llm.causal_lm.base_model.rotary_emb
+    width = 2 * len(rotary.inv_freq)
+    rotary.forward = lambda rows, positions: 2 * (rows.new_empty(*positions.shape, width),)
+    if llm.causal_lm.is_gradient_checkpointing:
+        if not hasattr(torch, "meta"):
+            torch._register_device_module("meta", ModuleType("meta"))  # asked for, and not used
+        llm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+    return llm
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    recipe: str
+    variant: str
+    kind: str
+    """Of sample, or "mixture"."""
+    rows: float
+    """Of the LLM's sequence; a mean, as all that follow are."""
+    views: float
+    """Of regions."""
+    tflop: float
+    """Of a step with one sample."""
+    relative: float
+    """Against LIRA on the same samples."""
+    shares: dict[str, float]
+    """Of the arithmetic, by part; the backward pass is not divided."""
+
+
+class Parts:
+    """Divides what is counted among the parts of a model; a part inside of another counts for itself alone."""
+
+    def __init__(self, model: LIRA, counter: ProductCounter) -> None:
+        self.counter = counter
+        self.counts: Counter[str] = Counter()
+        self._running: list[str] = []
+        self._since = 0
+        self._replays: dict[tuple, tuple[Any, int]] = {}
+        for part, owner, name in (
+            ("pixel encoder", model.pixel_encoder, "encode"),
+            ("semantic encoder", model.semantic_encoder, "forward"),
+            ("LLM", model.llm, "forward"),
+        ):
+            frozen = not any(parameter.requires_grad for parameter in owner.parameters())
+            method = getattr(owner, name)
+            setattr(owner, name, self._replayed(method, part) if frozen else self._counted(method, part))
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Count what is inside for ``part``."""
+        self._turn()
+        self._running.append(part)
+        yield
+        self._turn()
+        self._running.pop()
+
+    def _turn(self) -> None:
+        if self._running:
+            self.counts[self._running[-1]] += self.counter.total - self._since
+        self._since = self.counter.total
+
+    def _counted(self, method: Callable, part: str) -> Callable:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            with self.of(part):
+                return method(*args, **kwargs)
+
+        return counted
+
+    def _replayed(self, method: Callable, part: str) -> Callable:
+        """A frozen part costs the same for all inputs of a shape, and gives zeros: it is run once for each shape."""
+
+        def replayed(images: torch.Tensor) -> Any:
+            key = (part, images.shape)
+            if key not in self._replays:
+                before = self.counts[part]
+                with self.of(part):
+                    result = method(images)
+                self._replays[key] = result, self.counts[part] - before
+                return result
+            result, count = self._replays[key]
+            self.counts[part] += count
+            return result
+
+        return replayed
+
+
+def count_steps(config: Config, num_samples: int, real: bool = False) -> dict[str, Counter[str]]:
+    """FLOP of steps with one sample each by part, and "rows" and "views", by kind; means over the samples of a kind.
+
+    Args:
+        config: the recipe.
+        num_samples: of each kind.
+        real: do the arithmetic as well, with random weights.
+    """
+    model = build_model(config, draw if real else nothing).train()
+    if not real:
+        decoder = llm_on_meta(config)
+        model.llm.hidden_states = lambda embeddings, **masks: DecoderOnMeta.apply(embeddings, decoder)
+    counter = ProductCounter(compute=real)
+    parts = Parts(model, counter)
+    data = config.train_dataloader.dataset
+    counted = {}
+    for kind, entry in zip(KINDS, data.datasets, strict=True):
+        records = DATASETS.build({**data, "datasets": [entry]})
+        parts.counts.clear()
+        for sample in map(records.__getitem__, islice(ResumableSampler(records, seed=0), num_samples)):
+            batch = model.data_preprocessor(grounding_collate([sample]), training=True)
+            parts.counts += Counter(rows=batch["batch"].input_ids.shape[1], views=len(batch["batch"].region_tiles))
+            with counter, parts.of("other"):
+                losses = model(**batch, mode="loss")
+                with parts.of("backward"):
+                    model.parse_losses(losses)[0].backward()
+            model.zero_grad()
+        counted[kind] = Counter({part: count / num_samples for part, count in parts.counts.items()})
+    return counted
+
+
+def mixture(counted: Mapping[str, Counter[str]]) -> Counter[str]:
+    """The mean over kinds, weighted as the paper's data are."""
+    mean: Counter[str] = Counter()
+    for kind, weight in KINDS.items():
+        mean.update({part: count * weight / sum(KINDS.values()) for part, count in counted[kind].items()})
+    return mean
+
+
+def rows_of(recipe: str, counted: Mapping[str, Mapping[str, Counter[str]]]) -> list[Row]:
+    """The lines of a recipe, from counts by variant and kind."""
+    rows = []
+    for kind in ("mixture", *KINDS):
+        full = 0.0
+        for variant, kinds in counted.items():
+            counts = mixture(kinds) if kind == "mixture" else kinds[kind]
+            total = sum(counts[part] for part in PARTS)
+            full = full or total
+            rows.append(
+                Row(
+                    recipe=recipe,
+                    variant=variant,
+                    kind=kind,
+                    rows=round(counts["rows"], 1),
+                    views=round(counts["views"], 2),
+                    tflop=round(total / 1e12, 2),
+                    relative=round(total / full, 3),
+                    shares={part: round(counts[part] / total, 3) for part in PARTS},
+                )
+            )
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| recipe | sample | variant | rows | views | TFLOP/step | against LIRA | " + " | ".join(PARTS) + " |",
+        "|" + " --- |" * (7 + len(PARTS)),
+    ]
+    for row in rows:
+        cells = [row.recipe, row.kind, row.variant, row.rows, row.views, row.tflop, f"{row.relative:.2f}x"]
+        lines.append("| " + " | ".join([*map(str, cells), *(f"{row.shares[part]:.0%}" for part in PARTS)]) + " |")
+    return "\n".join(lines)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, help="whose _no_sefe and _no_ilvc lie beside them")
+    parser.add_argument("--samples", type=int, default=4, help="of each kind")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope("lira_plugin")
+    return_freed_memory()
+    torch.backends.mha.set_fastpath_enabled(False)  # its attention is not counted
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=len(args.recipes) * len(VARIANTS)) as bar:
+        os.environ["LIRA_TINY_ROOT"] = folder
+        write_scene_tokenizer(write_scenes(Path(folder) / "data", 40, 2, size=640, progress=False))
+        for recipe in args.recipes:
+            counted = {}
+            for variant, suffix in VARIANTS.items():
+                bar.set_postfix_str(f"{recipe} {variant}")
+                counted[variant] = count_steps(read_recipe(CONFIGS / f"{recipe}{suffix}.py"), args.samples)
+                bar.update()
+            rows += rows_of(recipe, counted)
+    print(table(rows))
+    if args.json:
+        report = {"torch": torch.__version__, "samples": args.samples, "rows": [asdict(row) for row in rows]}
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
