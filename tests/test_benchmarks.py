@@ -96,7 +96,7 @@ def flops(tmp_path, monkeypatch):
 
 
 def test_arithmetic_that_is_left_out_is_counted_all_the_same(flops):
-    """With real products and weights, the counter finds the same, but for what depends on masks and for attention's backward pass.
+    """With real products and weights, the counter finds the same, but for attention's backward pass and what masks decide.
 
     That of a CPU keeps no scores and computes them twice.
     """
