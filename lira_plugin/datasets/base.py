@@ -90,13 +90,13 @@ class GroundingDataset(Dataset):
         return self.pipeline({"record": self.get_record(index, rng), "rng": rng, "index": index})
 
 
-def log_skipped(source: str, path: str, skipped: dict[str, list[str]]) -> None:
-    """Log what a reader left out, by reason: nothing is dropped in silence."""
+def log_skipped(source: str, path: str, skipped: dict[str, list[str]], done: str = "left out") -> None:
+    """Log what a reader left out, by reason: nothing is dropped in silence. ``done`` says what else was done with it."""
     for reason, records in skipped.items():
         if records:
             shown = ", ".join(records[:5]) + (", ..." if len(records) > 5 else "")
             print_log(
-                f"{source}: left out {len(records)} entries of {path}: {reason} ({shown})",
+                f"{source}: {done} {len(records)} entries of {path}: {reason} ({shown})",
                 logger="current",
                 level=logging.WARNING,
             )

@@ -31,6 +31,7 @@ GCG_QUESTIONS = (
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
 DEGENERATE = "the box or area of an annotation is degenerate (the annotation is left out, not the record)"
+OTHER_WORDS = "the span of a phrase holds other words than its name"
 IGNORED = "an annotation is marked 'ignore' (the annotation is left out, not the record)"
 
 
@@ -65,6 +66,7 @@ class GroundedCaption:
         phrases: without overlap, in any order.
         size: (height, width) if the record states it.
         left_out: (reason, what) of phrases and annotations that were left out.
+        doubtful: (reason, what) of those that were taken as they are, though the record contradicts itself.
     """
 
     file_name: str
@@ -72,6 +74,7 @@ class GroundedCaption:
     phrases: list[GroundedPhrase]
     size: tuple[int, int] | None = None
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    doubtful: list[tuple[str, str]] = field(default_factory=list)
 
 
 class GCGLayout(NamedTuple):
@@ -124,6 +127,7 @@ class GCGDataset(GroundingDataset):
         self._image_root = image_root
         self._records: list[tuple[str, GroundedCaption]] = []
         skipped: dict[str, list[str]] = {}
+        doubtful: dict[str, list[str]] = {}
         for record_id, entry in GCG_LAYOUTS[layout].entries(ann_file):
             try:
                 caption = _parse(GCG_LAYOUTS[layout].parse, entry)
@@ -138,9 +142,11 @@ class GCGDataset(GroundingDataset):
                 skipped.setdefault(error.reason, []).append(f"{record_id}: {error.detail}")
             else:
                 self._records.append((record_id, caption))
-                for reason, what in caption.left_out:
-                    skipped.setdefault(reason, []).append(f"{record_id}: {what}")
+                for found, notes in ((skipped, caption.left_out), (doubtful, caption.doubtful)):
+                    for reason, what in notes:
+                        found.setdefault(reason, []).append(f"{record_id}: {what}")
         log_skipped(self.source, ann_file, skipped)
+        log_skipped(self.source, ann_file, doubtful, done="took as they are")
         if not self._records:
             counts = {reason: len(records) for reason, records in skipped.items()}
             raise ValueError(f"{ann_file} holds no record that can be used; left out: {counts}")
@@ -293,17 +299,20 @@ def _grandf_entries(path: str) -> Iterable[tuple[str, Any]]:
 def _parse_grandf(entry: dict[str, Any]) -> GroundedCaption:
     """Parse ``{"file_name", "height", "width", "caption", "groundings": {phrase: {"token_positives", "rle_masks"}}}``.
 
-    ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask.
+    ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask. The span counts, and not
+    the phrase.
     """
     caption = entry["caption"]
-    phrases = []
+    phrases, doubtful = [], []
     for name, grounding in entry["groundings"].items():
         if grounding is None or not grounding["rle_masks"]:
             raise BadRecord("a phrase has no mask", repr(name))
         start, end = _as_span(grounding["token_positives"], name)
         phrases.append(GroundedPhrase(start, end, tuple(grounding["rle_masks"])))
+        if name.strip().lower() != caption[start:end].strip().lower():
+            doubtful.append((OTHER_WORDS, f"{name!r} at {caption[start:end]!r}"))
     kept, left_out = merge_spans(caption, phrases)
-    return GroundedCaption(entry["file_name"], caption, kept, (entry["height"], entry["width"]), left_out)
+    return GroundedCaption(entry["file_name"], caption, kept, (entry["height"], entry["width"]), left_out, doubtful)
 
 
 def _flickr_entries(path: str) -> Iterable[tuple[str, Any]]:

@@ -24,7 +24,7 @@ def build(tmp_path, content, layout, **settings):
 @pytest.fixture
 def logged(monkeypatch):
     reasons = {}
-    monkeypatch.setattr(gcg, "log_skipped", lambda source, path, skipped: reasons.update(skipped))
+    monkeypatch.setattr(gcg, "log_skipped", lambda source, path, found, done="": reasons.update(found))
     return reasons
 
 
@@ -155,7 +155,18 @@ def test_grandf_keeps_the_longer_of_nested_spans_and_unites_equal_ones(tmp_path,
     record = build(tmp_path, [grandf("a black dog and the man", groundings)], "grandf")[0]["record"]
     assert [region.phrase for region in record.regions] == ["a black dog", "the man"]
     np.testing.assert_array_equal(decode_union(record.regions[1].segmentations, 40, 60), box(3, 3) | box(9, 9))
-    assert logged == {gcg.COVERED: ["7: 'dog'"]}
+    assert logged == {gcg.COVERED: ["7: 'dog'"], gcg.OTHER_WORDS: ["7: 'man' at 'the man'"]}
+
+
+def test_grandf_spans_of_other_words_are_taken_and_logged(tmp_path, monkeypatch):
+    """Names may differ in case; a span that is off is the file's affair, but not a silent one."""
+    messages = []
+    monkeypatch.setattr("lira_plugin.datasets.base.print_log", lambda message, **_: messages.append(message))
+    groundings = {"sky": ((0, 3), [box(1, 2)]), "sea": ((14, 16), [box(20, 5)])}
+    record = build(tmp_path, [grandf("Sky above the sea.", groundings)], "grandf")[0]["record"]
+    assert [region.phrase for region in record.regions] == ["Sky", "se"]
+    (message,) = messages
+    assert "took as they are 1 entries" in message and gcg.OTHER_WORDS in message and "7: 'sea' at 'se'" in message
 
 
 def test_flickr_takes_the_first_span_and_unites_equal_ones(tmp_path):
@@ -216,7 +227,7 @@ BAD = {
 }
 GOOD = {
     "refcocog": refcocog("a man", "a man", name="good"),
-    "grandf": grandf("Sky.", {"": ((0, 3), [box(1, 1)])}, "good"),
+    "grandf": grandf("Sky.", {"Sky": ((0, 3), [box(1, 1)])}, "good"),
 }
 
 
