@@ -299,8 +299,8 @@ def _grandf_entries(path: str) -> Iterable[tuple[str, Any]]:
 def _parse_grandf(entry: dict[str, Any]) -> GroundedCaption:
     """Parse ``{"file_name", "height", "width", "caption", "groundings": {phrase: {"token_positives", "rle_masks"}}}``.
 
-    ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask. The span counts, and not
-    the phrase.
+    ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask. The span
+    counts, not the phrase.
     """
     caption = entry["caption"]
     phrases, doubtful = [], []
