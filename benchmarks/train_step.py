@@ -215,7 +215,7 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
             Row(
                 variant=name,
                 seconds=round(middle, 4),
-                samples_per_s=round(trainee.batch / middle, 2),
+                samples_per_s=float(f"{trainee.batch / middle:.4g}"),
                 relative=round(statistics.median(ratios), 3),
                 relative_low=round(min(ratios), 3),
                 relative_high=round(max(ratios), 3),
