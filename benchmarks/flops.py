@@ -10,12 +10,11 @@ is done.
 
 import argparse
 import json
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -24,16 +23,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from part_totals import PartTotals
+from recipes_without_files import CONFIGS, build_model, draw, nothing, provide_scenes, read_recipe, return_freed_memory
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 from tqdm import tqdm
-from without_files import CONFIGS, build_model, draw, nothing, read_recipe, return_freed_memory
 
 from lira_plugin.datasets import ResumableSampler, grounding_collate
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
-from lira_plugin.models import LIRA, InterleavedLLM
+from lira_plugin.models import InterleavedLLM
 from lira_plugin.registry import DATASETS
 
 RECIPES = ("lira_2b", "lira_8b")
@@ -137,61 +135,23 @@ class Row:
     """Of the arithmetic, by part; the backward pass is not divided."""
 
 
-class Parts:
-    """Divides what is counted among the parts of a model; a part inside of another counts for itself alone."""
+def watch_without_products(parts: PartTotals, owner: Any, name: str, part: str) -> None:
+    """Count a method; one of a frozen module is run once for each shape, for it costs the same again, and gives zeros."""
+    parts.watch(owner, name, part)
+    if any(parameter.requires_grad for parameter in owner.parameters()):
+        return
+    run = getattr(owner, name)
+    known: dict[torch.Size, tuple[Any, float]] = {}
 
-    def __init__(self, model: LIRA, counter: ProductCounter) -> None:
-        self.counter = counter
-        self.counts: Counter[str] = Counter()
-        self._running: list[str] = []
-        self._since = 0
-        self._replays: dict[tuple, tuple[Any, int]] = {}
-        for part, owner, name in (
-            ("pixel encoder", model.pixel_encoder, "encode"),
-            ("semantic encoder", model.semantic_encoder, "forward"),
-            ("LLM", model.llm, "forward"),
-        ):
-            frozen = not any(parameter.requires_grad for parameter in owner.parameters())
-            method = getattr(owner, name)
-            setattr(owner, name, self._replayed(method, part) if frozen else self._counted(method, part))
+    def replayed(images: torch.Tensor) -> Any:
+        if images.shape not in known:
+            before = parts.counts[part]
+            known[images.shape] = run(images), parts.counts[part] - before
+        else:
+            parts.counts[part] += known[images.shape][1]
+        return known[images.shape][0]
 
-    @contextmanager
-    def of(self, part: str) -> Iterator[None]:
-        """Count what is inside for ``part``."""
-        self._turn()
-        self._running.append(part)
-        yield
-        self._turn()
-        self._running.pop()
-
-    def _turn(self) -> None:
-        if self._running:
-            self.counts[self._running[-1]] += self.counter.total - self._since
-        self._since = self.counter.total
-
-    def _counted(self, method: Callable, part: str) -> Callable:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            with self.of(part):
-                return method(*args, **kwargs)
-
-        return counted
-
-    def _replayed(self, method: Callable, part: str) -> Callable:
-        """A frozen part costs the same for all inputs of a shape, and gives zeros: it is run once for each shape."""
-
-        def replayed(images: torch.Tensor) -> Any:
-            key = (part, images.shape)
-            if key not in self._replays:
-                before = self.counts[part]
-                with self.of(part):
-                    result = method(images)
-                self._replays[key] = result, self.counts[part] - before
-                return result
-            result, count = self._replays[key]
-            self.counts[part] += count
-            return result
-
-        return replayed
+    setattr(owner, name, replayed)
 
 
 def count_steps(config: Config, num_samples: int, real: bool = False) -> dict[str, Counter[str]]:
@@ -207,7 +167,11 @@ def count_steps(config: Config, num_samples: int, real: bool = False) -> dict[st
         decoder = llm_on_meta(config)
         model.llm.hidden_states = lambda embeddings, **masks: DecoderOnMeta.apply(embeddings, decoder)
     counter = ProductCounter(compute=real)
-    parts = Parts(model, counter)
+    parts = PartTotals(lambda: counter.total)
+    watch = parts.watch if real else partial(watch_without_products, parts)
+    watch(model.pixel_encoder, "encode", "pixel encoder")
+    watch(model.semantic_encoder, "forward", "semantic encoder")
+    parts.watch(model.llm, "forward", "LLM")
     data = config.train_dataloader.dataset
     counted = {}
     for kind, entry in zip(KINDS, data.datasets, strict=True):
@@ -284,8 +248,7 @@ def main() -> None:
     torch.backends.mha.set_fastpath_enabled(False)  # its attention is not counted
     rows = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=len(args.recipes) * len(VARIANTS)) as bar:
-        os.environ["LIRA_TINY_ROOT"] = folder
-        write_scene_tokenizer(write_scenes(Path(folder) / "data", 40, 2, size=640, progress=False))
+        provide_scenes(Path(folder), 40, size=640, progress=False)
         for recipe in args.recipes:
             counted = {}
             for variant, suffix in VARIANTS.items():

@@ -18,24 +18,28 @@ import platform
 import statistics
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import wraps
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
+from part_totals import PartTotals
+from recipes_without_files import (
+    CONFIGS,
+    build_model,
+    draw,
+    is_full_size,
+    provide_scenes,
+    read_recipe,
+    return_freed_memory,
+)
 from tqdm import tqdm
-from without_files import CONFIGS, build_model, draw, read_recipe, return_freed_memory
 
 from lira_plugin.datasets import ResumableSampler, grounding_collate
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.registry import DATASETS
 
@@ -70,44 +74,11 @@ class Row:
     """Of the seconds, by part."""
 
 
-class Clock:
-    """Sums up the seconds of parts; a part inside of another counts for itself alone."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._running: list[str] = []
-        self._since = 0.0
-
-    @contextmanager
-    def of(self, part: str) -> Iterator[None]:
-        """Time what is inside as ``part``."""
-        self._turn()
-        self._running.append(part)
-        try:
-            yield
-        finally:
-            self._turn()
-            self._running.pop()
-
-    def _turn(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        if self._running:
-            self.seconds[self._running[-1]] += now - self._since
-        self._since = now
-
-    def watch(self, owner: Any, name: str, part: str) -> None:
-        """Time every call of a method."""
-        method = getattr(owner, name)
-
-        @wraps(method)
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.of(part):
-                return method(*args, **kwargs)
-
-        setattr(owner, name, timed)
+def now(device: torch.device) -> float:
+    """Seconds, when the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 class Trainee:
@@ -129,7 +100,7 @@ class Trainee:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         settings = dict(config.optim_wrapper.optimizer, params=trained, lr=1e-5)
         self.optimizer = like.optimizer if like else OPTIMIZERS.build(settings)
-        self.clock = Clock(device)
+        self.device, self.clock = device, PartTotals(partial(now, device))
         for owner, name, part in (
             (self.model.pixel_encoder, "encode", "pixel encoder"),
             (self.model.semantic_encoder, "forward", "semantic encoder"),
@@ -142,7 +113,7 @@ class Trainee:
 
     def step(self) -> None:
         """From the files to new weights; a GPU runs in bf16 as the full-size recipes do."""
-        device = self.clock.device
+        device = self.device
         with self.clock.of("other"):
             with self.clock.of("data"):
                 batch = grounding_collate([self.records[draw] for draw in islice(self.draws, self.batch)])
@@ -197,19 +168,19 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
     memory: dict[str, list[float]] = {name: [] for name in trainees}
     for trainee in trainees.values():
         trainee.step()
-        trainee.clock.seconds.clear()
+        trainee.clock.counts.clear()
     for _ in range(rounds):
         for name, trainee in trainees.items():
             bar.set_postfix_str(name)
-            start = sum(trainee.clock.seconds.values())
-            rise = extra_memory(lambda t=trainee: [t.step() for _ in range(steps)], trainee.clock.device)
-            seconds[name].append((sum(trainee.clock.seconds.values()) - start) / steps)
+            start = trainee.clock.counts.total()
+            rise = extra_memory(lambda t=trainee: [t.step() for _ in range(steps)], trainee.device)
+            seconds[name].append((trainee.clock.counts.total() - start) / steps)
             memory[name].append(rise)
             bar.update()
     first = next(iter(seconds.values()))
     rows = []
     for name, trainee in trainees.items():
-        middle, total = statistics.median(seconds[name]), sum(trainee.clock.seconds.values())
+        middle, total = statistics.median(seconds[name]), trainee.clock.counts.total()
         ratios = [own / other for own, other in zip(seconds[name], first)]
         rows.append(
             Row(
@@ -220,7 +191,7 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
                 relative_low=round(min(ratios), 3),
                 relative_high=round(max(ratios), 3),
                 step_mib=round(statistics.median(memory[name]), 1),
-                shares={part: round(trainee.clock.seconds[part] / total, 3) for part in PARTS},
+                shares={part: round(trainee.clock.counts[part] / total, 3) for part in PARTS},
             )
         )
     return rows
@@ -259,12 +230,9 @@ def main() -> None:
     init_default_scope("lira_plugin")
     device = torch.device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["LIRA_TINY_ROOT"] = folder
-        size = 128
-        if not args.recipe.stem.startswith("lira_tiny"):
-            size = 640
+        provide_scenes(Path(folder), 200, size=640 if is_full_size(args.recipe) else 128)
+        if is_full_size(args.recipe):
             return_freed_memory()
-        write_scene_tokenizer(write_scenes(Path(folder) / "data", 200, 10, size=size))
         trainees = build_trainees(args.recipe, ["LIRA", *args.variants], args.batch, device)
         with tqdm(total=len(trainees) * args.rounds) as bar:
             rows = compare(trainees, args.steps, args.rounds, bar)

@@ -132,7 +132,7 @@ def test_variants_share_weights_of_equal_shape(tmp_path, monkeypatch):
     write_scene_tokenizer(write_scenes(tmp_path / "data", 4, 2, progress=False))
     monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
     with process_state_restored():
-        benchmark = load("without_files")
+        benchmark = load("recipes_without_files")
         full, without = (benchmark.read_recipe(benchmark.CONFIGS / f"lira_tiny{end}.py") for end in ("", "_no_sefe"))
         model = benchmark.build_model(full, benchmark.draw)
         other = benchmark.build_model(without, benchmark.draw, model)
@@ -141,14 +141,12 @@ def test_variants_share_weights_of_equal_shape(tmp_path, monkeypatch):
     assert not any(parameter.is_meta for parameter in mine.values())
 
 
-def test_the_clock_counts_a_part_inside_of_another_once(monkeypatch):
-    benchmark = load("train_step")
-    times = iter([0.0, 1.0, 3.0, 7.0])
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(times))
-    clock = benchmark.Clock(benchmark.torch.device("cpu"))
-    with clock.of("outer"), clock.of("inner"):
+def test_a_part_inside_of_another_counts_once():
+    totals = iter([0.0, 1.0, 3.0, 7.0])
+    parts = load("part_totals").PartTotals(lambda: next(totals))
+    with parts.of("outer"), parts.of("inner"):
         pass
-    assert clock.seconds == {"outer": 1.0 + 4.0, "inner": 2.0}
+    assert parts.counts == {"outer": 1.0 + 4.0, "inner": 2.0}
 
 
 def test_the_tables_are_those_of_the_measurements():

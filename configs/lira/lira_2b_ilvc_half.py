@@ -1,6 +1,6 @@
 """LIRA-2B with two prompts: half of the samples are answered with ILVC, half without, and the question says which.
 
-The supplement (section 6) gives the idea, not the words: the suffixes are ours.
+The supplement (section 6) gives the idea, not the words.
 """
 
 from mmengine.config import read_base
@@ -9,7 +9,6 @@ with read_base():
     from .lira_2b import *
 
 work_dir = f"{root}/2b_ilvc_half"
-suffixes = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
-train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=suffixes)
+train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=two_prompts)
 # Testing is with ILVC; without: interleave.prob=0 and model.generation.ilvc=False on the command line.
-test_dataloader.dataset.pipeline.interleave.update(suffixes=suffixes)
+test_dataloader.dataset.pipeline.interleave.update(suffixes=two_prompts)

@@ -6,6 +6,5 @@ with read_base():
     from .lira_8b import *
 
 work_dir = f"{root}/8b_ilvc_half"
-suffixes = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
-train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=suffixes)
-test_dataloader.dataset.pipeline.interleave.update(suffixes=suffixes)
+train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=two_prompts)
+test_dataloader.dataset.pipeline.interleave.update(suffixes=two_prompts)

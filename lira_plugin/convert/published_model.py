@@ -17,6 +17,7 @@ from lira_plugin.convert.safetensors_folder import SafetensorsFolder, read_confi
 from lira_plugin.convert.shards import write_shards
 from lira_plugin.convert.tensor_rules import TensorRule, check_rules, read_targets
 from lira_plugin.models.checkpoint import weights_left_out
+from lira_plugin.models.precision import as_dtype
 from lira_plugin.models.semantic_encoder import TileEncoder
 
 
@@ -165,15 +166,3 @@ class PublishedModel(ABC):
         GenerationConfig.from_model_config(config).save_pretrained(out / "llm")
         config.save_pretrained(out / "llm")
         return unused
-
-
-def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A data type of PyTorch, which may be named.
-
-    Raises:
-        ValueError: the name is of none.
-    """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not isinstance(found, torch.dtype):
-        raise ValueError(f"{dtype!r} is no data type of PyTorch, such as 'float32' or 'bfloat16'")
-    return found

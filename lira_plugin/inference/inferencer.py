@@ -22,6 +22,7 @@ from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.checkpoint import load_into
 from lira_plugin.models.generation import Progress, Request
+from lira_plugin.models.precision import as_dtype
 from lira_plugin.registry import MODELS, SCOPE
 from lira_plugin.structures import GroundedText, GroundingSample
 from lira_plugin.visualization import GroundingVisualizer
@@ -61,7 +62,7 @@ class LIRAInferencer(BaseInferencer):
     ) -> None:
         recipe, weights = find_recipe(model, weights)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = _float_type(dtype)
+        self.dtype = as_dtype(dtype)
         super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
 
     def __call__(
@@ -241,10 +242,3 @@ class LIRAInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config) -> GroundingVisualizer:
         return GroundingVisualizer()
-
-
-def _float_type(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
-        raise ValueError(f"dtype must be a floating-point type such as 'bfloat16', got {dtype!r}")
-    return found

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from lira_plugin.models.precision import as_dtype
 from lira_plugin.models.semantic_encoder import TileEncoder
 
 
@@ -40,7 +41,7 @@ class FeatureCache:
             encoded as without a cache: in shuffled epochs, entries that made room would be those needed next.
 
     Raises:
-        ValueError: a weight in front of the projection is trained, or a setting is no type of number or no size.
+        ValueError: a weight in front of the projection is trained, or a setting is no floating-point type or no size.
     """
 
     def __init__(
@@ -54,12 +55,10 @@ class FeatureCache:
                 f"feature_cache keeps what the semantic encoder computes, but {len(moving)} of its weights are trained "
                 f"({moving[0]}, ...): add 'semantic_encoder' to the model's frozen parts, or leave feature_cache out"
             )
-        if dtype is not None and not getattr(getattr(torch, dtype, None), "is_floating_point", False):
-            raise ValueError(f"dtype must name a floating point type such as 'bfloat16' or be None, got {dtype!r}")
         if max_gb is not None and max_gb <= 0:
             raise ValueError(f"max_gb must be positive, or None for no limit, got {max_gb}")
         self.encoder, self.root, self.max_gb = encoder, Path(root), max_gb
-        self.dtype = dtype and getattr(torch, dtype)
+        self.dtype = as_dtype(dtype)
         self.projects = bool(trained)
         self._skipped = projection if self.projects else None
         self._weights: tuple | None = None

@@ -1,9 +1,23 @@
-"""Running a model whose weights are of 16 bits."""
+"""Types of number: by name, and running a model whose weights are of 16 bits."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating-point type, which may be named; None stays None.
+
+    Raises:
+        ValueError: it is no floating-point type of PyTorch.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(
+            f"dtype must be a floating-point type of PyTorch such as 'float32' or 'bfloat16', got {dtype!r}"
+        )
+    return found
 
 
 def autocast_to_weights(model: nn.Module) -> AbstractContextManager:

@@ -27,6 +27,8 @@ with read_base():
 
 glamm = f"{data_root}/glamm_data"
 coco2014 = f"{glamm}/images/coco2014/train2014"
+# Put behind questions by the recipes with two prompts, with and without ILVC; the words are ours.
+two_prompts = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
 pipeline = dict(
     load=dict(type=LoadImage),
     decode=dict(type=DecodeRegions),

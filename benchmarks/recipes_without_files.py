@@ -1,6 +1,7 @@
 """Recipes of any size without the files they name: scenes as data, and weights that are made up."""
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +9,23 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.describe import measure_recipe
 from lira_plugin.models import LIRA
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "lira"
+
+
+def is_full_size(recipe: Path) -> bool:
+    """Whether a recipe is none of the tiny ones, which have scenes as their data anyway."""
+    return not recipe.stem.startswith("lira_tiny")
+
+
+def provide_scenes(root: Path, num_train: int, size: int, progress: bool = True) -> None:
+    """Write scenes and their tokenizer to where recipes that are read from now on look for them."""
+    os.environ["LIRA_TINY_ROOT"] = str(root)
+    write_scene_tokenizer(write_scenes(root / "data", num_train, 2, size=size, progress=progress))
 
 
 def read_recipe(path: Path) -> Config:
@@ -21,7 +35,7 @@ def read_recipe(path: Path) -> Config:
     is nearly the paper's mixture.
     """
     config, tiny = Config.fromfile(path), Config.fromfile(CONFIGS / "lira_tiny.py")
-    if path.stem.startswith("lira_tiny"):
+    if not is_full_size(path):
         return config
     refer, captions, questions = tiny.train_dataloader.dataset.datasets
     refer.update(num_expressions=3, repeats=2)
