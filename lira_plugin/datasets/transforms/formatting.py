@@ -11,6 +11,9 @@ from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import IGNORE_INDEX, GroundingSample, RowKind, VisualLayout
 from lira_plugin.tokens import load_tokenizer
 
+_KNOWN_TEXTS = 4096
+"""Texts whose tokens are kept at most."""
+
 
 @dataclass
 class _Rows:
@@ -78,6 +81,7 @@ class TokenizeConversation(BaseTransform):
         self.layout = layout if isinstance(layout, VisualLayout) else VisualLayout(**layout)
         self.max_length, self.add_bos = max_length, add_bos
         self.padding = self.tokenizer.pad_token_id or 0
+        self._known: dict[str, list[int]] = {}
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Tokenize.
@@ -105,7 +109,12 @@ class TokenizeConversation(BaseTransform):
         return results
 
     def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Tokens of a text; the frame around phrases and frequent questions are tokenized once."""
+        if text not in self._known:
+            if len(self._known) == _KNOWN_TEXTS:
+                self._known.clear()
+            self._known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._known[text]
 
     def _add(self, part: Part, rows: _Rows, num_tiles: int, seg_regions: list[int]) -> bool:
         """Append a part; return False where it does not fit as a whole."""
@@ -208,11 +217,12 @@ class PackGroundingInputs(BaseTransform):
         results: dict[str, Any], seg_regions: list[int] | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Masks that are learnt: all of them in the segmenter stage (None), else those that a ``<seg>`` asks for."""
-        regions = results["record"].regions
-        used = list(range(len(results["square_masks"]))) if seg_regions is None else sorted(set(seg_regions))
+        regions, masks = results["record"].regions, results["square_masks"]
+        every = list(range(len(masks)))
+        used = every if seg_regions is None else sorted(set(seg_regions))
         place = {region: number for number, region in enumerate(used)}
         return (
-            results["square_masks"][used],
+            masks if used == every else masks[used],
             torch.tensor([regions[region].category_id for region in used], dtype=torch.long),
             torch.tensor([place[region] for region in seg_regions or ()], dtype=torch.long),
         )

@@ -47,6 +47,8 @@ class RowCache(Cache):
     def begin(self, slots: Sequence[int], new: int, device: torch.device) -> None:
         """Announce a forward pass of ``new`` positions for the sequences in ``slots``."""
         self.slots = torch.tensor(slots, device=device)
+        first, last = slots[0], slots[-1]
+        self.neighbours = slice(first, last + 1) if list(slots) == list(range(first, last + 1)) else None
         starts = torch.tensor([self.lengths[slot] for slot in slots], device=device)
         self.columns = starts[:, None] + torch.arange(new, device=device)
         self.limit = int(self.columns.max()) + 1
@@ -87,10 +89,12 @@ class RowCache(Cache):
         return None
 
     def _gather(self, index: int, store: Tensor) -> Tensor:
-        """The rows of a pass side by side, as attention wants them.
+        """The rows of a pass side by side, as attention wants them: where they lie in the store so, without a copy.
 
         Large fresh memory for every layer would come from the system page by page, which can take longer than to fill it.
         """
+        if self.neighbours is not None:
+            return store[self.neighbours, :, : self.limit]
         shape = (len(self.slots), store.shape[1], self.limit, store.shape[3])
         size = math.prod(shape)
         if self.gathered[index].numel() < size or self.gathered[index].dtype != store.dtype:

@@ -131,7 +131,7 @@ class InterleavedGenerator:
         while True:
             fresh = self._admit(queue, free, cache)
             self._share_prefixes(fresh, cache)
-            active += fresh
+            active = sorted([*active, *fresh], key=lambda row: row.slot)  # neighbours need not be gathered
             if not active:
                 return
             ready = [row for row in active if row.phase is Phase.SAMPLING]
