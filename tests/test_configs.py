@@ -104,7 +104,6 @@ def test_there_are_configs():
     assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter"} <= {path.stem for path in LEAVES}
     assert {"lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"} <= {path.stem for path in LEAVES}
     assert {"lira_qwen2_1_5b_pretrain", "lira_qwen2_1_5b"} <= {path.stem for path in LEAVES}
-    assert {"lira_2b_no_ilvc", "lira_2b_no_sefe", "lira_2b_ilvc_half"} <= {path.stem for path in LEAVES}
 
 
 @leaves
@@ -128,7 +127,7 @@ def test_it_loads_and_has_what_training_needs(load, path):
 
 def test_ablations_leave_out_what_they_say(load):
     """Of a recipe and its variants, in training and testing; the same for every size."""
-    for size in ("tiny", "2b", "8b"):
+    for size in ("tiny", "2b", "8b", "qwen2_1_5b"):
         whole, no_sefe, no_ilvc = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_no_sefe", "_no_ilvc"))
         loaders = [(cfg.train_dataloader, cfg.test_dataloader) for cfg in (whole, no_sefe, no_ilvc)]
         pipelines = [[loader.dataset.pipeline for loader in pair] for pair in loaders]
@@ -140,7 +139,7 @@ def test_ablations_leave_out_what_they_say(load):
         ]
         assert [pair[0].interleave.get("prob", 1.0) for pair in pipelines] == [1.0, 1.0, 0.0]
         assert [cfg.model.generation.get("ilvc", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, True, False]
-    for size in ("2b", "8b"):
+    for size in ("2b", "8b", "qwen2_1_5b"):
         half = load(CONFIGS / f"lira_{size}_ilvc_half.py")
         train, test = (loader.dataset.pipeline.interleave for loader in (half.train_dataloader, half.test_dataloader))
         assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2

@@ -1,0 +1,10 @@
+"""LIRA over Qwen2-1.5B without ILVC; see :file:`lira_2b_no_ilvc.py`."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .lira_qwen2_1_5b import *
+
+work_dir = f"{root}/qwen2_1_5b_no_ilvc"
+model.generation.update(ilvc=False)
+train_dataloader.dataset.pipeline.interleave.update(prob=0.0)
