@@ -16,7 +16,7 @@ pretrain_weights = dict(
     made_by="xtuner train configs/lira/lira_tiny_pretrain.py",
 )
 model.init_from.append(pretrain_weights)
-max_iters = 1100
+max_iters = 900
 train_dataloader.update(batch_size=8)
 optim_wrapper.optimizer.update(lr=2e-3)
 train_cfg.update(max_iters=max_iters)

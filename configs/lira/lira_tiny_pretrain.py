@@ -15,7 +15,7 @@ with read_base():
 work_dir = f"{root}/pretrain"
 model.loss_weights.update(masks=0.0)
 model.sefe.update(enrich=False)
-max_iters = 450
+max_iters = 400
 train_cfg.update(max_iters=max_iters)
 optim_wrapper.optimizer.update(lr=6e-3)
 param_scheduler[1].update(end=max_iters)

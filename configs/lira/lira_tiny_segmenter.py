@@ -11,7 +11,7 @@ with read_base():
 
 work_dir = f"{root}/segmenter"
 model = pixel_encoder
-max_iters = 900
+max_iters = 800
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset = instances
