@@ -2,9 +2,9 @@
 
 The loop does what published demos of such models do: batch 1, the image encoded again for every question, every hidden layer
 kept, logits of every position. Both run the same weights, and their tokens are checked to be equal: of the tiny recipe those
-that a quickstart has trained, where its folder is given, else random ones, whose output head is biased towards the special
-tokens so that answers hold masks and views. Variants take turns in every round. Needs Linux, whose ``/proc`` tells the peak
-of the memory.
+that a quickstart has trained, where its folder is given, else random ones, whose output head alone is fitted to answers of
+the training data, so that they hold as many masks and views. Variants take turns in every round. Needs Linux, whose
+``/proc`` tells the peak of the memory.
 
     python benchmarks/generation.py --trained work_dirs/tiny --json benchmarks/generation.json
 """
@@ -26,8 +26,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers import DynamicCache
 
@@ -56,6 +59,8 @@ EXPRESSIONS = 8
 """Referring expressions an image."""
 NEW_TOKENS = {"RefSeg": 10, "GCG": 48}
 """Length of an answer: that of ``<seg><image_id> <p> red circle </p> <seg>.``, and of a caption with three phrases."""
+ANSWERS = 64
+"""Training samples that the head of a random LLM is fitted to."""
 
 
 class Task(NamedTuple):
@@ -75,6 +80,7 @@ class Row:
     llm: str
     tokens_per_s: float
     expressions_per_s: float
+    views_per_answer: float
     peak_rss_mb: int
     """Highest resident memory of the process, over the rounds."""
     equal_answers: float
@@ -100,21 +106,42 @@ def build_model(llm: str, sefe: bool = True, trained: bool = False) -> LIRA:
         load_into(model.pixel_encoder, f"{root}/segmenter")
         load_into(model, f"{root}/lira", may_lack=["pixel_encoder"], ignore=[] if sefe else ["sefe.enrich"])
     else:
-        _bias_head(model)
+        _fit_head(model, DATASETS.build(config.train_dataloader.dataset))
     return model
 
 
-def _bias_head(model: LIRA) -> None:
-    """Let the random model write special tokens often, and never end by itself."""
-    end = model.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    head = model.llm.causal_lm.get_output_embeddings()
-    with torch.no_grad():
-        head.weight.mul_(20)
-    bias = torch.zeros(head.out_features)
-    bias[[model.ids.seg, model.ids.image_id]] = float(head.weight.norm(dim=1).mean()) * 2.2
-    bias[end] = -torch.inf
-    bias[len(model.tokenizer) :] = -torch.inf
-    head.register_forward_hook(lambda module, args, output: output + bias)
+@torch.no_grad()
+def _fit_head(model: LIRA, data: Dataset) -> None:
+    """Let a random model write answers that are made like those of a trained one.
+
+    Its embeddings are made large, so that a hidden state tells the last token well and what comes before somewhat; from that a
+    logistic regression on some answers of the training data tells the next token.
+    """
+    embedding, head = model.llm.causal_lm.get_input_embeddings(), model.llm.causal_lm.get_output_embeddings()
+    embedding.weight.mul_(300)
+    hidden, following = [], []
+    numbers = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ANSWERS]
+    for some in numbers.split(8):
+        batch = grounding_collate([data[number] for number in some.tolist()])["batch"]
+        encoded = model.encode(batch)
+        states = model.llm(encoded.embeddings, encoded.attention_mask).hidden[:, :-1]
+        written = batch.labels[:, 1:] >= 0
+        hidden.append(states[written])
+        following.append(batch.labels[:, 1:][written])
+    states, (known, classes) = torch.cat(hidden), torch.cat(following).unique(return_inverse=True)
+    weight = torch.zeros(len(known), head.in_features, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(states @ weight.T, classes) + 1e-3 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    head.weight.zero_()
+    head.weight[known] = weight
 
 
 def make_tasks(images: int) -> list[Task]:
@@ -248,7 +275,8 @@ def compare(
             scale = tokens / base  # answers of the variants differ in length
             equal = sum(a == b for a, b in zip(answers["loop", 1], answers[key], strict=True)) / len(task.samples)
             yield Row(
-                key[0], task.name, key[1], llm, round(rate, 1), round(len(task.samples) / middle, 2), memory[key], equal,
+                key[0], task.name, key[1], llm, round(rate, 1), round(len(task.samples) / middle, 2),
+                sum(text.count("<image_id>") for text in answers[key]) / len(task.samples), memory[key], equal,
                 *(round(ratio * scale, 2) for ratio in (statistics.median(ratios), ratios[0], ratios[-1])),
             )  # fmt: skip
 
@@ -262,9 +290,9 @@ def _without_semantic(sample: GroundingSample) -> GroundingSample:
 def table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| LLM | task | variant | batch | tokens/s | expressions/s | tokens/s against the loop (spread) | peak MiB "
-        "| answers equal to the loop's |",
-        "|" + " --- |" * 9,
+        "| LLM | task | variant | batch | tokens/s | expressions/s | views an answer | tokens/s against the loop (spread) "
+        "| peak MiB | answers equal to the loop's |",
+        "|" + " --- |" * 10,
     ]
     for row in rows:
         ratio = f"{row.speedup:.1f}x ({row.speedup_low:.1f}-{row.speedup_high:.1f})"
@@ -275,6 +303,7 @@ def table(rows: list[Row]) -> str:
             row.batch,
             row.tokens_per_s,
             row.expressions_per_s,
+            f"{row.views_per_answer:.1f}",
             ratio,
             row.peak_rss_mb,
             f"{row.equal_answers:.0%}",

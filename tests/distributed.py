@@ -58,14 +58,18 @@ def on_two_processes(function: Callable, *arguments: Any) -> list[Any]:
     return [results[rank] for rank in range(2)]
 
 
+def without_compiled_gloo() -> None:
+    """DeepSpeed would compile an operator that gloo does without; ``deepspeed.comm.torch`` as an attribute is PyTorch."""
+    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
+
+
 def deepspeed_engine(
     model: torch.nn.Module, rank: int, stage: int, optimizer: Callable, bf16: bool = False, **config: Any
 ):
     """An engine on one of two processes; ``optimizer`` makes one of the parameters that are trained."""
     import deepspeed
 
-    # It would compile an operator that gloo does without; deepspeed.comm.torch as an attribute is PyTorch.
-    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
+    without_compiled_gloo()
     deepspeed.logger.setLevel("ERROR")
     os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank), WORLD_SIZE="2")  # of this forked process alone
     config = {

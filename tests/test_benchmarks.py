@@ -58,6 +58,7 @@ def test_generation_gives_the_answers_of_the_loop(tmp_path, monkeypatch):
         assert row.tokens_per_s > 0 and row.peak_rss_mb > 0
         if row.variant in ("loop", "ours", "ours without guesses"):
             assert row.equal_answers == 1
+            assert row.views_per_answer > 0.5, "the head of the random LLM has learnt to ask for views"
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
 
 

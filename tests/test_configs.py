@@ -137,7 +137,11 @@ def test_ablations_leave_out_what_they_say(load):
             [False] * 2,
             [True] * 2,
         ]
-        assert [pair[0].interleave.get("prob", 1.0) for pair in pipelines] == [1.0, 1.0, 0.0]
+        assert [[p.interleave.get("prob", 1.0) for p in pair] for pair in pipelines] == [
+            [1.0] * 2,
+            [1.0] * 2,
+            [0.0] * 2,
+        ]
         assert [cfg.model.generation.get("ilvc", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, True, False]
     for size in ("2b", "8b", "qwen2_1_5b"):
         half = load(CONFIGS / f"lira_{size}_ilvc_half.py")

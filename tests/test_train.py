@@ -2,12 +2,13 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from distributed import on_two_processes
+from distributed import on_two_processes, without_compiled_gloo
 from mmengine.config import Config
 from mmengine.runner import Runner
 from process_state import process_state_restored
@@ -66,6 +67,10 @@ def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None
     """Train from nothing; return the losses."""
     config.model["init_from"] = []
     runner(config, work_dir, iters, resume, batch).train()
+    return written_losses(work_dir)
+
+
+def written_losses(work_dir: Path) -> list[dict]:
     rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
     rows = [row for row in rows if "loss" in row]  # others are scores of pictures
     names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
@@ -111,6 +116,45 @@ def test_features_on_disk_change_no_loss_on_two_processes(root, tmp_path, monkey
         kept = on_two_processes(train_on_rank, config.copy(), tmp_path / name)
         assert kept[0] == plain[0] and len(plain[0]) == 3
     assert any((tmp_path / "features").rglob("*.safetensors"))
+
+
+def run_xtuner(rank: int, arguments: list[str]) -> None:
+    """``xtuner train`` as each process of its launcher runs it."""
+    from xtuner.tools import train as command
+
+    without_compiled_gloo()
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    sys.argv = ["train.py", *arguments, "--launcher", "pytorch"]
+    command.main()
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_xtuner_trains_and_resumes_under_deepspeed(root, tmp_path, monkeypatch, stage):
+    """The commands of docs/train.md."""
+    import xtuner.tools.train  # noqa: F401  once, and not in each process
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "data").symlink_to(root / "data")
+    save_earlier_stages(stages, monkeypatch)
+
+    def losses(name: str, *more: str) -> list[dict]:
+        options = [
+            "train_cfg.max_iters=3",
+            "train_dataloader.batch_size=2",
+            "default_hooks.logger.interval=1",
+            "default_hooks.checkpoint.interval=2",
+            "log_processor.window_size=1",
+        ]
+        deepspeed = ROOT / "configs" / "lira" / "deepspeed" / f"zero{stage}_fp32.json"
+        config = ROOT / "configs" / "lira" / "lira_tiny_lora.py"
+        command = [str(config), "--work-dir", str(tmp_path / name), "--deepspeed", str(deepspeed), *more]
+        on_two_processes(run_xtuner, [*command, "--cfg-options", *options])
+        return written_losses(tmp_path / name)
+
+    whole = losses("whole")
+    assert len(whole) == 3 and all(row["loss_mask"] > 0 for row in whole)
+    assert losses("resumed", "--resume", str(tmp_path / "whole" / "iter_2.pth")) == whole[2:]
 
 
 def test_a_missing_stage_names_the_command(root, monkeypatch):

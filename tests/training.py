@@ -64,6 +64,7 @@ def train(
     hooks=(SeedEachIterHook,),
     max_epochs=None,
     launcher="none",
+    param_scheduler=None,
     **settings,
 ):
     """Train; return the losses by iteration and the draws that were loaded."""
@@ -80,6 +81,7 @@ def train(
             collate_fn={"type": "default_collate"},
         ),
         train_cfg={"type": ResumableTrainLoop, "max_iters": max_iters, "max_epochs": max_epochs},
+        param_scheduler=param_scheduler,
         optim_wrapper={"type": OptimWrapper, "optimizer": {"type": torch.optim.AdamW, "lr": 0.05}},
         default_hooks={
             "logger": None,

@@ -41,8 +41,8 @@ def report(name: str, described: dict[str, Any]) -> str:
         lines += ["", *report_sequence(described["sequence"])]
     lines += ["", "GB a GPU (an estimate; a CUDA context and fragmentation come on top)"]
     lines.append(f"{'':<8}{'GPUs':>6}{'weights':>10}{'gradients':>11}{'optimizer':>11}{'activations':>13}{'total':>8}")
-    previous: dict[str, float] = {}
     for engine, by_gpus in described["memory_gb"].items():
+        previous: dict[str, float] = {}
         for count, gb in by_gpus.items():
             if gb == previous:  # nothing is divided
                 continue

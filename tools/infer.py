@@ -79,7 +79,7 @@ def streamed(
     """Print pieces of the answers as they come."""
     for number, (image, question) in enumerate(zip(images, questions)):
         print(f"{image}: {question}")
-        for progress in lira.stream(image, question, **options):
+        for progress in lira.stream(image, question, place=number, **options):
             print(progress.piece, end="", flush=True)
         with Image.open(image) as file:
             yield InferenceResult(number, image, question, progress.answer, upright_rgb(file))

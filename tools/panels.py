@@ -38,9 +38,13 @@ def parse_args() -> argparse.Namespace:
 def choose_questions(path: Path | None, config: Config, seed: int) -> list[ImageQuestion]:
     if path is not None:
         return read_questions(path)
-    if not config.get("data_root"):
-        raise SystemExit("the recipe names no data_root with scenes: say with --questions what to ask")
-    return scene_questions(SceneFiles(Path(config.data_root)), seed=seed)
+    scenes = SceneFiles(Path(config.get("data_root") or ""))
+    if not scenes.llava_val.is_file():
+        raise SystemExit(
+            f"{config.filename} has no scenes in its data_root: say with --questions what to ask (scenes are for the tiny "
+            f"recipes: python tools/make_scenes.py FOLDER)"
+        )
+    return scene_questions(scenes, seed=seed)
 
 
 def main() -> None:

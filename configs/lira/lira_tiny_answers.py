@@ -1,4 +1,7 @@
-"""The tiny LIRA's answers to grounded captions and questions about unseen scenes, as JSON Lines: for ``xtuner test``."""
+"""The tiny LIRA's answers to grounded captions and questions about unseen scenes, as JSON Lines: for ``xtuner test``.
+
+Of a dialogue the last question is asked, after those before it with their true answers.
+"""
 
 from mmengine.config import read_base
 

@@ -39,7 +39,16 @@ class SequenceLengths:
         return cls(*found) if len(found) == 3 else None
 
     def __call__(self, dataset: Any) -> list[int]:
-        """Rows of each record of a reader, negative without an image (xtuner's convention)."""
+        """Rows of each record of a reader, negative without an image (xtuner's convention).
+
+        Raises:
+            TypeError: it is no reader, whose records could be looked at.
+        """
+        if not (hasattr(dataset, "get_record") and hasattr(dataset, "seed")):
+            raise TypeError(
+                f"{type(dataset).__name__} cannot say how long its sequences are, as length_group needs: it has no seed and "
+                "get_record, as a GroundingDataset has; list the parts of a mixture inside of a mixture in the outer one"
+            )
         rng = np.random.default_rng(dataset.seed)
         records = (dataset.get_record(index, rng) for index in range(len(dataset)))
         lengths: list[int] = []

@@ -16,7 +16,8 @@ from lira_plugin.structures import GroundedText, GroundingSample
 class DumpAnswers(RecordMetric):
     """Writes one JSON object a line and record, in the order of the data set.
 
-    Keys are ``source``, ``record_id``, ``image`` (path, or null), ``question`` and those of
+    Of a dialogue the last question is asked, after those before it with their true answers. Keys are ``source``,
+    ``record_id``, ``image`` (path, or null), ``question`` and those of
     :meth:`~lira_plugin.structures.GroundedText.to_json`: ``text``, ``raw_text``, ``finished`` and ``spans``, whose masks
     are COCO's compressed RLE at the size of the image.
 

@@ -33,7 +33,15 @@ class InstanceSegMetric(RecordMetric):
             sample: with ``masks`` and ``mask_labels``.
             answer: ``labels`` (Q,), ``scores`` (Q,) and ``masks`` (Q, S, S) bool: the ``InstanceData`` of the model, of which
                 MMEngine's evaluator makes a dictionary.
+
+        Raises:
+            ValueError: the masks of the truth were left out of the sample.
         """
+        if sample.regions and not len(sample.masks):
+            raise ValueError(
+                f"{sample.name} has regions but no masks to compare with: PackGroundingInputs(for_generation=True) leaves "
+                "them out; set it to False in the pipeline of test_dataloader"
+            )
         masks = sample.masks.cpu().numpy()
         return {
             "size": masks.shape[-2:],

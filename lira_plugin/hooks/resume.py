@@ -52,6 +52,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train."""
+        self._check_schedule()
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         if self._iter > 0:
@@ -69,6 +70,20 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def _check_schedule(self) -> None:
+        """Warn of schedules that end before the training, as where only the latter was made longer."""
+        schedulers = self.runner.param_schedulers or []
+        groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+        for group in groups:
+            last = max((scheduler.end for scheduler in group if not scheduler.by_epoch), default=self._max_iters)
+            if last < self._max_iters - 1:  # fractions of an epoch are rounded down there and up here
+                print_log(
+                    f"the schedules of param_scheduler end at iteration {last} of {self._max_iters}: what they set stays as it "
+                    "is from there on; to stretch them, raise the 'end' of the last one with train_cfg",
+                    logger="current",
+                    level=logging.WARNING,
+                )
 
     def _skip_seen_data(self) -> None:
         sampler = self.dataloader.sampler

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ class LIRAInferencer(BaseInferencer):
         *,
         force: bool = False,
         return_logits: bool = False,
+        place: int = 0,
         **settings: Any,
     ) -> Iterator[Progress]:
         """Answer one question and tell of each piece of text and each mask when it is there.
@@ -152,10 +154,12 @@ class LIRAInferencer(BaseInferencer):
             image: path, array, PIL image, or None.
             question: the question.
             history, force, return_logits, settings: see :meth:`iterate`.
+            place: of the question among several, for its random draws to be those of :meth:`iterate`.
         """
         prompts = read_prompts([image], [question])
         settings = {**self._settings(return_logits, settings), "batch_size": 1}
         requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
+        requests = (replace(request, draw=place) for request in requests)
         return self.model.generator(**settings).stream(requests)
 
     def preprocess(

@@ -1,5 +1,6 @@
 """What the sequences of a batch have of its images, which several of them may share."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from lira_plugin.models.interleaved_llm import object_attention
 from lira_plugin.models.pixel_encoder import PixelFeatures
 from lira_plugin.models.sefe import VisualTokens
 from lira_plugin.structures import GroundingBatch, RowKind
+
+PIXELS_TOGETHER = 2**23
+"""Pixels that an encoder without gradients is given in one call: 8 images of 1024 x 1024, or 41 tiles of 448 x 448."""
 
 
 class Seen(NamedTuple):
@@ -71,6 +75,13 @@ def visible_rows(batch: GroundingBatch, seen: Seen) -> Tensor:
     if not len(batch.pixel_images):
         return batch.attention_mask
     return object_attention(batch, seen.tokens.object_valid[batch.block_image])
+
+
+def in_parts(images: Tensor) -> Sequence[Tensor]:
+    """Split (N, 3, S, S) images for an encoder without gradients, which then takes the memory of a part alone."""
+    if torch.is_grad_enabled():
+        return (images,)
+    return images.split(max(1, PIXELS_TOGETHER // images.shape[-2:].numel()))
 
 
 def part_of(batch: GroundingBatch, seen: Seen, some: slice) -> tuple[GroundingBatch, Seen]:

@@ -106,6 +106,8 @@ def _refusal(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path} holds more than tensors and plain containers, and is not loaded for safety's sake: {error}"
         ) from error
+    except FileNotFoundError:  # says itself what is missing
+        raise
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{path} is no readable checkpoint (is the download complete?): {error}") from error
 

@@ -121,7 +121,18 @@ class InterleavedLLM(nn.Module):
         return self.causal_lm.get_output_embeddings()(hidden)
 
     def hidden_states(self, embeddings: Tensor, **kwargs: Any) -> Tensor:
-        """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
+        """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache).
+
+        Raises:
+            ValueError: the mask says what each position sees, as in generation, which flash attention does not read.
+        """
+        mask = kwargs.get("attention_mask")
+        flash = getattr(self.causal_lm.config, "_attn_implementation", None) == "flash_attention_2"
+        if flash and mask is not None and mask.dim() == 4:
+            raise ValueError(
+                "attn_implementation='flash_attention_2' is for training alone: it cannot read the mask of generation; to test "
+                "or infer set attn_implementation='sdpa' for the LLM"
+            )
         return self.causal_lm.base_model(inputs_embeds=embeddings, **kwargs).last_hidden_state
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
@@ -256,6 +267,12 @@ def _check_causal_lm(model: PreTrainedModel) -> None:
     if changed := [name for name in _LOGIT_SETTINGS if getattr(model.config, name, None) not in (None, 1)]:
         raise ValueError(
             f"{type(model).__name__} changes the logits that its head gives ({', '.join(changed)}), which is not supported"
+        )
+    window = getattr(model.config, "sliding_window", None)
+    if window and getattr(model.config, "use_sliding_window", True):
+        raise ValueError(
+            f"{type(model).__name__} attends to the last {window} positions alone, which generation here does not; set "
+            "sliding_window=None in its config (what is shorter stays the same)"
         )
 
 

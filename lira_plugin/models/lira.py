@@ -16,6 +16,7 @@ from lira_plugin.models.batch_images import (
     Seen,
     blank_image,
     image_of_sample,
+    in_parts,
     part_of,
     repeat_shared,
     shared_prefixes,
@@ -236,12 +237,12 @@ class LIRA(BaseModel):
         pixel_images, tiles, tile_owner = images
         if self.sefe.enrich is None:  # nothing reads the tiles; one keeps the encoder in the graph of every process
             tiles, tile_owner = tiles[:1], tile_owner[:1]
-        features = self.pixel_encoder.encode(pixel_images)
+        features = PixelFeatures.joined([self.pixel_encoder.encode(part) for part in in_parts(pixel_images)])
         views = batch.region_tiles.reshape(-1, *tiles.shape[1:])
         if self.feature_cache and self.training:
             semantic = self.feature_cache(tiles, views)
         else:
-            semantic = self.semantic_encoder(torch.cat([tiles, views]))
+            semantic = torch.cat([self.semantic_encoder(part) for part in in_parts(torch.cat([tiles, views]))])
         tokens = self.sefe(features, semantic[: len(tiles)], tile_owner)
         return Seen(features, tokens, tile_owner, semantic[len(tiles) :])
 

@@ -54,19 +54,23 @@ class OpenVocabularyClassifier(nn.Module):
             mask_logits: (N, Q, h, w); features are pooled where they are positive.
 
         Returns:
-            (N, Q, C + 1), "no object" last.
+            (N, Q, C + 1) in fp32, "no object" last.
         """
         pooled = self.mask_pooling_proj(mask_pool(mask_features, mask_logits))
-        embedded = F.normalize(self.cls_proj(pooled + queries), dim=-1)
-        similarity = torch.einsum("nqe,cpe->nqcp", embedded, self.class_embeddings.to(embedded.dtype)).amax(-1)
+        embedded = F.normalize(self.cls_proj(pooled + queries).float(), dim=-1)
+        with torch.autocast(embedded.device.type, enabled=False):  # a cosine of 8 bits times 100 is off by an eighth
+            similarity = torch.einsum("nqe,cpe->nqcp", embedded, self.class_embeddings.float()).amax(-1)
         return self.scale * F.pad(similarity, (0, 1))
 
 
 def mask_pool(mask_features: Tensor, mask_logits: Tensor) -> Tensor:
-    """Mean of (N, D, h, w) features where (N, Q, h, w) logits are positive: (N, Q, D), zero under an empty mask."""
-    inside = (mask_logits > 0).flatten(2)
-    total = inside.to(mask_features.dtype) @ mask_features.flatten(2).transpose(1, 2)
-    return total / inside.sum(-1, keepdim=True).clamp(min=1)
+    """Mean of (N, D, h, w) features where (N, Q, h, w) logits are positive: (N, Q, D), zero under an empty mask.
+
+    Divided before it is summed up: the sum over a large mask can be beyond fp16.
+    """
+    inside = (mask_logits > 0).flatten(2).float()
+    shares = inside / inside.sum(-1, keepdim=True).clamp(min=1)
+    return shares.to(mask_features.dtype) @ mask_features.flatten(2).transpose(1, 2)
 
 
 def read_class_embeddings(path: str | Path, num_classes: int, channels: int, obtain: str = "") -> Tensor:

@@ -3,6 +3,7 @@
 Shape letters: N images, S image side, P pixel tokens (g x g), Q object queries, D query channels, C classes.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,14 @@ class PixelFeatures(NamedTuple):
     """(N, Q, h, w) bool: what each query segments, at the size of the mask features."""
     pyramid: Pyramid
     """Memories and mask features, for the mask decoder."""
+
+    @classmethod
+    def joined(cls, parts: "Sequence[PixelFeatures]") -> "PixelFeatures":
+        """The features of the images of all parts, in order; of a single part themselves."""
+        if len(parts) == 1:
+            return parts[0]
+        *tensors, pyramids = zip(*parts)
+        return cls(*map(torch.cat, tensors), Pyramid.joined(pyramids))
 
 
 @MODELS.register_module()
@@ -127,10 +136,15 @@ class PixelEncoder(BaseModel):
     @staticmethod
     def _instances(decoded: Decoded, size: tuple[int, int]) -> list[InstanceData]:
         scores, labels = decoded.class_logits[-1].softmax(-1)[..., :-1].max(-1)
-        masks = F.interpolate(decoded.mask_logits[-1], size, mode="bilinear", align_corners=False) > 0
         return [
-            InstanceData(scores=score, labels=label, masks=mask) for score, label, mask in zip(scores, labels, masks)
+            InstanceData(scores=score, labels=label, masks=_enlarged(logits, size) > 0)
+            for score, label, logits in zip(scores, labels, decoded.mask_logits[-1])
         ]
+
+
+def _enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(Q, h, w) to (Q, *size), bilinear: of one image, for those of a batch would take gigabytes."""
+    return F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def space_to_depth(feature: Tensor, ratio: int) -> Tensor:
@@ -155,7 +169,7 @@ def perception_prior(
     By definition: ``(0.5 s_q + 0.5) * sigmoid(mask_q)`` at the size of the image, resized to the grid (bilinear, no
     antialiasing), where ``s_q`` is the highest class probability without the background. A cell of the grid reads at most
     2 x 2 pixels of the image, so only those are computed: equal to the definition up to rounding, and at 1024 pixels
-    and a grid of 16 it touches one pixel in 1024.
+    and a grid of 16 it touches one pixel in 1024. Always in fp32: which query wins a cell hangs on small differences.
 
     Args:
         class_logits: (N, Q, C + 1), background last.
@@ -170,8 +184,9 @@ def perception_prior(
     (up_rows, down_rows), (up_columns, down_columns) = (
         _resampling(mask_logits.shape[-2 + axis], image_size[axis], grid[axis], mask_logits.device) for axis in (0, 1)
     )
-    read = up_rows @ mask_logits.float() @ up_columns.T
-    return (0.5 * scores + 0.5)[..., None, None] * (down_rows @ read.sigmoid() @ down_columns.T)
+    with torch.autocast(mask_logits.device.type, enabled=False):
+        read = up_rows @ mask_logits.float() @ up_columns.T
+        return (0.5 * scores + 0.5)[..., None, None] * (down_rows @ read.sigmoid() @ down_columns.T)
 
 
 def used_queries(prior: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Letterbox: a centred pad to a square and a resize, and the way back for masks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lira_plugin.structures.region_view import resize_image
+
+_PIXELS_AT_ONCE = 2**24
+"""Padded pixels in memory at most, where an image is so elongated that its square would be more."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,21 @@ class Letterbox:
 
     def apply_image(self, image: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:
         """Pad with ``fill`` and resize (bicubic, with antialiasing when shrinking): (H, W, 3) uint8 to (size, size, 3)."""
-        square = np.empty((self.side, self.side, 3), image.dtype)
-        square[:] = fill
-        self._paste(square, image)
-        return resize_image(square, self.size, self.size)
+        self._check(image)
+        if self.height <= self.width:
+            return resize_image(self._pad(resize_image(image, self.height, self.size), 0, fill), self.size, self.size)
+        # Pillow resizes rows first, and so do we; of an elongated image some at a time.
+        count = max(1, _PIXELS_AT_ONCE // self.side)
+        parts = (self._pad(image[start : start + count], 1, fill) for start in range(0, self.height, count))
+        narrow = np.concatenate([resize_image(part, len(part), self.size) for part in parts])
+        return resize_image(narrow, self.size, self.size)
 
     def apply_mask(self, mask: np.ndarray) -> np.ndarray:
         """Pad with False and resize (nearest): (H, W) bool to (size, size) bool."""
-        square = np.zeros((self.side, self.side), np.uint8)
-        self._paste(square, mask)
-        if self.side != self.size:
-            square = cv2.resize(square, (self.size, self.size), interpolation=cv2.INTER_NEAREST_EXACT)
-        return square.astype(bool)
+        self._check(mask)
+        axis, shape = (1, (self.size, self.width)) if self.height > self.width else (0, (self.height, self.size))
+        strip = _resize_nearest(mask.astype(np.uint8), *shape)
+        return _resize_nearest(self._pad(strip, axis, 0), self.size, self.size).astype(bool)
 
     def invert_logits(self, logits: Tensor) -> Tensor:
         """Mask logits of the square, (N, h, w) at any resolution, to the image: (N, height, width), bilinear.
@@ -64,13 +71,28 @@ class Letterbox:
             strips = _resize(logits, self.side, columns)[:, top : top + self.height]
         return _resize(strips, self.height, self.width)
 
-    def _paste(self, square: np.ndarray, image: np.ndarray) -> None:
+    def _pad(self, image: np.ndarray, axis: int, fill: Any) -> np.ndarray:
+        """Pad one axis to the side of the square."""
+        if image.shape[axis] == self.side:
+            return image
+        shape = list(image.shape)
+        shape[axis] = self.side
+        padded = np.full(shape, fill, image.dtype)
+        start = self.offset[axis]
+        padded.swapaxes(0, axis)[start : start + image.shape[axis]] = image.swapaxes(0, axis)
+        return padded
+
+    def _check(self, image: np.ndarray) -> None:
         if image.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"this letterbox is for {self.height}x{self.width} pixels, got an array of {image.shape[:2]}"
             )
-        top, left = self.offset
-        square[top : top + self.height, left : left + self.width] = image
+
+
+def _resize_nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _resize(logits: Tensor, height: int, width: int) -> Tensor:

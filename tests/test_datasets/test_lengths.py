@@ -64,6 +64,13 @@ def test_they_are_the_rows_of_the_sequences_within_a_few_percent(mixture):
     )
 
 
+def test_a_part_that_cannot_tell_its_lengths_is_named(mixture):
+    inner = MixtureDataset([mixture.datasets[0]])
+    outer = MixtureDataset([inner], pipeline=mixture.pipeline.transforms)
+    with pytest.raises(TypeError, match="MixtureDataset cannot say how long"):
+        outer.modality_length  # noqa: B018
+
+
 def test_records_without_an_image_have_negative_lengths(mixture):
     paths, lengths = mixture.image_paths, mixture.modality_length
     assert all((length < 0) == (path is None) for path, length in zip(paths, lengths, strict=True))

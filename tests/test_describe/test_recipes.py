@@ -174,6 +174,8 @@ def test_the_command_prints_a_report_and_writes_the_numbers(tmp_path, monkeypatc
         assert any(
             line.split() == [name, f"{part['total']:,}", f"{part['trainable']:,}"] for line in printed.splitlines()
         )
+    for engine in described["memory_gb"]:
+        assert f"\n{engine} " in printed, "also where one GPU has nothing to share"
 
 
 def test_the_pixel_encoder_is_omg_seg(describe):

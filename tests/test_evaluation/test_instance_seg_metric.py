@@ -49,6 +49,13 @@ def test_what_is_right_and_surest_counts_in_full(evaluate):
     assert evaluate([(truth, instances(*truth, [0.3, 0.9, 0.5]))]) == {"mAP": 1.0, "AP50": 1.0, "AP75": 1.0}
 
 
+def test_truth_that_was_left_out_of_the_samples_is_an_error(tmp_path):
+    (sample,) = make_samples([refer_record(tmp_path, "a", ["cat"], 40, 40)], for_generation=True)
+    assert sample.regions and not len(sample.masks)
+    with pytest.raises(ValueError, match="for_generation=True"):
+        InstanceSegMetric().score(sample, instances([], [], []))
+
+
 def test_precision_is_averaged_over_recalls(evaluate):
     """Right, wrong, right, over two images: precision 1 up to recall 1/2, then 2/3, at 101 recalls."""
     first = ([square(0, 0)], [0]), instances([square(0, 0), square(12, 12)], [0, 0], [0.9, 0.8])

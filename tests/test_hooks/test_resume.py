@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import CosineAnnealingLR, LinearLR
 from training import BATCH, train
 
 from lira_plugin.hooks import ResumableTrainLoop, SeedEachIterHook
@@ -90,6 +91,18 @@ def test_an_epoch_is_as_many_iterations_as_it_takes(tmp_path):
     losses, draws = train(tmp_path / "a", max_iters=None, max_epochs=2.5)
     same, again = train(tmp_path / "b", max_iters=8)
     assert len(losses) == 8 and losses == same and draws == again
+
+
+@pytest.mark.parametrize(("last", "warned"), [(4, True), (6, False), (9, False)])
+def test_a_schedule_that_ends_before_the_training_is_warned_of(tmp_path, monkeypatch, last, warned):
+    heard = []
+    monkeypatch.setattr("lira_plugin.hooks.resume.print_log", lambda text, **kwargs: heard.append(text))
+    schedules = [
+        {"type": LinearLR, "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 2},
+        {"type": CosineAnnealingLR, "by_epoch": False, "begin": 2, "end": last},
+    ]
+    train(tmp_path, max_iters=6, param_scheduler=schedules)
+    assert ["end at iteration 4 of 6" in text for text in heard] == [True] * warned
 
 
 @pytest.mark.parametrize("given", [{}, {"max_iters": 3, "max_epochs": 1}])

@@ -221,6 +221,15 @@ def test_stream_ends_with_the_answer_and_its_pieces_make_the_text(lira, images):
         assert "".join(one.piece for one in news) == answer.text
 
 
+def test_streamed_draws_are_those_of_the_place(lira, images):
+    settings = {"do_sample": True, "temperature": 3.0, "max_new_tokens": 12}
+    together = lira(images[0], QUESTIONS[:1] * 3, **settings)
+    for place, answer in enumerate(together):
+        *_, last = lira.stream(images[0], QUESTIONS[0], place=place, **settings)
+        assert last.answer.raw_text == answer.raw_text
+    assert len({answer.raw_text for answer in together}) == 3
+
+
 def test_a_chat_knows_what_was_said(lira, images):
     mask = np.zeros(SIZES[0], bool)
     mask[5:30, 10:40] = True

@@ -5,7 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import (
+    IMAGE,
     LAYOUT,
+    TILE,
     H,
     caption_record,
     lira_config,
@@ -22,7 +24,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models import LIRA, InterleavedLLM
+from lira_plugin.models import LIRA, InterleavedLLM, batch_images
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import IGNORE_INDEX, RowKind, VisualLayout
 
@@ -152,6 +154,36 @@ def test_a_sample_is_encoded_alike_in_any_company(records):
             alone = model(**grounding_collate([samples[row]])).hidden[0]
             valid = model.encode(*together.values()).attention_mask[row, : len(alone)]
             torch.testing.assert_close(hidden[row, : len(alone)][valid], alone[valid], atol=1e-4, rtol=1e-4)
+
+
+def test_without_gradients_the_encoders_are_given_a_part_of_the_images_at_a_time(records, monkeypatch):
+    model, batch = tiny_lira().eval(), make_batch(records, max_tiles=3)
+    given = {"pixel": [], "semantic": []}
+
+    def watch(encoder, name, sizes):
+        encode = getattr(encoder, name)
+        monkeypatch.setattr(encoder, name, lambda images: sizes.append(len(images)) or encode(images))
+
+    watch(model.pixel_encoder, "encode", given["pixel"])
+    watch(model.semantic_encoder, "forward", given["semantic"])
+    tiles = len(batch["batch"].tiles) + len(batch["batch"].region_tiles)
+    with torch.no_grad():
+        whole = model.encode(*batch.values())
+        monkeypatch.setattr(batch_images, "PIXELS_TOGETHER", IMAGE * IMAGE)
+        parts = model.encode(*batch.values())
+    model.encode(*batch.values())  # with gradients
+    several = IMAGE * IMAGE // TILE**2
+    assert given["pixel"] == [2, 1, 1, 2]
+    assert given["semantic"][0] == given["semantic"][-1] == tiles > several
+    assert max(given["semantic"][1:-1]) == several and sum(given["semantic"][1:-1]) == tiles
+    torch.testing.assert_close(parts.embeddings, whole.embeddings, atol=1e-4, rtol=1e-4)
+    assert torch.equal(parts.attention_mask, whole.attention_mask)
+    for ours, theirs in zip(flat(parts.features), flat(whole.features), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def flat(nested):
+    return [one for part in nested for one in flat(part)] if isinstance(nested, tuple) else [nested]
 
 
 def test_rows_hold_their_features_in_the_order_of_the_figure(records):

@@ -172,6 +172,14 @@ def test_decoding_works_under_autocast(encoder):
     assert (logits[0].float() - expected[0]).abs().mean() < 0.1 * expected[0].abs().mean() + 0.05
 
 
+def test_states_of_an_llm_in_16_bits_are_decoded_by_a_decoder_in_fp32(encoder):
+    decoder, pyramid = build(), pyramid_of(encoder, random_images(1))
+    states, owner = torch.randn(2, H).bfloat16(), torch.zeros(2, dtype=torch.long)
+    with torch.no_grad():
+        found = decoder(states, owner, pyramid, encoder.segmenter)[-1]
+        torch.testing.assert_close(found, decoder(states.float(), owner, pyramid, encoder.segmenter)[-1])
+
+
 def test_the_gradient_of_the_losses_reaches_the_states(encoder):
     decoder = build()
     states = torch.randn(2, H, requires_grad=True)

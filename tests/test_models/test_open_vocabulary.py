@@ -53,6 +53,28 @@ def test_it_is_what_the_loops_say():
     assert (expected[..., -1] == 0).all() and expected.shape[-1] == C + 1, "no object has the logit 0, and is last"
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_mask_of_the_whole_image_pools_to_its_mean_in_16_bits(dtype):
+    """256 x 256 cells: their number and their sum are beyond fp16."""
+    features = (4 + torch.randn(1, D, 256, 256)).to(dtype)
+    pooled = mask_pool(features, torch.ones(1, 1, 256, 256, dtype=dtype))
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(pooled[0, 0].float(), features.float().mean((0, 2, 3)), atol=0.05, rtol=0)
+
+
+def test_logits_are_those_of_fp32_where_operators_run_in_16_bits():
+    """Up to the projections; the cosine itself would have steps of an eighth after its scale of 100."""
+    torch.manual_seed(0)
+    classifier = OpenVocabularyClassifier(D, embeddings())
+    inputs = torch.randn(2, 4, D), torch.randn(2, D, 6, 5), torch.randn(2, 4, 6, 5)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = classifier(*inputs)
+        embedded = classifier.cls_proj(classifier.mask_pooling_proj(mask_pool(*inputs[1:])) + inputs[0]).float()
+    similarity = torch.einsum("nqe,cpe->nqcp", F.normalize(embedded, dim=-1), classifier.class_embeddings).amax(-1)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits[..., :-1], math.exp(4.6052) * similarity, atol=1e-3, rtol=0)
+
+
 def test_an_empty_mask_pools_to_zero():
     pooled = mask_pool(torch.randn(1, D, 4, 4), torch.full((1, 1, 4, 4), -1.0))
     assert torch.equal(pooled, torch.zeros(1, 1, D))

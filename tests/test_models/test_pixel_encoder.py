@@ -39,6 +39,14 @@ def test_perception_prior_equals_its_definition(mask, image, grid):
     torch.testing.assert_close(prior, expected, atol=1e-5, rtol=0)
 
 
+def test_perception_prior_is_that_of_fp32_under_autocast():
+    class_logits, mask_logits = torch.randn(1, 5, CLASSES + 1).bfloat16(), 4 * torch.randn(1, 5, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        prior = perception_prior(class_logits, mask_logits, (64, 64), (4, 4))
+    expected = prior_by_definition(class_logits.float(), mask_logits.float(), (64, 64), (4, 4))
+    torch.testing.assert_close(prior, expected, atol=1e-5, rtol=0)
+
+
 def test_perception_prior_ignores_the_background_class():
     mask_logits = torch.zeros(1, 2, 4, 4)
     class_logits = torch.tensor([[[0.0, 0.0, 50.0], [50.0, 0.0, 0.0]]])

@@ -73,6 +73,8 @@ def test_classes_are_computed_only_when_asked_for(segmenter):
     assert torch.equal(decoded.mask_logits[-1], with_classes.mask_logits[-1])
     (logits,) = last.class_logits
     assert torch.equal(logits, with_classes.class_logits[-1]) and len(with_classes.class_logits) == 5
+    (masks,) = last.mask_logits
+    assert torch.equal(masks, with_classes.mask_logits[-1]), "the others would be a tenfold of memory"
 
 
 def test_a_query_whose_mask_is_empty_sees_the_whole_image(segmenter):

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from lira_plugin.structures import Letterbox
 
@@ -73,6 +76,30 @@ def test_a_resized_image_keeps_constant_colours():
     assert got.shape == (60, 60, 3)
     assert (got[24:36] == 200).all()
     assert (got[:14] == 10).all() and (got[46:] == 10).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(31, 20), (20, 31), (90, 7), (7, 90), (33, 33)])
+@pytest.mark.parametrize("size", [16, 120])
+def test_an_image_is_what_pillow_makes_of_its_square(height, width, size, monkeypatch):
+    monkeypatch.setattr("lira_plugin.structures.letterbox._PIXELS_AT_ONCE", 1000)
+    image = np.random.default_rng(size).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    square = Image.fromarray(brute_force_square(image, (9, 80, 200)))
+    expected = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
+    found = Letterbox(height, width, size).apply_image(image, (9, 80, 200))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 40_000), (40_000, 4)])
+def test_an_elongated_image_never_takes_the_memory_of_its_square(height, width):
+    box = Letterbox(height, width, size=32)
+    tracemalloc.start()
+    try:
+        box.apply_image(np.zeros((height, width, 3), np.uint8), (0, 0, 0))
+        box.apply_mask(np.zeros((height, width), bool))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 3 * 32 * 40_000 + 3 * 2**24 * 2
 
 
 def test_invert_logits_of_constant_halves():

@@ -37,6 +37,7 @@ def trained(tmp_path_factory):
     shutil.copytree(ROOT / "configs" / "lira", root / "lira", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "lira" / "recipe.py").write_text(LEAF)
     (root / "lira" / "no_scenes.py").write_text(LEAF + "data_root = None\n")
+    (root / "lira" / "other_data.py").write_text(LEAF + f"data_root = {str(root / 'lira')!r}\n")
     files = write_scenes(root / "data", 3, 4, progress=False)
     write_scene_tokenizer(files)
     with process_state_restored(), pytest.MonkeyPatch.context() as patch:
@@ -70,5 +71,6 @@ def test_own_questions(trained, tmp_path, monkeypatch, capsys):
 
 def test_a_recipe_without_scenes_asks_for_questions(trained, tmp_path, monkeypatch):
     root, _ = trained
-    with pytest.raises(SystemExit, match="--questions"):
-        panels(monkeypatch, root, tmp_path / "p.png", recipe="no_scenes")
+    for recipe in ("no_scenes", "other_data"):
+        with pytest.raises(SystemExit, match="--questions"):
+            panels(monkeypatch, root, tmp_path / "p.png", recipe=recipe)

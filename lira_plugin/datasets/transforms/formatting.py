@@ -99,7 +99,7 @@ class TokenizeConversation(BaseTransform):
                 break
             kept += 1
         self._check_length(results, parts, kept, rows)
-        self._check_segs(results, parts[:kept], rows)
+        self._check_special_tokens(results, parts[:kept], rows)
         kept_regions = sum(isinstance(part, GroundedPart) for part in parts[:kept])
         results["dropped_regions"] = sum(isinstance(part, GroundedPart) for part in parts) - kept_regions
         results["region_tiles"] = results["region_tiles"][:kept_regions]
@@ -146,15 +146,18 @@ class TokenizeConversation(BaseTransform):
                 "without the earlier turns"
             )
 
-    def _check_segs(self, results: dict[str, Any], parts: list[Part], rows: _Rows) -> None:
-        """Only grounded phrases bring ``<seg>`` tokens; one that stands in the annotation has no mask."""
-        written = sum(1 + bool(part.after) for part in parts if isinstance(part, GroundedPart))
-        if rows.labels.count(self.ids.seg) != written:
-            seg = self.tokenizer.convert_ids_to_tokens(self.ids.seg)
-            raise ValueError(
-                f"{_of(results)}: an answer or a phrase spells the special token {seg!r}, "
-                "which would be learnt without a mask; take it out of the annotation"
-            )
+    def _check_special_tokens(self, results: dict[str, Any], parts: list[Part], rows: _Rows) -> None:
+        """Only grounded phrases bring special tokens; one that stands in the annotation has no mask, view or phrase."""
+        grounded = [part for part in parts if isinstance(part, GroundedPart)]
+        phrases, views = len(grounded), sum(bool(part.after) for part in grounded)
+        written = self.ids._replace(seg=phrases + views, image_id=views, phrase_start=phrases, phrase_end=phrases)
+        for token, count in zip(self.ids, written):
+            if rows.labels.count(token) != count:
+                raise ValueError(
+                    f"{_of(results)}: an answer or a phrase spells the special token "
+                    f"{self.tokenizer.convert_ids_to_tokens(token)!r}, which would be learnt without a mask, a view or a "
+                    "phrase; take it out of the annotation"
+                )
 
 
 def _of(results: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ class RowCache(Cache):
         self.neighbours = slice(first, last + 1) if list(slots) == list(range(first, last + 1)) else None
         starts = torch.tensor([self.lengths[slot] for slot in slots], device=device)
         self.columns = starts[:, None] + torch.arange(new, device=device)
-        self.limit = int(self.columns.max()) + 1
+        self.limit = max(self.lengths[slot] for slot in slots) + new
 
     def visible(self, dtype: torch.dtype) -> Tensor:
         """Additive causal mask of the pass announced, (rows, 1, new, limit)."""

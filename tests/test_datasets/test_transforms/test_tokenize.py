@@ -99,6 +99,16 @@ def test_referring_segmentation(make_tokenizer):
     assert result["dropped_regions"] == 0 and len(result["region_tiles"]) == 1
 
 
+@pytest.mark.parametrize("token", ["<seg>", "<image_id>", "<p>", "</p>"])
+@pytest.mark.parametrize("prob", [0, 1])
+def test_a_special_token_in_an_annotation_is_refused(make_tokenizer, token, prob):
+    spelt = Turn("Why?", f"An {token} tag.", ())
+    with pytest.raises(ValueError, match=f"refcoco/train record 77 .*special token '{token}'.* take it out"):
+        tokenize(make_tokenizer(), [refer_turn("ab", 0), spelt], prob=prob)
+    asked = Turn(f"What does {token} mean?", "A tag.", ())
+    tokenize(make_tokenizer(), [refer_turn("ab", 0), asked], prob=prob)  # is not learnt
+
+
 def test_each_special_token_is_supervised_by_its_own_id(make_tokenizer):
     """Spelt out without the helper: what the labels of an answer are, token by token."""
     tokenizer = make_tokenizer()

@@ -132,12 +132,19 @@ def test_greedy_answers_of_other_causal_lms_are_those_of_generate(name, settings
     assert len({tuple(ids) for ids, _ in found}) > 2
 
 
+def test_flash_attention_is_for_training_alone(llm, monkeypatch):
+    monkeypatch.setattr(llm.causal_lm.config, "_attn_implementation", "flash_attention_2")
+    with pytest.raises(ValueError, match="attn_implementation='sdpa'"):
+        ours(llm, prompts_of(1))
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "GPT2Model takes no cache_position"),
         ("Gemma2", {**SMALL, "head_dim": 8}, "final_logit_softcapping"),
         ("Cohere", {**SMALL, "logit_scale": 0.5}, "logit_scale"),
+        ("Mistral", {**SMALL, "num_key_value_heads": 2}, "sliding_window=None"),
     ],
 )
 def test_causal_lms_that_would_give_something_else_are_refused(name, settings, message):
