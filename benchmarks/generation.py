@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from recipes_without_files import CONFIGS, provide_scenes
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -36,14 +37,12 @@ from transformers import DynamicCache
 
 from lira_plugin.datasets import GCG_QUESTIONS, grounding_collate
 from lira_plugin.datasets.base import build_pipeline
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.models.checkpoint import load_into
 from lira_plugin.registry import DATASETS, MODELS
 from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn, refer_question, region_view
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "lira" / "lira_tiny.py"
+CONFIG = CONFIGS / "lira_tiny.py"
 LLMS = {
     "tiny": {},
     "134M": {
@@ -332,10 +331,10 @@ def main() -> None:
     init_default_scope("lira_plugin")
     batches, rounds = [1, 4, 16, 64], 1 if args.quick else args.rounds
     with tempfile.TemporaryDirectory() as folder:
-        root = args.trained or Path(folder)
-        os.environ["LIRA_TINY_ROOT"] = str(root)
-        if not args.trained:
-            write_scene_tokenizer(write_scenes(root / "data", 200, 40))
+        if args.trained:
+            os.environ["LIRA_TINY_ROOT"] = str(args.trained)
+        else:
+            provide_scenes(Path(folder), 200, 40)
         tasks = make_tasks(2 if args.quick else args.images)
         rows = []
         with tqdm(desc="runs") as bar:

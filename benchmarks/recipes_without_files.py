@@ -22,10 +22,10 @@ def is_full_size(recipe: Path) -> bool:
     return not recipe.stem.startswith("lira_tiny")
 
 
-def provide_scenes(root: Path, num_train: int, size: int, progress: bool = True) -> None:
+def provide_scenes(root: Path, num_train: int, num_eval: int = 2, size: int = 128, progress: bool = True) -> None:
     """Write scenes and their tokenizer to where recipes that are read from now on look for them."""
     os.environ["LIRA_TINY_ROOT"] = str(root)
-    write_scene_tokenizer(write_scenes(root / "data", num_train, 2, size=size, progress=progress))
+    write_scene_tokenizer(write_scenes(root / "data", num_train, num_eval, size=size, progress=progress))
 
 
 def read_recipe(path: Path) -> Config:

@@ -69,8 +69,8 @@ def mask_pool(mask_features: Tensor, mask_logits: Tensor) -> Tensor:
     Divided before it is summed up: the sum over a large mask can be beyond fp16.
     """
     inside = (mask_logits > 0).flatten(2).float()
-    shares = inside / inside.sum(-1, keepdim=True).clamp(min=1)
-    return shares.to(mask_features.dtype) @ mask_features.flatten(2).transpose(1, 2)
+    inside /= inside.sum(-1, keepdim=True).clamp(min=1)
+    return inside.to(mask_features.dtype) @ mask_features.flatten(2).transpose(1, 2)
 
 
 def read_class_embeddings(path: str | Path, num_classes: int, channels: int, obtain: str = "") -> Tensor:

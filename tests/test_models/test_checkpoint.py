@@ -108,6 +108,13 @@ def test_attributes_of_anything_are_not_handed_out(tmp_path):
         read_state_dict(tmp_path / "odd.pth")
 
 
+def test_a_folder_that_lacks_files_says_which_and_not_that_the_download_is_incomplete(tmp_path):
+    (tmp_path / "latest").write_text("iter_2.pth")
+    (tmp_path / "iter_2.pth").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"iter_2\.pth"):
+        read_state_dict(tmp_path / "iter_2.pth")
+
+
 @pytest.mark.parametrize("how", ["zip", "legacy", "pickle"])
 def test_code_in_a_file_is_not_run(tmp_path, how):
     path, marker = tmp_path / "evil.pth", tmp_path / "ran"

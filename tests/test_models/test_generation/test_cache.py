@@ -1,17 +1,18 @@
 """The KV cache against runs without one."""
 
+import pytest
 import torch
 from tiny import tiny_llm
 
 from lira_plugin.models.generation import RowCache
 
 
-def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache():
+@pytest.mark.parametrize("slots", [[2, 0, 3], [1, 2, 3]])
+def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache(slots):
     llm = tiny_llm().eval()
     sequences = [torch.randn(length, 32) for length in (9, 5, 12)]
     cache = RowCache()
     cache.lengths = dict.fromkeys(range(4), 0)
-    slots = [2, 0, 3]
     chunks = [[(0, 4), (1, 1), (2, 3)], [(0, 1), (2, 1)], [(1, 4), (2, 6)], [(0, 4), (2, 2)]]  # (sequence, rows)
     done, outputs = [0, 0, 0], [[], [], []]
     with torch.no_grad():
@@ -36,6 +37,19 @@ def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache():
         for sequence, output in zip(sequences, outputs):
             whole = llm(sequence[None], torch.ones(1, len(sequence), dtype=torch.bool)).hidden[0]
             torch.testing.assert_close(torch.cat(output), whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("slots", "copied"), [([1, 2, 3], False), ([2], False), ([1, 3], True), ([2, 1], True)])
+def test_neighbours_are_not_copied(slots, copied):
+    cache = RowCache()
+    cache.lengths = dict.fromkeys(range(4), 0)
+    cache.begin(slots, 2, torch.device("cpu"))
+    states = torch.randn(len(slots), 3, 2, 8)
+    keys, values = cache.update(states, -states, 0)
+    assert torch.equal(keys, states) and torch.equal(values, -states)
+    shared = [found.untyped_storage().data_ptr() == store.untyped_storage().data_ptr()
+              for found, store in zip((keys, values), cache.stores[0])]  # fmt: skip
+    assert shared == [not copied] * 2
 
 
 def test_a_cache_grows_beyond_its_first_room():
