@@ -58,7 +58,8 @@ class ILVC(BaseTransform):
         special_tokens: spelling (:class:`SpecialTokens` or its arguments).
         prob: share of the samples with ILVC: 1 always, 0 never, in between the two-prompt training of the supplement's section 6.
         suffixes: what is put behind the question with and without ILVC, so that the model can be told which to do.
-        wrong_view: share of the views cut from another region of the record.
+        wrong_view: share of the views cut from another region of the record, where the question names the phrase. A phrase that
+            it does not name, as in a caption, is to be read from the view, which is then never of another region.
         shifted_view: share of the views cut from a shifted and scaled mask.
         answers: False leaves the last answer out, for generation. Earlier turns are history: they keep their answers and views.
         force_regions: without answers, generation is to segment the region of the record whatever the model would say:
@@ -123,8 +124,8 @@ class ILVC(BaseTransform):
                 parts += self._answer(turn, interleave)
         results["parts"] = parts
         results["forced_answer"] = self._forced(record, interleave) if self.force_regions else ""
-        mentioned = [span.region for turn in answered for span in turn.spans] if interleave else ()
-        views = [self._view(results, region) for region in mentioned]
+        mentioned = [(turn, span) for turn in answered for span in turn.spans] if interleave else ()
+        views = [self._view(results, span.region, _names(turn, span)) for turn, span in mentioned]
         results["region_tiles"] = (
             to_channels_first(np.stack(views))
             if views
@@ -166,17 +167,23 @@ class ILVC(BaseTransform):
         part = self._grounded(phrase, PhraseSpan(0, len(phrase), 0), interleave)
         return part.before + part.after
 
-    def _view(self, results: dict[str, Any], region: int) -> np.ndarray:
+    def _view(self, results: dict[str, Any], region: int, named: bool) -> np.ndarray:
         rng, masks = results["rng"], results["masks"]
         mask = masks[region]
+        wrong_view = self.wrong_view if named else 0.0
         chance = rng.random()
-        if chance < self.wrong_view:
+        if chance < wrong_view:
             others = [index for index in range(len(masks)) if index != region and (masks[index] != mask).any()]
             if others:
                 mask = masks[rng.choice(others)]
-        elif chance < self.wrong_view + self.shifted_view:
+        elif chance < wrong_view + self.shifted_view:
             mask = _shift(mask, rng)
         return region_view(results["image"], mask, self.size)
+
+
+def _names(turn: Turn, span: PhraseSpan) -> bool:
+    """Whether the question says the phrase that the answer grounds."""
+    return turn.answer[span.start : span.end].lower() in turn.question.lower()
 
 
 def _shift(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

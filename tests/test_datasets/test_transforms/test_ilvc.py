@@ -200,6 +200,16 @@ def test_without_another_region_a_wrong_view_is_the_right_one(masks):
     assert (tile == gt_view(MASKS[0])).all()
 
 
+def test_a_phrase_that_the_question_does_not_name_is_never_shown_another_region():
+    named = Turn("Where is A DOG?", GCG.answer, GCG.spans)
+    for seed in range(20):
+        captions = run([GCG], seed, wrong_view=1.0)["region_tiles"]
+        assert (captions[0] == gt_view(MASKS[1])).all() and (captions[1] == gt_view(MASKS[0])).all()
+        dog, car = run([named], seed, wrong_view=1.0)["region_tiles"]
+        assert not (dog == gt_view(MASKS[1])).all(), "the question says 'a dog', in whatever case"
+        assert (car == gt_view(MASKS[0])).all()
+
+
 def views_seen(monkeypatch):
     """Record the masks that views are cut from."""
     import lira_plugin.datasets.transforms.conversation as module
