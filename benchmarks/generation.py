@@ -93,17 +93,22 @@ def build_model(llm: str, sefe: bool = True, trained: bool = False) -> LIRA:
     """The tiny recipe's model with the given LLM, and random weights unless it is that of a finished quickstart."""
     config = Config.fromfile(CONFIG if sefe else CONFIG.with_name("lira_tiny_no_sefe.py"))
     settings = LLMS[llm]
-    config.model.init_from = []
+    trained = trained and not settings
+    if not trained:
+        config.model.init_from = []
     config.model.llm.llm.config.update(settings)
     if settings:
         for part in ("semantic_encoder", "sefe", "mask_decoder"):
             config.model[part].hidden_size = settings["hidden_size"]
     torch.manual_seed(0)
     model: LIRA = MODELS.build(config.model).eval()
-    if trained and not settings:
-        root = os.environ["LIRA_TINY_ROOT"]
-        load_into(model.pixel_encoder, f"{root}/segmenter")
-        load_into(model, f"{root}/lira", may_lack=["pixel_encoder"], ignore=[] if sefe else ["sefe.enrich"])
+    if trained:
+        load_into(
+            model,
+            f"{os.environ['LIRA_TINY_ROOT']}/lira",
+            may_lack=list(model.frozen),
+            ignore=[] if sefe else ["sefe.enrich"],
+        )
     else:
         _fit_head(model, DATASETS.build(config.train_dataloader.dataset))
     return model

@@ -101,7 +101,9 @@ def misspelt(cfg: dict) -> list[str]:
 
 
 def test_there_are_configs():
-    assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter"} <= {path.stem for path in LEAVES}
+    assert {"lira_tiny", "lira_tiny_pretrain", "lira_tiny_segmenter", "lira_tiny_semantic"} <= {
+        path.stem for path in LEAVES
+    }
     assert {"lira_2b_pretrain", "lira_2b", "lira_8b_pretrain", "lira_8b"} <= {path.stem for path in LEAVES}
     assert {"lira_qwen2_1_5b_pretrain", "lira_qwen2_1_5b"} <= {path.stem for path in LEAVES}
 

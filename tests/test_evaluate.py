@@ -101,7 +101,9 @@ def test_two_processes_score_as_one(root, together, tmp_path):
         assert 0 < len(opened) < len(together.opened)
 
 
-@pytest.mark.parametrize(("name", "score"), [("segmenter", "mAP"), ("pretrain", "refcoco/val/refined/cIoU")])
+@pytest.mark.parametrize(
+    ("name", "score"), [("segmenter", "mAP"), ("semantic", "accuracy"), ("pretrain", "refcoco/val/refined/cIoU")]
+)
 def test_the_earlier_stages_are_tested_too(root, tmp_path, name, score):
     config = Config.fromfile(CONFIGS / f"lira_tiny_{name}.py")
     if name == "pretrain":

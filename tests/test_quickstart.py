@@ -40,6 +40,7 @@ def test_the_recipe_runs_and_is_reused(tmp_path, monkeypatch):
             assert all(0 <= value <= 1 for value in scores[view].values())
     assert {name: stage["iters"] for name, stage in report["stages"].items()} == {
         "segmenter": 2,
+        "semantic": 2,
         "pretrain": 2,
         "finetune": 2,
     }
@@ -51,7 +52,7 @@ def test_the_recipe_runs_and_is_reused(tmp_path, monkeypatch):
     logs = sorted((tmp_path / "run").glob("*/xtuner_train.log"))
     logs += [tmp_path / "run" / "lira" / "test" / "xtuner_test.log", tmp_path / "run" / "panel.png"]
     written = [log.stat().st_mtime for log in logs]
-    assert len(logs) == 5
+    assert len(logs) == 6
     monkeypatch.setenv("LIRA_TINY_ROOT", "")  # put back what the run sets
     assert Quickstart(tmp_path / "run", CONFIGS, scenes=32, eval_scenes=2, options=options).run() == report
     assert [log.stat().st_mtime for log in logs] == written, "what was done is done again"
@@ -109,7 +110,7 @@ def tiny(work_dir: Path, **settings) -> Quickstart:
     return Quickstart(work_dir, CONFIGS, **{"scenes": 6, "eval_scenes": 1, **settings})
 
 
-ALL = ["lira_tiny_segmenter", "lira_tiny_pretrain", "lira_tiny", "test"]
+ALL = ["lira_tiny_segmenter", "lira_tiny_semantic", "lira_tiny_pretrain", "lira_tiny", "test"]
 
 
 def test_nothing_is_done_twice(tmp_path, xtuner):
@@ -220,7 +221,7 @@ def test_an_interrupted_stage_goes_on_and_its_seconds_add_up(tmp_path, xtuner):
     os.utime(folder / "iter_1.pth", (written, record.started + 100))  # its first process took this long
     with pytest.raises(ValueError, match="pretrain holds .*options"):
         runner = tiny(tmp_path, options=("train_cfg.max_iters=4",))
-        runner.train(runner.stages[1], {**record.made_from, "options": list(runner.options)})
+        runner.train(runner.stages[2], {**record.made_from, "options": list(runner.options)})
     with pytest.raises(KeyboardInterrupt):
         tiny(tmp_path).run()
     assert xtuner.commands[-1][-2:] == ["--resume", str(folder / "iter_1.pth")]

@@ -104,12 +104,13 @@ def test_two_processes_train_the_recipe_as_one_does(root, tmp_path, monkeypatch)
         assert two[0][name] == pytest.approx(one[0][name], rel=1e-5)
     assert all(a["loss"] == pytest.approx(b["loss"], rel=0.05) for a, b in zip(one, two))
     saved = [torch.load(tmp_path / name / "iter_3.pth", weights_only=False)["state_dict"] for name in ("one", "two")]
-    assert saved[0].keys() == saved[1].keys() and not any(name.startswith("pixel_encoder") for name in saved[0])
+    assert saved[0].keys() == saved[1].keys() and not any(
+        name.startswith(("pixel_encoder", "semantic_encoder")) for name in saved[0]
+    )
 
 
 def test_features_on_disk_change_no_loss_on_two_processes(root, tmp_path, monkeypatch):
     config = recipe(root, "lira_tiny", monkeypatch)
-    config.merge_from_dict({"model.frozen": ["pixel_encoder", "semantic_encoder.vit"]})
     plain = on_two_processes(train_on_rank, config.copy(), tmp_path / "plain")
     config.merge_from_dict({"model.feature_cache.root": str(tmp_path / "features")})  # as docs/train.md has it
     for name in ("first", "again"):
@@ -187,14 +188,19 @@ def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(ro
 
 
 def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """Write what the first two stages would, with random weights; return those of the second."""
+    """Write what the stages before would, with random weights; return those of the pretrain."""
     from lira_plugin.registry import MODELS
 
     torch.manual_seed(11)
     pretrain = recipe(root, "lira_tiny_pretrain", monkeypatch)
     pretrain.model["init_from"] = []
     model = MODELS.build(pretrain.model)
-    for name, state in (("segmenter", model.pixel_encoder.state_dict()), ("pretrain", model.state_dict())):
+    semantic = {f"semantic_encoder.{name}": value for name, value in model.semantic_encoder.state_dict().items()}
+    for name, state in (
+        ("segmenter", model.pixel_encoder.state_dict()),
+        ("semantic", semantic),
+        ("pretrain", model.state_dict()),
+    ):
         (root / name).mkdir()
         torch.save({"state_dict": state}, root / name / "iter_1.pth")
         (root / name / "last_checkpoint").write_text(str(root / name / "iter_1.pth"))
@@ -224,7 +230,9 @@ def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_
         assert parameter.requires_grad == in_full
         assert torch.equal(parameter, pretrained[name]) == (not in_full), name
     saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
-    assert set(saved) == {name for name in trained.state_dict() if not name.startswith("pixel_encoder.")}
+    assert set(saved) == {
+        name for name in trained.state_dict() if not name.startswith(("pixel_encoder.", "semantic_encoder."))
+    }
     assert len([name for name in saved if name.startswith("llm.")]) == len(adapters) + 2
 
     again = LIRAInferencer(config, tmp_path / "run").model

@@ -1,4 +1,4 @@
-"""Train and evaluate a tiny LIRA from nothing: scenes, segmenter, pretrain, finetune, RefSeg scores, a picture.
+"""Train and evaluate a tiny LIRA from nothing: scenes, segmenter, semantic encoder, pretrain, finetune, RefSeg scores, a picture.
 
 What a former run in the same --work-dir has made from the same settings, configs and earlier stages is kept, and an
 interrupted stage goes on from its last checkpoint. Where any of these differ, the run is refused before it overwrites

@@ -1,4 +1,4 @@
-"""Stage 3 of the tiny recipe: LIRA learns referring segmentation, grounded captions and questions together."""
+"""Stage 2 of the tiny recipe: LIRA learns referring segmentation, grounded captions and questions together."""
 
 from mmengine.config import read_base
 
@@ -12,7 +12,7 @@ with read_base():
 work_dir = f"{root}/lira"
 pretrain_weights = dict(
     path=f"{root}/pretrain",
-    may_lack=["pixel_encoder", "sefe.enrich"],
+    may_lack=["semantic_encoder", "pixel_encoder", "sefe.enrich"],
     made_by="xtuner train configs/lira/lira_tiny_pretrain.py",
 )
 model.init_from.append(pretrain_weights)

@@ -1,4 +1,4 @@
-"""Stage 2 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
+"""Stage 1 of the tiny recipe: the projectors learn to speak to the LLM and to give queries back (projection loss).
 
 The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing, so it learns
 its language and which object is meant (query loss) at the same time. Without masks to decode, many sentences an image
@@ -15,7 +15,7 @@ with read_base():
 work_dir = f"{root}/pretrain"
 model.loss_weights.update(masks=0.0)
 model.sefe.update(enrich=False)
-max_iters = 400
+max_iters = 350
 train_cfg.update(max_iters=max_iters)
 optim_wrapper.optimizer.update(lr=6e-3)
 param_scheduler[1].update(end=max_iters)

@@ -1,4 +1,4 @@
-"""Stage 1 of the tiny recipe: the segmenter learns instances (the stand-in for OMG-Seg's weights)."""
+"""Before stage 1 of the tiny recipe: the segmenter learns instances, in the place of OMG-Seg's weights."""
 
 from mmengine.config import read_base
 
@@ -11,7 +11,7 @@ with read_base():
 
 work_dir = f"{root}/segmenter"
 model = pixel_encoder
-max_iters = 800
+max_iters = 760
 train_cfg.update(max_iters=max_iters)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset = instances

@@ -12,6 +12,7 @@ from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.datasets.sampler import ResumableSampler
 from lira_plugin.datasets.transforms import (
     ILVC,
+    CutViews,
     DecodeRegions,
     LetterboxImage,
     LoadImage,
@@ -25,6 +26,7 @@ __all__ = [
     "GCG_QUESTIONS",
     "ILVC",
     "CocoInstanceDataset",
+    "CutViews",
     "DecodeRegions",
     "Draw",
     "GCGDataset",

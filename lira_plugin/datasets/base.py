@@ -26,7 +26,7 @@ class Draw(NamedTuple):
 
 Pipeline = Sequence[dict | Any] | Mapping[str, dict | Any]
 
-STEPS = ("load", "decode", "letterbox", "interleave", "tile", "tokenize", "pack")
+STEPS = ("load", "decode", "letterbox", "views", "interleave", "tile", "tokenize", "pack")
 """Names of the steps of a pipeline, in their order. A config written into a work dir has its keys sorted by the alphabet."""
 
 

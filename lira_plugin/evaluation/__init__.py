@@ -12,12 +12,14 @@ from lira_plugin.evaluation.mask_iou import (
 )
 from lira_plugin.evaluation.record_metric import RecordMetric, in_order
 from lira_plugin.evaluation.refer_seg_metric import ReferSegMetric
+from lira_plugin.evaluation.region_accuracy import RegionAccuracy
 
 __all__ = [
     "DumpAnswers",
     "InstanceSegMetric",
     "RecordMetric",
     "ReferSegMetric",
+    "RegionAccuracy",
     "in_order",
     "intersection_union",
     "iou",

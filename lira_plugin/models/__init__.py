@@ -10,6 +10,7 @@ from lira_plugin.models.qwen2_vl_encoder import Qwen2VLEncoder
 from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.segmenter import Mask2FormerSegmenter
 from lira_plugin.models.semantic_encoder import SemanticEncoder
+from lira_plugin.models.view_classifier import ViewClassifier
 
 __all__ = [
     "LIRA",
@@ -22,4 +23,5 @@ __all__ = [
     "PixelEncoder",
     "Qwen2VLEncoder",
     "SemanticEncoder",
+    "ViewClassifier",
 ]

@@ -1,4 +1,4 @@
-"""The whole tiny recipe in one go: write scenes, train three stages, evaluate, draw."""
+"""The whole tiny recipe in one go: write scenes, train stage after stage, evaluate, draw."""
 
 import argparse
 import json
@@ -64,14 +64,17 @@ class Quickstart:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Segmenter, pretrain, finetune."""
+        """Segmenter and semantic encoder, pretrain, finetune."""
         names = {
             "segmenter": "lira_tiny_segmenter",
+            "semantic": "lira_tiny_semantic",
             "pretrain": "lira_tiny_pretrain",
             "finetune": f"lira_tiny{self.variant}",
         }
-        folders = {"segmenter": "segmenter", "pretrain": "pretrain", "finetune": f"lira{self.variant}"}
-        return tuple(Stage(name, self.config_dir / f"{config}.py", folders[name]) for name, config in names.items())
+        return tuple(
+            Stage(name, self.config_dir / f"{config}.py", f"lira{self.variant}" if name == "finetune" else name)
+            for name, config in names.items()
+        )
 
     def run(self) -> dict[str, Any]:
         """Do everything that is not done; return what is in ``metrics.json``.

@@ -10,9 +10,11 @@ from lira_plugin.datasets.transforms.image import (
     tile_grid,
     upright_rgb,
 )
+from lira_plugin.datasets.transforms.region_views import CutViews
 
 __all__ = [
     "ILVC",
+    "CutViews",
     "DecodeRegions",
     "GroundedPart",
     "ImagePart",

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 
-from lira_plugin.datasets.transforms.image import to_channels_first
+from lira_plugin.datasets.transforms.region_views import shift_mask, view_tiles
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import CHAT_TEMPLATES, ChatTemplate, PhraseSpan, Record, Turn, region_view
 from lira_plugin.tokens import SpecialTokens
@@ -126,11 +125,7 @@ class ILVC(BaseTransform):
         results["forced_answer"] = self._forced(record, interleave) if self.force_regions else ""
         mentioned = [(turn, span) for turn in answered for span in turn.spans] if interleave else ()
         views = [self._view(results, span.region, _names(turn, span)) for turn, span in mentioned]
-        results["region_tiles"] = (
-            to_channels_first(np.stack(views))
-            if views
-            else torch.zeros((0, 3, self.size, self.size), dtype=torch.uint8)
-        )
+        results["region_tiles"] = view_tiles(views, self.size)
         return results
 
     def _question(self, question: str, first: bool, has_image: bool) -> list[Part]:
@@ -177,27 +172,10 @@ class ILVC(BaseTransform):
             if others:
                 mask = masks[rng.choice(others)]
         elif chance < wrong_view + self.shifted_view:
-            mask = _shift(mask, rng)
+            mask = shift_mask(mask, rng)
         return region_view(results["image"], mask, self.size)
 
 
 def _names(turn: Turn, span: PhraseSpan) -> bool:
     """Whether the question says the phrase that the answer grounds."""
     return turn.answer[span.start : span.end].lower() in turn.question.lower()
-
-
-def _shift(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move a mask by up to 40 % of its extent and scale it by 0.7 to 1.4, each axis by itself."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
-        return mask
-    shifted = mask
-    for axis, places in enumerate((rows, columns)):
-        low, extent = places.min(), np.ptp(places) + 1
-        centre = low + extent / 2
-        scale, offset = rng.uniform(0.7, 1.4), rng.uniform(-0.4, 0.4) * extent
-        source = np.round((np.arange(mask.shape[axis]) + 0.5 - centre - offset) / scale + centre - 0.5).astype(int)
-        inside = (source >= 0) & (source < mask.shape[axis])
-        shifted = shifted.take(source.clip(0, mask.shape[axis] - 1), axis)
-        shifted = shifted & (inside[:, None] if axis == 0 else inside[None])
-    return shifted

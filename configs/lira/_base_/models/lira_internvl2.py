@@ -23,7 +23,7 @@ layout = dict(
     object_tokens=num_queries,
     semantic=True,
 )
-omg_seg_weights = dict(**omg_seg, prefix="pixel_encoder.", may_lack=["llm", "sefe", "semantic_encoder", "mask_decoder"])
+omg_seg_weights = dict(**omg_seg, prefix="pixel_encoder.")
 
 model = dict(
     type=LIRA,

@@ -133,23 +133,30 @@ pixel_encoder = dict(
     ),
 )
 
+semantic_encoder = dict(
+    type=SemanticEncoder,
+    vit="vit_tiny_patch16_224",
+    vit_args=dict(img_size=tile_size, patch_size=16, embed_dim=96, depth=2, num_heads=3),
+    hidden_size=hidden_size,
+)
+
 segmenter_weights = dict(
     path=f"{root}/segmenter",
     prefix="pixel_encoder.",
-    may_lack=["llm", "sefe", "semantic_encoder", "mask_decoder"],
     made_by="xtuner train configs/lira/lira_tiny_segmenter.py",
+)
+semantic_weights = dict(
+    path=f"{root}/semantic",
+    may_lack=["pixel_encoder", "sefe", "llm", "mask_decoder"],
+    ignore=["classifier"],
+    made_by="xtuner train configs/lira/lira_tiny_semantic.py",
 )
 
 model = dict(
     type=LIRA,
     tokenizer=tokenizer,
     special_tokens=special_tokens,
-    semantic_encoder=dict(
-        type=SemanticEncoder,
-        vit="vit_tiny_patch16_224",
-        vit_args=dict(img_size=tile_size, patch_size=16, embed_dim=96, depth=2, num_heads=3),
-        hidden_size=hidden_size,
-    ),
+    semantic_encoder=semantic_encoder,
     pixel_encoder=pixel_encoder,
     sefe=dict(
         type=SEFE,
@@ -178,8 +185,8 @@ model = dict(
         ),
     ),
     mask_decoder=dict(type=MaskDecoder, hidden_size=hidden_size, query_channels=dims, num_points=512),
-    frozen=["pixel_encoder"],
-    init_from=[segmenter_weights],
+    frozen=["semantic_encoder", "pixel_encoder"],
+    init_from=[segmenter_weights, semantic_weights],
     loss_weights=dict(llm=1.0, masks=0.5, projection=10.0, query=10.0),
     generation=dict(max_new_tokens=64),
 )

@@ -1,0 +1,95 @@
+"""A semantic encoder alone: what it learns from, what it says, and that LIRA takes it."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import TILE, H, refer_record, semantic_encoder_config, tiny_lira
+
+from lira_plugin.datasets import (
+    CutViews,
+    DecodeRegions,
+    LetterboxImage,
+    LoadImage,
+    PackGroundingInputs,
+    grounding_collate,
+)
+from lira_plugin.datasets.base import build_pipeline
+from lira_plugin.models import ViewClassifier
+
+PROTOTYPES = [[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ViewClassifier(semantic_encoder_config(), H, PROTOTYPES)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two images with two regions and one, of the classes 2, 0 and 3; views, but neither text nor tiles."""
+    steps = [LoadImage(), DecodeRegions(), LetterboxImage(size=32), CutViews(size=TILE), PackGroundingInputs()]
+    pipeline, rng = build_pipeline(steps), np.random.default_rng(0)
+    records = [refer_record(tmp_path, "a", ["cat", "dog"]), refer_record(tmp_path, "b", ["cup"])]
+    data = grounding_collate([pipeline({"record": record, "rng": rng}) for record in records])
+    return data | {"batch": data["batch"]._replace(mask_labels=torch.tensor([2, 0, 3]))}
+
+
+def test_losses_and_answers_follow_the_logits(model, data):
+    """Class by class: a logit is the product of the projected mean token with the embedding of the class."""
+    batch = data["batch"]
+    with torch.no_grad():
+        losses, logits, answers = (model(**data, mode=mode) for mode in ("loss", "tensor", "predict"))
+        tokens = model.semantic_encoder(batch.region_tiles).mean(1)
+        projected = tokens @ model.classifier.projection.weight.T + model.classifier.projection.bias
+        expected = torch.stack([projected @ torch.tensor(prototype) for prototype in PROTOTYPES], 1)
+    torch.testing.assert_close(logits[:, :4], expected)
+    probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
+    picked = [probabilities[row, label] for row, label in enumerate(batch.mask_labels)]
+    assert float(losses["loss_cls"]) == pytest.approx(-float(torch.stack(picked).log().mean()), abs=1e-5)
+    named = logits.argmax(1)
+    assert float(losses["accuracy"]) == pytest.approx(float((named == batch.mask_labels).float().mean()))
+    assert [len(answer.labels) for answer in answers] == [2, 1]
+    assert torch.equal(torch.cat([answer.labels for answer in answers]), named)
+    torch.testing.assert_close(torch.cat([answer.scores for answer in answers]), probabilities.amax(1))
+
+
+def test_it_learns_what_views_show_and_the_log_says_so(model, data):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        loss, logs = model.parse_losses(model(**data))
+        assert set(logs) == {"loss", "loss_cls", "accuracy"}
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert logs["accuracy"] == 1.0 and logs["loss"] == logs["loss_cls"] < 0.2
+    assert all(parameter.grad.any() for name, parameter in model.named_parameters() if "pos_embed" not in name)
+
+
+def test_a_batch_without_regions_costs_nothing_and_touches_every_weight(model, data):
+    """As the batch of one process may be: the others wait for its gradients."""
+    empty = data["batch"]._replace(
+        region_tiles=data["batch"].region_tiles[:0], mask_labels=data["batch"].mask_labels[:0]
+    )
+    losses = model(empty)
+    assert float(losses["loss_cls"]) == float(losses["accuracy"]) == 0
+    losses["loss_cls"].backward()
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_lira_starts_from_its_encoder(model, tmp_path):
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "semantic.pth")
+    others = ["pixel_encoder", "sefe", "llm", "mask_decoder"]
+    stage = {"path": tmp_path / "semantic.pth", "may_lack": others, "ignore": ["classifier"]}
+    lira = tiny_lira(seed=1, init_from=[stage])
+    state = lira.semantic_encoder.state_dict()
+    assert state.keys() == model.semantic_encoder.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in model.semantic_encoder.state_dict().items())
+
+
+def test_what_does_not_fit_is_an_error(model, data):
+    batch = data["batch"]
+    with pytest.raises(ValueError, match="each of the 3 regions is needed, got 0 views: put CutViews"):
+        model(batch._replace(region_tiles=batch.region_tiles[:0]))
+    with pytest.raises(ValueError, match="'loss', 'predict' or 'tensor', got 'train'"):
+        model(**data, mode="train")
