@@ -46,6 +46,9 @@ def test_the_recipe_runs_and_is_reused(tmp_path, monkeypatch):
     }
     assert report["versions"]["torch"] and report["peak_rss_mb"] > 100 and report["seed"] == 0
     assert "refined" in first.stdout and "metrics.json" in first.stdout
+    sentences = json.loads((tmp_path / "run" / "lira" / "test" / "sentences.json").read_text())
+    assert {row["source"] for row in sentences} == {"refcoco/val", "refcoco/testA", "refcoco/testB"}
+    assert all(Path(row["image"]).is_file() for row in sentences)
     panel = cv2.imread(str(tmp_path / "run" / "panel.png"))
     assert panel is not None and min(panel.shape[:2]) > 160
 
@@ -135,7 +138,10 @@ def test_a_folder_that_was_moved_is_as_good_as_before(tmp_path, xtuner):
 
 def test_other_options_are_refused_until_they_may_overwrite(tmp_path, xtuner):
     first = tiny(tmp_path, options=("train_cfg.max_iters=2",)).run()
-    assert all(command[-2:] == ["--cfg-options", "train_cfg.max_iters=2"] for command in xtuner.commands)
+    *trained, tested = xtuner.commands
+    assert all(command[-2:] == ["--cfg-options", "train_cfg.max_iters=2"] for command in trained)
+    dump = f"test_evaluator.dump={tmp_path / 'lira' / 'test' / 'sentences.json'}"
+    assert tested[-3:] == ["--cfg-options", "train_cfg.max_iters=2", dump]
     xtuner.take()
     with pytest.raises(
         ValueError, match=r"segmenter holds .*options \['train_cfg.max_iters=2'\] there and \[\] asked.*--ov"
@@ -143,7 +149,7 @@ def test_other_options_are_refused_until_they_may_overwrite(tmp_path, xtuner):
         tiny(tmp_path).run()
     assert xtuner.take() == []
     second = tiny(tmp_path, overwrite=True).run()
-    assert not [command for command in xtuner.commands if "--cfg-options" in command or "--resume" in command]
+    assert not [command for command in xtuner.commands[:-1] if "--cfg-options" in command or "--resume" in command]
     assert xtuner.take() == ALL and second["eval"] != first["eval"]
     assert tiny(tmp_path).run() == second and xtuner.take() == []
 

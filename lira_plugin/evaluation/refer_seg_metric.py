@@ -92,6 +92,7 @@ class ReferSegMetric(RecordMetric):
         row = {
             "source": sample.source,
             "record_id": sample.record_id,
+            "image": sample.image_key,
             "question": sample.question,
             "text": answer.text,
             "missing_seg": span is None,

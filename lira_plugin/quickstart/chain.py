@@ -76,6 +76,11 @@ class Quickstart:
             for name, config in names.items()
         )
 
+    @property
+    def sentences(self) -> Path:
+        """What the evaluation writes: one row a sentence, see :class:`~lira_plugin.evaluation.ReferSegMetric`."""
+        return self.work_dir / self.stages[-1].folder / "test" / "sentences.json"
+
     def run(self) -> dict[str, Any]:
         """Do everything that is not done; return what is in ``metrics.json``.
 
@@ -147,7 +152,7 @@ class Quickstart:
             before = record.seconds + max(0.0, checkpoint.stat().st_mtime - record.started)
         StageRecord(made_from, time.time(), before).write(folder)
         start = time.perf_counter()
-        peak = run_xtuner(command + self._cfg_options, folder, stage.name)
+        peak = run_xtuner(command + self._cfg_options(), folder, stage.name)
         seconds = round(before + time.perf_counter() - start, 1)
         checkpoint = last_checkpoint(folder)
         iters = int(checkpoint.stem.removeprefix("iter_"))
@@ -166,12 +171,12 @@ class Quickstart:
         print_log(f"{stage.name}: trained anew, because the settings differ: {changes}", logger="current")
         (folder / "last_checkpoint").unlink()
 
-    @property
-    def _cfg_options(self) -> list[str]:
-        return ["--cfg-options", *self.options] if self.options else []
+    def _cfg_options(self, *more: str) -> list[str]:
+        options = [*self.options, *more]
+        return ["--cfg-options", *options] if options else []
 
     def evaluate(self) -> tuple[dict[str, dict[str, dict[str, float]]], int]:
-        """Run ``xtuner test`` over val, testA and testB.
+        """Run ``xtuner test`` over val, testA and testB; the scores of each sentence go to :attr:`sentences`.
 
         Returns:
             ``scores[split][refined|coarse][name]``, and the highest resident memory of the process in MiB.
@@ -180,7 +185,8 @@ class Quickstart:
         folder = self.work_dir / stage.folder
         output = folder / "test"
         command = ["test", str(stage.config), "--work-dir", str(output)]
-        command += ["--checkpoint", str(last_checkpoint(folder)), *self._cfg_options]
+        command += ["--checkpoint", str(last_checkpoint(folder))]
+        command += self._cfg_options(f"test_evaluator.dump={self.sentences}")
         peak = run_xtuner(command, output, "evaluate")
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
@@ -202,7 +208,7 @@ class Quickstart:
         config = Config.fromfile(stage.config)
         parser = argparse.ArgumentParser()
         parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
-        config.merge_from_dict(parser.parse_args(self._cfg_options).cfg_options)
+        config.merge_from_dict(parser.parse_args(self._cfg_options()).cfg_options)
         lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
 

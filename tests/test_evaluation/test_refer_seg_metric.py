@@ -240,14 +240,15 @@ def test_the_image_gives_the_size_without_a_letterbox():
 def test_the_dump_has_one_row_a_sentence(tmp_path):
     path = tmp_path / "new" / "rows.json"
     pairs = [
-        (sample_of(block(4, 4), record_id="a"), answer_of(block(4, 2), block(4, 1))),
+        (sample_of(block(4, 4), record_id="a", image_key="a.jpg"), answer_of(block(4, 2), block(4, 1))),
         (sample_of(record_id="b", source="grefcoco/val"), answer_of(None)),
     ]
     evaluate(pairs, dump=str(path))
     first, second = json.loads(path.read_text())
-    assert (first["source"], first["record_id"], first["question"], first["text"]) == (
+    assert (first["source"], first["record_id"], first["image"], first["question"], first["text"]) == (
         "refcoco/val",
         "a",
+        "a.jpg",
         "Please segment thing a.",
         "thing.",
     )
