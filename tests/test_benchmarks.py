@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from process_state import process_state_restored
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from lira_plugin.datasets.scene_files import write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.quickstart import format_summary
+from lira_plugin.structures import GroundedSpan, GroundedText, decode_union
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 needs_proc = pytest.mark.skipif(
@@ -148,6 +150,80 @@ def test_a_part_inside_of_another_counts_once():
     with parts.of("outer"), parts.of("inner"):
         pass
     assert parts.counts == {"outer": 1.0 + 4.0, "inner": 2.0}
+
+
+def test_the_gain_of_refined_masks_has_the_interval_of_images_drawn_anew():
+    tiny, rng = load("tiny"), np.random.default_rng(1)
+    rows = [
+        {"image": f"{number // 3}.jpg", "refined_I": r, "refined_U": 100, "coarse_I": c, "coarse_U": 100}
+        for number, (r, c) in enumerate(rng.integers(20, 90, (120, 2)).tolist())
+    ]
+    gain, low, high = tiny.refined_gain(rows)
+    by_image = [rows[place : place + 3] for place in range(0, len(rows), 3)]
+
+    def ciou(chosen, view):
+        sums = [sum(row[f"{view}_{part}"] for image in chosen for row in image) for part in "IU"]
+        return sums[0] / sums[1]
+
+    def difference(chosen):
+        return ciou(chosen, "refined") - ciou(chosen, "coarse")
+
+    drawn = sorted(difference([by_image[i] for i in rng.integers(0, 40, 40)]) for _ in range(1000))
+    assert gain == pytest.approx(difference(by_image), abs=1e-4)
+    assert low == pytest.approx(drawn[25], abs=0.01) and high == pytest.approx(drawn[974], abs=0.01)
+    assert tiny.refined_gain(rows) == [gain, low, high]
+
+
+def box(top, left, bottom, right):
+    mask = np.zeros((20, 20), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def test_a_phrase_is_true_of_all_that_its_mask_covers():
+    captions = load("captions")
+    star, ring = box(0, 0, 10, 10), box(10, 10, 20, 20)
+    objects = [
+        captions.Labelled(star, frozenset({"small", "red", "star"})),
+        captions.Labelled(ring, frozenset({"large", "red", "ring"})),
+    ]
+
+    def true(phrase, mask):
+        return captions.is_true(phrase, mask, objects)
+
+    assert true("A small red star", star) and true("the star", star) and true("two red objects", star | ring)
+    assert not true("A large red star", star) and not true("a red ring", star) and not true("a blue star", star)
+    assert not true("two rings", star | ring) and true("two rings", ring)
+    assert not true("it", star), "nothing is said"
+    assert not true("a star", box(0, 0, 3, 3)), "less than half of the star"
+    assert not true("a star", box(0, 0, 10, 10) | box(0, 10, 10, 20) | box(10, 0, 20, 9)), "mostly ground"
+    scores = captions.CaptionScores()
+    spans = [
+        GroundedSpan(0, 1, "a red star", star, ring),
+        GroundedSpan(0, 1, "a red ring", ring, ring),
+        GroundedSpan(0, 1, "a red ring", ring),
+    ]
+    scores.add(spans, objects)
+    assert scores == captions.CaptionScores(phrases=3, refined=3, coarse=2, repeated=2, objects=2, named=1)
+    assert scores.shares() == {"refined": 1.0, "coarse": 0.6667, "repeated": 0.6667, "named": 0.5}
+
+
+def test_captions_of_val_scenes_are_judged_by_their_own_objects(tmp_path):
+    """A captioner that knows the scenes says nothing that is wrong of them."""
+    captions, files = load("captions"), write_scenes(tmp_path / "data", 1, 12, progress=False)
+    records = {record["file_name"]: record for record in json.loads(files.grandf_val.read_text())}
+
+    def tell(images, question):
+        for record in (records[Path(image).name] for image in images):
+            spans = [
+                GroundedSpan(0, 1, phrase, decode_union(grounding["rle_masks"], record["height"], record["width"]))
+                for phrase, grounding in record["groundings"].items()
+            ]
+            yield GroundedText(text="", raw_text="", spans=tuple(spans), finished=True)
+
+    scores = captions.judge_captions(tell, files)
+    assert scores.phrases == scores.refined == scores.coarse >= 24 and not scores.repeated
+    assert scores.phrases <= scores.named <= scores.objects
 
 
 def test_the_tables_are_those_of_the_measurements():

@@ -242,3 +242,15 @@ def check_state(
     ]
     if found:
         raise ValueError(f"the checkpoint {where} does not fit the model; " + "; ".join([*found, way_out]))
+
+
+def refuse_others(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+    """Hook before ``load_state_dict``: refuse a checkpoint of something else.
+
+    MMEngine's ``load_from`` and ``xtuner test`` would warn, and leave the weights random.
+
+    Raises:
+        ValueError: an unknown, missing or misshapen name.
+    """
+    if not prefix:  # a whole that the module is a part of looks after its parts
+        check_state(state_dict, module.state_dict(), "to be loaded")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_dict, get_world_size
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import Tensor
 
 from lira_plugin.registry import MODEL_WRAPPERS
@@ -23,6 +23,15 @@ class DataParallel(MMDistributedDataParallel):
         """Load weights by their names in the wrapped model or in the wrapper."""
         state = {name.removeprefix("module."): value for name, value in state_dict.items()}
         return self.module.load_state_dict(state, *args, **kwargs)
+
+
+class LoggedModel(BaseModel):
+    """MMEngine's base of models; what is logged of a batch is that of all training processes."""
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the losses up; the logs are averages over the training processes."""
+        loss, logs = super().parse_losses(losses)
+        return loss, mean_logs(logs)
 
 
 def mean_count(count: int, device: torch.device) -> Tensor:

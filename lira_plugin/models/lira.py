@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from lira_plugin.models.batch_images import (
@@ -23,7 +22,7 @@ from lira_plugin.models.batch_images import (
     visible_rows,
 )
 from lira_plugin.models.checkpoint import check_state, load_into, weights_left_out
-from lira_plugin.models.data_parallel import mean_count, mean_logs
+from lira_plugin.models.data_parallel import LoggedModel, mean_count
 from lira_plugin.models.feature_cache import FeatureCache
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
 from lira_plugin.models.grounder import LIRAGrounder
@@ -59,7 +58,7 @@ class Encoded(NamedTuple):
 
 
 @MODELS.register_module()
-class LIRA(BaseModel):
+class LIRA(LoggedModel):
     """Large multimodal model that segments what it talks about (arXiv 2507.06272).
 
     Args:
@@ -306,11 +305,6 @@ class LIRA(BaseModel):
         squares = F.mse_loss(recovered.float(), features.objects[:num_images].float(), reduction="sum")
         count = mean_count(num_images, squares.device) * recovered.shape[1:].numel()
         return self.loss_weights["projection"] * squares / count
-
-    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the losses up; the logs are averages over the training processes."""
-        loss, logs = super().parse_losses(losses)
-        return loss, mean_logs(logs)
 
     def init_weights(self) -> None:
         """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from lira_plugin.models.checkpoint import check_state
-from lira_plugin.models.data_parallel import mean_logs
+from lira_plugin.models.checkpoint import refuse_others
+from lira_plugin.models.data_parallel import LoggedModel
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.segmenter import Classify, Decoded, Mask2FormerSegmenter, Pyramid
 from lira_plugin.registry import MODELS
@@ -44,7 +43,7 @@ class PixelFeatures(NamedTuple):
 
 
 @MODELS.register_module()
-class PixelEncoder(BaseModel):
+class PixelEncoder(LoggedModel):
     """Backbone and segmenter; trains alone on instances, and gives :class:`PixelFeatures` to LIRA.
 
     As a model of its own (the segmenter stage) it learns COCO instances with Mask2Former's losses.
@@ -71,7 +70,7 @@ class PixelEncoder(BaseModel):
         self.unshuffle = unshuffle
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self._register_load_state_dict_pre_hook(self._check_state)
+        self.register_load_state_dict_pre_hook(refuse_others)
 
     def encode(self, images: Tensor) -> PixelFeatures:
         """Encode (N, 3, S, S) uint8 images."""
@@ -117,16 +116,6 @@ class PixelEncoder(BaseModel):
             matched = self.segmenter.match(decoded, truth)
             losses |= self.segmenter.prompted_losses(pyramid, decoded, matched)
         return losses
-
-    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the losses up; the logs are averages over the training processes."""
-        loss, logs = super().parse_losses(losses)
-        return loss, mean_logs(logs)
-
-    def _check_state(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Refuse a checkpoint of something else: MMEngine's ``load_from`` would warn and leave the weights random."""
-        if not prefix:  # a whole LIRA looks after its parts
-            check_state(state_dict, self.state_dict(), "to be loaded")
 
     def _segment(self, images: Tensor, classify: Classify = "all") -> tuple[Pyramid, Decoded, Tensor]:
         maps = self.backbone((images.to(self.mean.dtype) / 255 - self.mean) / self.std)

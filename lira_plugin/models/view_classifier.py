@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from lira_plugin.models.data_parallel import mean_count, mean_logs
+from lira_plugin.models.checkpoint import refuse_others
+from lira_plugin.models.data_parallel import LoggedModel, mean_count
 from lira_plugin.models.precision import autocast_to_weights
 from lira_plugin.models.segmenter import PrototypeClassifier
 from lira_plugin.models.semantic_encoder import TileEncoder
@@ -21,7 +21,7 @@ from lira_plugin.structures import GroundingBatch
 
 
 @MODELS.register_module()
-class ViewClassifier(BaseModel):
+class ViewClassifier(LoggedModel):
     """Names the object in each view from the mean of the view's tokens.
 
     LIRA takes the encoder of a checkpoint with ``init_from``, and leaves the classifier (``ignore=["classifier"]``).
@@ -37,6 +37,7 @@ class ViewClassifier(BaseModel):
         super().__init__()
         self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
         self.classifier = PrototypeClassifier(hidden_size, torch.tensor(class_prototypes))
+        self.register_load_state_dict_pre_hook(refuse_others)
 
     def forward(self, batch: GroundingBatch, data_samples: Any = None, mode: str = "loss") -> Any:
         """MMEngine's entry point.
@@ -75,8 +76,3 @@ class ViewClassifier(BaseModel):
             "loss_cls": F.cross_entropy(logits, labels, reduction="sum") / count,
             "accuracy": (logits.argmax(-1) == labels).sum() / count,
         }
-
-    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the losses up; the logs are averages over the training processes."""
-        loss, logs = super().parse_losses(losses)
-        return loss, mean_logs(logs)

@@ -87,6 +87,13 @@ def test_lira_starts_from_its_encoder(model, tmp_path):
     assert all(torch.equal(state[name], value) for name, value in model.semantic_encoder.state_dict().items())
 
 
+def test_a_checkpoint_of_something_else_is_refused(model):
+    state = {name.replace("classifier", "head"): value for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"unknown: head\..*missing: classifier\."):
+        model.load_state_dict(state, strict=False)  # as MMEngine does
+    model.load_state_dict(model.state_dict(), strict=False)
+
+
 def test_what_does_not_fit_is_an_error(model, data):
     batch = data["batch"]
     with pytest.raises(ValueError, match="each of the 3 regions is needed, got 0 views: put CutViews"):
