@@ -84,13 +84,12 @@ def main() -> None:
         captions = judge_captions(lira, SceneFiles(folder / "data")).shares()
         sentences = [row for row in json.loads(quickstart.sentences.read_text()) if row["source"] == "refcoco/val"]
         gain = refined_gain(sentences)
-        runs.append(run | {"captions": captions, "refined_gain": gain, "variant": variant})
         commit = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
         ).stdout
+        runs.append(run | {"captions": captions, "refined_gain": gain, "variant": variant, "commit": commit.strip()})
         report = {
             "command": "python benchmarks/tiny.py",
-            "commit": commit.strip(),
             "machine": {"cores": os.cpu_count(), "architecture": platform.machine(), "system": platform.system()},
             "runs": runs,
         }
