@@ -2,7 +2,7 @@
 
 The visual block has no semantic tokens yet. The paper freezes the LLM here; the tiny one starts from nothing, so it learns
 its language and which object is meant (query loss) at the same time. Without masks to decode, many sentences an image
-are cheap. Views of RefSeg are cut from other objects: a right one would tell the refined ``<seg>`` what to look for, and a
+are cheap. Most views of RefSeg are cut from other objects: a right one would tell the refined ``<seg>`` what to look for, and a
 model that reads it need not learn to find what the question names.
 """
 
