@@ -45,6 +45,31 @@ def test_parts_are_found(scope):
     assert "prefix is not set" not in done.stderr
 
 
+def test_parts_of_mmengine_are_found_under_our_scope_without_a_warning():
+    """A run builds its optimizer, schedule, log and pictures under ``default_scope='lira_plugin'``."""
+    code = "from mmengine import registry\nfrom mmengine.registry import DefaultScope\n"
+    code += "DefaultScope.get_instance('test', scope_name='lira_plugin')\n"
+    parts = {
+        "EVALUATOR": "Evaluator",
+        "LOG_PROCESSORS": "LogProcessor",
+        "OPTIMIZERS": "AdamW",
+        "OPTIM_WRAPPERS": "OptimWrapper",
+        "OPTIM_WRAPPER_CONSTRUCTORS": "DefaultOptimWrapperConstructor",
+        "PARAM_SCHEDULERS": "CosineAnnealingLR",
+        "RUNNERS": "Runner",
+        "STRATEGIES": "SingleDeviceStrategy",
+        "VISBACKENDS": "LocalVisBackend",
+    }
+    for registry, name in parts.items():
+        code += f"with registry.{registry}.switch_scope_and_registry(None) as found:\n"
+        code += f"    print('found', found.scope, found.get('{name}').__name__)\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [line for line in done.stdout.splitlines() if line.startswith("found")]
+    assert found == [f"found lira_plugin {name}" for name in parts.values()]
+    assert "Failed to search registry" not in done.stdout + done.stderr
+
+
 def test_a_metric_is_built_by_class_and_by_an_evaluator():
     from mmengine.evaluator import Evaluator
     from mmengine.registry import METRICS

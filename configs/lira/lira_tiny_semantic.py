@@ -16,7 +16,7 @@ model = dict(
     type=ViewClassifier,
     semantic_encoder=semantic_encoder,
     hidden_size=hidden_size,
-    class_prototypes=class_prototypes,
+    class_attributes=class_attributes,
 )
 max_iters = 200
 train_cfg.update(max_iters=max_iters)

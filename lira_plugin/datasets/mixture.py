@@ -96,6 +96,11 @@ class MixtureDataset(Dataset):
             for child, count in zip(self.datasets, self.repeats)
         )
 
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What MMEngine hands to evaluators and visualizers as ``dataset_meta``: the names of the data sets."""
+        return {"sources": [part.source for part in self.describe()]}
+
     def __getitem__(self, draw: int | Draw) -> GroundingSample:
         index = draw.index if isinstance(draw, Draw) else int(draw)
         if not 0 <= index < len(self):

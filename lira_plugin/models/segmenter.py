@@ -15,9 +15,10 @@ from mmdet.models.layers import SinePositionalEncoding3D
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from lira_plugin.models.anchor_cost import grid_points, mask_centres
+from lira_plugin.models.attribute_classifier import AttributeClassifier
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
@@ -82,8 +83,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     Takes the arguments of :class:`mmdet.models.Mask2FormerHead`; dictionaries may be plain.
 
     Args:
-        class_prototypes: (C, E) embedding of each class; queries are then classified by their similarity to it
-            (:class:`PrototypeClassifier`) instead of by one weight vector a class.
+        class_attributes: how many values each attribute has of which classes are combinations; queries are then classified by
+            their attributes (:class:`~lira_plugin.models.attribute_classifier.AttributeClassifier`) instead of by one weight
+            vector a class.
         anchored: start the query positions as the position encodings of a square grid of points (the anchor points of Anchor
             DETR, arXiv 2109.07107), so that each query looks for objects near its point, and says where it looks; a
             matching with :class:`~lira_plugin.models.anchor_cost.AnchorCost` keeps it so. Needs a square number of queries.
@@ -104,7 +106,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     def __init__(
         self,
         *args: Any,
-        class_prototypes: Sequence[Sequence[float]] | None = None,
+        class_attributes: Sequence[int] | None = None,
         anchored: bool = False,
         prompted: float = 0.0,
         prompt_noise: float = 0.0,
@@ -127,13 +129,16 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             self.decoder_positional_encoding = SinePositionalEncoding3D(
                 encoding.num_feats, normalize=encoding.normalize
             )
-        if class_prototypes is not None:
-            if len(class_prototypes) != self.num_classes:
-                raise ValueError(f"{self.num_classes} classes need as many prototypes, got {len(class_prototypes)}")
-            self.cls_embed = PrototypeClassifier(self.cls_embed.in_features, torch.tensor(class_prototypes))
+        if class_attributes is not None:
+            self.cls_embed = AttributeClassifier(self.cls_embed.in_features, class_attributes)
+            if self.cls_embed.num_classes != self.num_classes:
+                raise ValueError(
+                    f"attributes with {list(class_attributes)} values make {self.cls_embed.num_classes} classes, not "
+                    f"{self.num_classes}"
+                )
         if open_vocabulary is not None:
-            if class_prototypes is not None:
-                raise ValueError("give class_prototypes or open_vocabulary, not both")
+            if class_attributes is not None:
+                raise ValueError("give class_attributes or open_vocabulary, not both")
             self.cls_embed = OpenVocabularyClassifier(self.cls_embed.in_features, **open_vocabulary)
             if len(self.cls_embed.class_embeddings) != self.num_classes:
                 known = len(self.cls_embed.class_embeddings)
@@ -337,25 +342,3 @@ def _mix_within_classes(prompts: Tensor, matched: Matched, most: float) -> Tenso
     candidates |= torch.diag(~candidates.any(1))  # itself where there is none
     other = torch.multinomial(candidates.float(), 1)[:, 0]
     return torch.lerp(prompts, prompts[other], most * torch.rand_like(prompts[:, :1]))
-
-
-class PrototypeClassifier(nn.Module):
-    """Class logits as similarity of a query's projection to fixed class embeddings, with a learnt logit for no object.
-
-    Embeddings that share parts, as those of "red circle" and "red square" do, let classes learn from one another; the
-    text embeddings of an open vocabulary are of this kind.
-
-    Args:
-        channels: D.
-        prototypes: (C, E).
-    """
-
-    def __init__(self, channels: int, prototypes: Tensor) -> None:
-        super().__init__()
-        self.projection = nn.Linear(channels, prototypes.shape[1])
-        self.no_object = nn.Linear(channels, 1)
-        self.register_buffer("prototypes", prototypes.float())
-
-    def forward(self, queries: Tensor) -> Tensor:
-        """(..., D) to (..., C + 1)."""
-        return torch.cat([self.projection(queries) @ self.prototypes.T, self.no_object(queries)], -1)

@@ -6,15 +6,14 @@ Shape letters: R views, U tokens a view, H width of the LLM, C classes.
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from lira_plugin.models.attribute_classifier import AttributeClassifier
 from lira_plugin.models.checkpoint import refuse_others
 from lira_plugin.models.data_parallel import LoggedModel, mean_count
 from lira_plugin.models.precision import autocast_to_weights
-from lira_plugin.models.segmenter import PrototypeClassifier
 from lira_plugin.models.semantic_encoder import TileEncoder
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundingBatch
@@ -29,14 +28,13 @@ class ViewClassifier(LoggedModel):
     Args:
         semantic_encoder: config of a :class:`~lira_plugin.models.semantic_encoder.TileEncoder`.
         hidden_size: H.
-        class_prototypes: (C, E) embedding of each class, see
-            :class:`~lira_plugin.models.segmenter.PrototypeClassifier`.
+        class_attributes: see :class:`~lira_plugin.models.attribute_classifier.AttributeClassifier`.
     """
 
-    def __init__(self, semantic_encoder: dict, hidden_size: int, class_prototypes: Sequence[Sequence[float]]) -> None:
+    def __init__(self, semantic_encoder: dict, hidden_size: int, class_attributes: Sequence[int]) -> None:
         super().__init__()
         self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
-        self.classifier = PrototypeClassifier(hidden_size, torch.tensor(class_prototypes))
+        self.classifier = AttributeClassifier(hidden_size, class_attributes)
         self.register_load_state_dict_pre_hook(refuse_others)
 
     def forward(self, batch: GroundingBatch, data_samples: Any = None, mode: str = "loss") -> Any:

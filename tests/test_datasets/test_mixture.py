@@ -67,6 +67,7 @@ def test_a_draw_keeps_its_number(mixture):
 def test_describe(mixture):
     assert [tuple(part) for part in mixture.describe()] == [("a", 2, 3), ("b", 3, 1), ("c", 1, 2)]
     assert mixture.describe()[0].records == 2
+    assert mixture.metainfo == {"sources": ["a", "b", "c"]}
 
 
 def test_built_from_dicts(tmp_path):

@@ -111,7 +111,7 @@ def test_a_segmenter_wants_an_embedding_a_class():
         Mask2FormerSegmenter(**config, open_vocabulary={"class_embeddings": embeddings()})
     with pytest.raises(ValueError, match="not both"):
         Mask2FormerSegmenter(
-            **config, class_prototypes=[[1.0]] * CLASSES, open_vocabulary={"class_embeddings": embeddings(CLASSES)}
+            **config, class_attributes=[CLASSES], open_vocabulary={"class_embeddings": embeddings(CLASSES)}
         )
 
 

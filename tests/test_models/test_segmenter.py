@@ -91,34 +91,17 @@ def test_every_decoder_output_is_returned():
     assert len(segmenter.segment(segmenter.encode(maps(1))).mask_logits) == OUTPUTS
 
 
-def test_prototypes_share_what_their_classes_share():
-    from lira_plugin.models.segmenter import PrototypeClassifier
-
-    prototypes = torch.tensor([[1.0, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]])
-    classifier = PrototypeClassifier(D, prototypes)
-    queries = torch.randn(2, 3, D)
-    logits = classifier(queries)
-    assert logits.shape == (2, 3, 5)
-    embedded = classifier.projection(queries)
-    for index, prototype in enumerate(prototypes):
-        torch.testing.assert_close(logits[..., index], (embedded * prototype).sum(-1))
-    torch.testing.assert_close(logits[..., 4], classifier.no_object(queries)[..., 0])
-    shapes, colours = embedded[..., :2].softmax(-1), embedded[..., 2:].softmax(-1)
-    product = (shapes[..., :, None] * colours[..., None, :]).flatten(-2)
-    torch.testing.assert_close(logits[..., :4].softmax(-1), product)
-
-
-def test_prototypes_take_the_place_of_the_class_weights():
+def test_attributes_take_the_place_of_the_class_weights():
     from tiny import segmenter_config
 
     from lira_plugin.models import Mask2FormerSegmenter
 
     config = {key: value for key, value in segmenter_config().items() if key != "type"}
-    prototypes = torch.eye(CLASSES).tolist()
-    classes, _ = Mask2FormerSegmenter(**config, class_prototypes=prototypes)(maps(1))
+    classes, _ = Mask2FormerSegmenter(**config, class_attributes=[CLASSES, 1])(maps(1))
     assert classes[-1].shape == (1, Q, CLASSES + 1)
-    with pytest.raises(ValueError, match=f"{CLASSES} classes need as many prototypes, got {CLASSES - 1}"):
-        Mask2FormerSegmenter(**config, class_prototypes=prototypes[1:])
+    message = rf"attributes with \[{CLASSES}, 2\] values make {2 * CLASSES} classes, not {CLASSES}"
+    with pytest.raises(ValueError, match=message):
+        Mask2FormerSegmenter(**config, class_attributes=[CLASSES, 2])
 
 
 @pytest.mark.parametrize("counts", [(3, 0, 2), (0, 0), (4,), (Q + 2, 1)])

@@ -16,13 +16,13 @@ from lira_plugin.datasets import (
 from lira_plugin.datasets.base import build_pipeline
 from lira_plugin.models import ViewClassifier
 
-PROTOTYPES = [[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+ATTRIBUTES = [2, 2]
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return ViewClassifier(semantic_encoder_config(), H, PROTOTYPES)
+    return ViewClassifier(semantic_encoder_config(), H, ATTRIBUTES)
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def data(tmp_path):
 
 
 def test_losses_and_answers_follow_the_logits(model, data):
-    """Class by class: a logit is the product of the projected mean token with the embedding of the class."""
+    """Class by class: a logit is the sum of what the mean token says of the class's two attributes."""
     batch = data["batch"]
     with torch.no_grad():
         losses, logits, answers = (model(**data, mode=mode) for mode in ("loss", "tensor", "predict"))
         tokens = model.semantic_encoder(batch.region_tiles).mean(1)
         projected = tokens @ model.classifier.projection.weight.T + model.classifier.projection.bias
-        expected = torch.stack([projected @ torch.tensor(prototype) for prototype in PROTOTYPES], 1)
+        expected = torch.stack([projected[:, a] + projected[:, 2 + b] for a in range(2) for b in range(2)], 1)
     torch.testing.assert_close(logits[:, :4], expected)
     probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
     picked = [probabilities[row, label] for row, label in enumerate(batch.mask_labels)]

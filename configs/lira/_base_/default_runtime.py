@@ -9,7 +9,7 @@ from lira_plugin.hooks import MisspeltSettingsHook, ProgressBarHook, SeedEachIte
 from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
-custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.processes"])
+custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.processes", "lira_plugin.config_text"])
 import_modules_from_strings(**custom_imports)  # MMEngine itself heeds them only in the configs of work dirs
 del import_modules_from_strings
 

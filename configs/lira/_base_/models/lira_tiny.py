@@ -34,17 +34,8 @@ max_length = 512  # eight sentences of an image and their answers
 channels = [32, 64, 96, 128]  # of the backbone, strides 4, 8, 16, 16
 dims = 64  # of the segmenter
 hidden_size = 128  # of the LLM
-num_shapes, num_colours, num_sizes = 6, 8, 2
-num_classes = num_shapes * num_colours * num_sizes
-# A class is a size and a colour with a shape, and embedded as all three: what is learnt of a shape holds in every colour.
-class_prototypes = [
-    [float(shape == s) for s in range(num_shapes)]
-    + [float(colour == c) for c in range(num_colours)]
-    + [float(size == s) for s in range(num_sizes)]
-    for shape in range(num_shapes)
-    for colour in range(num_colours)
-    for size in range(num_sizes)
-]
+class_attributes = [6, 8, 2]  # shapes, colours and sizes: a class is one of each
+num_classes = 96
 num_queries = 25
 attention = dict(embed_dims=dims, num_heads=4, dropout=0.0, batch_first=True)
 ffn = dict(
@@ -83,7 +74,7 @@ pixel_encoder = dict(
         num_things_classes=num_classes,
         num_stuff_classes=0,
         num_queries=num_queries,
-        class_prototypes=class_prototypes,
+        class_attributes=class_attributes,
         anchored=True,
         prompted=0.5,
         prompt_noise=0.2,

@@ -1,0 +1,33 @@
+"""The text of a configuration, formatted once.
+
+MMEngine asks yapf to format the whole configuration each time that it writes it: to the log, to ``work_dir``, for the
+visualizer and into every checkpoint. That takes seconds each time, for a text which has not changed. Importing this module
+makes MMEngine keep the latest texts. The recipes import it (``configs/lira/_base_/default_runtime.py``).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from mmengine.config import config
+
+
+def remember(format_code: Callable[..., Any], texts: int = 4) -> Callable[..., Any]:
+    """Keep the latest results of ``yapf.yapflib.yapf_api.FormatCode``, whose style may be a dict.
+
+    Args:
+        format_code: the function.
+        texts: how many results are kept.
+    """
+
+    @lru_cache(texts)
+    def format_once(text: str, style: tuple[tuple[str, Any], ...], **options: Any) -> Any:
+        return format_code(text, style_config=dict(style), **options)
+
+    def remembering(text: str, style_config: dict[str, Any], **options: Any) -> Any:
+        return format_once(text, tuple(style_config.items()), **options)
+
+    return remembering
+
+
+config.FormatCode = remember(config.FormatCode)
