@@ -61,10 +61,26 @@ def test_the_recipe_runs_and_is_reused(tmp_path, monkeypatch):
     assert [log.stat().st_mtime for log in logs] == written, "what was done is done again"
 
 
-def test_a_failing_command_shows_its_output(tmp_path):
+@pytest.mark.slow
+def test_xtuner_runs_in_processes_of_one_server(tmp_path, monkeypatch):
+    """Each with the environment and the folder of its call; one that fails shows its output and does the others no harm."""
     with pytest.raises(RuntimeError, match="`xtuner no_such --seed 1` failed") as error:
         run_xtuner(["no_such", "--seed", "1"], tmp_path, "segmenter")
     assert "xtuner.tools.no_such" in str(error.value) and str(tmp_path / "xtuner_no_such.log") in str(error.value)
+
+    monkeypatch.chdir(tmp_path)
+    config = "os = __import__('os')\nraise SystemExit(f\"{os.environ['ASKED']} {os.getcwd()} {os.getppid()}\")\n"
+    (tmp_path / "config.py").write_text(config)
+    servers = set()
+    for asked in ("first", "second"):
+        monkeypatch.setenv("ASKED", asked)
+        with pytest.raises(RuntimeError, match="`xtuner train config.py` failed") as error:
+            run_xtuner(["train", "config.py"], tmp_path / asked, "segmenter")
+        *_, said = str(error.value).splitlines()
+        *said, server = said.split()
+        assert said == [asked, str(tmp_path)] and int(server) != os.getpid()
+        servers.add(server)
+    assert len(servers) == 1, "the second is to have nothing to import"
 
 
 class FakeXtuner:

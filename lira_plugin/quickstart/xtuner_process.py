@@ -2,16 +2,24 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tqdm import tqdm
 
+from lira_plugin.quickstart.xtuner_server import Request
+
 _ROW = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
 """A row of MMEngine's log: iteration, their number, and values."""
 _VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
+_SERVE = "import sys; from lira_plugin.quickstart.xtuner_server import serve; serve(int(sys.argv[1]))"
 
 
 def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
@@ -25,37 +33,57 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"xtuner_{arguments[0]}.log"
-    module = f"xtuner.tools.{arguments[0]}"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments[1:]], stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            peak = _follow(process, log, name)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
+    log.write_text("")
+    server = _server()
+    started = None
+    try:
+        server.connection.send(Request(arguments[0], arguments[1:], str(log), dict(os.environ), os.getcwd()))
+        started = server.connection.recv()
+        code, peak = _follow(server.connection, log, name)
+    except EOFError:  # it could not import the tool
+        code, peak = 1, 0
+        _server.cache_clear()
+    except BaseException:
+        if started is not None:
+            with suppress(ProcessLookupError):
+                os.kill(started, signal.SIGTERM)
+        server.process.terminate()
+        _server.cache_clear()
+        raise
+    if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
         command = " ".join(["xtuner", *arguments])
         raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{tail}")
-    return peak
+    return peak // (1 if sys.platform == "linux" else 1024) // 1024
 
 
-def _follow(process: subprocess.Popen, log: Path, name: str) -> int:
-    """Show the iteration and loss that MMEngine logs until the process ends; return its highest resident memory in MiB."""
+@dataclass(frozen=True)
+class _Server:
+    process: subprocess.Popen
+    connection: Connection
+
+
+@lru_cache(1)
+def _server() -> _Server:
+    """The process that starts the others; it ends with this one, or with the connection."""
+    ours, theirs = Pipe()
+    with theirs:
+        command = [sys.executable, "-c", _SERVE, str(theirs.fileno())]
+        return _Server(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+
+
+def _follow(connection: Connection, log: Path, name: str) -> tuple[int, int]:
+    """Show the iteration and loss that MMEngine logs until the process ends; return what is said of its end."""
     with tqdm(desc=name, unit="it", disable=None) as bar:
         while True:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            ended = connection.poll(0.5)
             if rows := _ROW.findall(_end(log)):
                 number, total, values = rows[-1]
                 bar.n, bar.total = int(number), int(total)
                 bar.set_postfix_str(", ".join(_VALUE.findall(values)), refresh=False)
             bar.refresh()
             if ended:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return usage.ru_maxrss // (1 if sys.platform == "linux" else 1024) // 1024
-            time.sleep(0.5)
+                return connection.recv()
 
 
 def _end(log: Path) -> str:
