@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from lira_plugin.quickstart import Quickstart, StageRecord, chain
-from lira_plugin.quickstart.xtuner_process import run_xtuner
+from lira_plugin.quickstart.xtuner_process import run_xtuner, stop_server
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "lira"
@@ -81,6 +81,10 @@ def test_xtuner_runs_in_processes_of_one_server(tmp_path, monkeypatch):
         assert said == [asked, str(tmp_path)] and int(server) != os.getpid()
         servers.add(server)
     assert len(servers) == 1, "the second is to have nothing to import"
+    stop_server()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(server), 0)
+    stop_server()  # there is none
 
 
 class FakeXtuner:

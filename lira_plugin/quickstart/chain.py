@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
 from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config, last_checkpoint
-from lira_plugin.quickstart.xtuner_process import run_xtuner
+from lira_plugin.quickstart.xtuner_process import run_xtuner, stop_server
 
 PACKAGES = (
     "lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "mmcv", "xtuner", "transformers", "timm", "numpy",
@@ -90,13 +90,27 @@ class Quickstart:
         """
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         files = self.make_data()
+        try:
+            report = self._train_and_evaluate(files)
+        finally:
+            stop_server()
+        panel = self.work_dir / f"panel{self.variant}.png"
+        if not panel.is_file() or panel.stat().st_mtime < self._metrics.stat().st_mtime:
+            self.draw(files, panel)
+        return report
+
+    @property
+    def _metrics(self) -> Path:
+        return self.work_dir / f"metrics{self.variant}.json"
+
+    def _train_and_evaluate(self, files: SceneFiles) -> dict[str, Any]:
         records: dict[str, StageRecord] = {}
         results: dict[str, str] = {}
         for stage in self.stages:
             records[stage.name] = self.train(stage, self.made_from(stage, files, results))
             results[stage.name] = records[stage.name].checkpoint
         made_from = self.made_from(self.stages[-1], files, results)
-        path = self.work_dir / f"metrics{self.variant}.json"
+        path = self._metrics
         report = json.loads(path.read_text()) if path.is_file() else {}
         if report.get("made_from") != made_from:
             scores, peak = self.evaluate()
@@ -109,9 +123,6 @@ class Quickstart:
                 "made_from": made_from,
             }
             path.write_text(json.dumps(report, indent=2) + "\n")
-        panel = self.work_dir / f"panel{self.variant}.png"
-        if not panel.is_file() or panel.stat().st_mtime < path.stat().st_mtime:
-            self.draw(files, panel)
         return report
 
     def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _SERVE = "import sys; from lira_plugin.quickstart.xtuner_server import serve; se
 def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     """Run xtuner in a process of its own with a progress bar; its output goes to a log file.
 
+    The first call starts a server for all (:mod:`lira_plugin.quickstart.xtuner_server`), until :func:`stop_server`.
+
     Returns:
         The highest resident memory of the process, in MiB.
 
@@ -42,13 +44,12 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
         code, peak = _follow(server.connection, log, name)
     except EOFError:  # it could not import the tool
         code, peak = 1, 0
-        _server.cache_clear()
+        stop_server()
     except BaseException:
         if started is not None:
             with suppress(ProcessLookupError):
                 os.kill(started, signal.SIGTERM)
-        server.process.terminate()
-        _server.cache_clear()
+        stop_server()
         raise
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
@@ -65,11 +66,21 @@ class _Server:
 
 @lru_cache(1)
 def _server() -> _Server:
-    """The process that starts the others; it ends with this one, or with the connection."""
+    """The process that starts the others; it ends with this one, too."""
     ours, theirs = Pipe()
     with theirs:
         command = [sys.executable, "-c", _SERVE, str(theirs.fileno())]
         return _Server(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+
+
+def stop_server() -> None:
+    """End the process that starts the others, if there is one."""
+    if _server.cache_info().currsize:
+        server = _server()
+        _server.cache_clear()
+        server.connection.close()
+        server.process.terminate()
+        server.process.wait()
 
 
 def _follow(connection: Connection, log: Path, name: str) -> tuple[int, int]:
