@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 FILES = sorted(path for path in ROOT.rglob("*.py") if ".mim" not in path.parts)
 
 LAYERS = (
-    {"structures", "tokens", "registry", "compat", "json_file", "processes", "version"},
+    {"structures", "tokens", "registry", "compat", "json_file", "processes", "config_text", "version"},
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe"},
     {"quickstart", "demo"},
