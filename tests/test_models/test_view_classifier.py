@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from distributed import on_two_processes
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from tiny import TILE, H, refer_record, semantic_encoder_config, tiny_lira
 
 from lira_plugin.datasets import (
@@ -26,13 +29,23 @@ def model():
 
 
 @pytest.fixture
-def data(tmp_path):
-    """Two images with two regions and one, of the classes 2, 0 and 3; views, but neither text nor tiles."""
+def samples(tmp_path):
+    """Two images with two regions and one; views, but neither text nor tiles."""
     steps = [LoadImage(), DecodeRegions(), LetterboxImage(size=32), CutViews(size=TILE), PackGroundingInputs()]
     pipeline, rng = build_pipeline(steps), np.random.default_rng(0)
     records = [refer_record(tmp_path, "a", ["cat", "dog"]), refer_record(tmp_path, "b", ["cup"])]
-    data = grounding_collate([pipeline({"record": record, "rng": rng}) for record in records])
-    return data | {"batch": data["batch"]._replace(mask_labels=torch.tensor([2, 0, 3]))}
+    return [pipeline({"record": record, "rng": rng}) for record in records]
+
+
+def labelled(samples, labels):
+    data = grounding_collate(samples)
+    return data | {"batch": data["batch"]._replace(mask_labels=torch.tensor(labels))}
+
+
+@pytest.fixture
+def data(samples):
+    """Regions of the classes 2, 0 and 3."""
+    return labelled(samples, [2, 0, 3])
 
 
 def test_losses_and_answers_follow_the_logits(model, data):
@@ -64,6 +77,31 @@ def test_it_learns_what_views_show_and_the_log_says_so(model, data):
         optimizer.step()
     assert logs["accuracy"] == 1.0 and logs["loss"] == logs["loss_cls"] < 0.2
     assert all(parameter.grad.any() for name, parameter in model.named_parameters() if "pos_embed" not in name)
+
+
+def learn(batch, parallel):
+    """Five steps on a batch; the logs of each, and the weights."""
+    torch.manual_seed(0)
+    model = ViewClassifier(semantic_encoder_config(), H, ATTRIBUTES)
+    model = MMDistributedDataParallel(model) if parallel else model
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9))
+    logs = [{name: float(value) for name, value in model.train_step(batch, wrapper).items()} for _ in range(5)]
+    return logs, {name: value.numpy() for name, value in (model.module if parallel else model).state_dict().items()}
+
+
+def learn_a_share(rank, batches):
+    return learn(batches[rank], parallel=True)
+
+
+def test_two_processes_with_unequal_shares_learn_as_one(samples, data):
+    """One has two views and the other one, and each view counts as much."""
+    logs, weights = learn(data, parallel=False)
+    assert logs[-1]["loss"] < logs[0]["loss"]
+    shares = [labelled(samples[:1], [2, 0]), labelled(samples[1:], [3])]
+    for ours, learnt in on_two_processes(learn_a_share, shares):
+        assert ours == [pytest.approx(step, rel=1e-4, abs=1e-5) for step in logs]
+        for name, value in weights.items():
+            torch.testing.assert_close(torch.tensor(learnt[name]), torch.tensor(value), atol=1e-5, rtol=0, msg=name)
 
 
 def test_a_batch_without_regions_costs_nothing_and_touches_every_weight(model, data):
