@@ -12,15 +12,10 @@ from typing import Any
 from mmengine.config import config
 
 
-def remember(format_code: Callable[..., Any], texts: int = 4) -> Callable[..., Any]:
-    """Keep the latest results of ``yapf.yapflib.yapf_api.FormatCode``, whose style may be a dict.
+def remember(format_code: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the four latest results of ``yapf.yapflib.yapf_api.FormatCode``, whose style may be a dict."""
 
-    Args:
-        format_code: the function.
-        texts: how many results are kept.
-    """
-
-    @lru_cache(texts)
+    @lru_cache(4)
     def format_once(text: str, style: tuple[tuple[str, Any], ...], **options: Any) -> Any:
         return format_code(text, style_config=dict(style), **options)
 

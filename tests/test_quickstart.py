@@ -81,7 +81,12 @@ def test_xtuner_runs_in_processes_of_one_server(tmp_path, monkeypatch):
         assert said == [asked, str(tmp_path)] and int(server) != os.getpid()
         servers.add(server)
     assert len(servers) == 1, "the second is to have nothing to import"
-    stop_server()
+
+    (tmp_path / "config.py").write_text("os = __import__('os')\nos.kill(os.getppid(), 9)\nraise SystemExit(3)\n")
+    with pytest.raises(
+        RuntimeError, match="`xtuner train config.py` failed"
+    ):  # the server is gone, and so is the process
+        run_xtuner(["train", "config.py"], tmp_path / "killed", "segmenter")
     with pytest.raises(ProcessLookupError):
         os.kill(int(server), 0)
     stop_server()  # there is none

@@ -36,21 +36,19 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"xtuner_{arguments[0]}.log"
     log.write_text("")
-    server = _server()
-    started = None
+    connection, started = _server().connection, None
     try:
-        server.connection.send(Request(arguments[0], arguments[1:], str(log), dict(os.environ), os.getcwd()))
-        started = server.connection.recv()
-        code, peak = _follow(server.connection, log, name)
-    except EOFError:  # it could not import the tool
-        code, peak = 1, 0
-        stop_server()
-    except BaseException:
+        connection.send(Request(arguments[0], arguments[1:], str(log), dict(os.environ), os.getcwd()))
+        started = connection.recv()
+        code, peak = _follow(connection, log, name)
+    except BaseException as error:
         if started is not None:
             with suppress(ProcessLookupError):
                 os.kill(started, signal.SIGTERM)
         stop_server()
-        raise
+        if not isinstance(error, EOFError | ConnectionError):
+            raise
+        code, peak = 1, 0  # the server has ended: it could not import the tool, or was killed
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
         command = " ".join(["xtuner", *arguments])

@@ -34,10 +34,9 @@ def serve(descriptor: int) -> None:
             request: Request = connection.recv()
         except EOFError:
             return
-        output = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        for stream in (1, 2):
-            os.dup2(output, stream)
-        os.close(output)
+        with open(request.log, "ab") as output:
+            for stream in (1, 2):
+                os.dup2(output.fileno(), stream)
         module = f"xtuner.tools.{request.tool}"
         tool = import_module(module)
         for name in ("models", "datasets", "evaluation", "hooks"):  # what the recipes import
