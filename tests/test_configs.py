@@ -127,6 +127,14 @@ def test_it_loads_and_has_what_training_needs(load, path):
     assert len(set(absent)) == 1, "all three or none, as the runner wants it"
 
 
+@leaves
+def test_training_cuts_no_tiles_that_nothing_reads(load, path):
+    """Without semantic tokens the model takes one tile, however many there are."""
+    pipeline = load(path).train_dataloader.dataset.get("pipeline", {})
+    if "tile" in pipeline:
+        assert pipeline.tokenize.layout.semantic or pipeline.tile.max_tiles == 1
+
+
 def test_ablations_leave_out_what_they_say(load):
     """Of a recipe and its variants, in training and testing; the same for every size."""
     for size in ("tiny", "2b", "8b", "qwen2_1_5b"):
@@ -282,7 +290,7 @@ def test_the_recipes_are_the_papers(load, stage, size):
     assert (warmup.start_factor, warmup.end, cosine.begin, cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert pipeline.tokenize.max_length == (4096 if pretrain else 1024)
-    assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 6)
+    assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 1 if pretrain else 6)
     assert pipeline.tokenize.layout.semantic is not pretrain
     assert ("llm" in cfg.model.frozen) is pretrain and {"semantic_encoder", "pixel_encoder"} <= set(cfg.model.frozen)
     if not pretrain:

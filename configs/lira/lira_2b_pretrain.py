@@ -21,6 +21,7 @@ train_dataloader.update(batch_size=8)
 train_dataloader.sampler.update(length_group=None)
 train_dataloader.dataset.update(datasets=[captions])
 train_dataloader.dataset.pipeline.tokenize.update(max_length=4096)
+train_dataloader.dataset.pipeline.tile.update(max_tiles=1)  # without semantic tokens nothing reads more
 train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
 test_dataloader = test_evaluator = test_cfg = None
 default_hooks.checkpoint.update(interval=8000)

@@ -22,6 +22,7 @@ optim_wrapper.optimizer.update(lr=6e-3)
 param_scheduler[1].update(end=max_iters)
 train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
 for loader in (train_dataloader, test_dataloader):
+    loader.dataset.pipeline.tile.update(max_tiles=1)  # without semantic tokens nothing reads more
     loader.dataset.pipeline.tokenize.layout.update(semantic=False)
 del loader
 train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.9, shifted_view=0.1)

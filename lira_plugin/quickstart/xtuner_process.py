@@ -19,6 +19,8 @@ from lira_plugin.quickstart.xtuner_server import Request
 _ROW = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
 """A row of MMEngine's log: iteration, their number, and values."""
 _VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+"""Lets glibc, whose largest threshold for mmap is 32 MiB, keep freed memory: an iteration asks for all of it again."""
 _SERVE = "import sys; from lira_plugin.quickstart.xtuner_server import serve; serve(int(sys.argv[1]))"
 
 
@@ -68,7 +70,8 @@ def _server() -> _Server:
     ours, theirs = Pipe()
     with theirs:
         command = [sys.executable, "-c", _SERVE, str(theirs.fileno())]
-        return _Server(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+        environment = _MALLOC | os.environ
+        return _Server(subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment), ours)
 
 
 def stop_server() -> None:
