@@ -1,5 +1,6 @@
 """Run a function on two processes that form a gloo group."""
 
+import gc
 import importlib
 import os
 import socket
@@ -13,10 +14,13 @@ import torch
 
 SECONDS = 180
 """How long an answer may take; a group that waits for ever is a failure."""
+PARTED = {"stage3_param_persistence_threshold": 0, "stage3_max_reuse_distance": 0}
+"""Parts even the smallest weights, as it would be with large ones, and never looks for the next use of one: half of a step."""
 
 
 def _work(function: Callable, rank: int, port: int, parent: Connection, arguments: tuple) -> None:
     torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork
+    gc.freeze()  # DeepSpeed collects garbage ten times, a third of a second each with all that is imported
     try:
         torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
         answer = (True, function(rank, *arguments))
@@ -76,8 +80,7 @@ def deepspeed_engine(
         "train_micro_batch_size_per_gpu": 4,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        # part even the smallest weights, as it would be with large ones
-        "zero_optimization": {"stage": stage} | ({"stage3_param_persistence_threshold": 0} if stage == 3 else {}),
+        "zero_optimization": {"stage": stage} | (PARTED if stage == 3 else {}),
         "bf16": {"enabled": bf16},
         **config,
     }
