@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import point_sample
+from mmcv.ops import MultiScaleDeformableAttention, point_sample
 from mmdet.models import Mask2FormerHead
 from mmdet.models.layers import SinePositionalEncoding3D
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from lira_plugin.models.anchor_cost import grid_points, mask_centres
 from lira_plugin.models.attribute_classifier import AttributeClassifier
@@ -117,6 +117,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     ) -> None:
         kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
         super().__init__(*args, **kwargs)
+        for module in self.pixel_decoder.modules():
+            if isinstance(module, MultiScaleDeformableAttention):
+                module.value_proj.register_forward_hook(_in_fp32)
         self.anchored, self.prompted = anchored, prompted
         self.prompt_noise, self.prompt_mixup = prompt_noise, prompt_mixup
         if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
@@ -330,6 +333,15 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
+
+
+def _in_fp32(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """Give deformable attention values in fp32, as the reference does (``omg_seg_visual_encoder.py:111-115``).
+
+    On GPUs mmcv casts the places it samples to the type of the values. Of a map of 128 cells a side, 8 bits tell them to a
+    quarter of a cell, and its compiled operator knows no bfloat16 at all.
+    """
+    return output.float()
 
 
 def _mix_within_classes(prompts: Tensor, matched: Matched, most: float) -> Tensor:

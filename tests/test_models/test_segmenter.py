@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -222,3 +224,19 @@ def test_anchored_queries_start_at_a_grid_of_points():
             torch.testing.assert_close(segmenter.query_embed.weight[3 * row + column], grid[:, row, column])
     with pytest.raises(ValueError, match="square number of queries"):
         tiny_pixel_encoder(num_queries=8, anchored=True)
+
+
+def test_deformable_attention_stays_in_fp32_under_autocast(monkeypatch):
+    """As on a GPU, where mmcv casts what it samples with to the type of the values."""
+    module = importlib.import_module("mmcv.ops.multi_scale_deform_attn")
+    attend, types = module.multi_scale_deformable_attn_pytorch, []
+
+    def on_gpu(values, shapes, places, weights):
+        types.append(values.dtype)
+        return attend(values, shapes, places.type_as(values), weights.type_as(values))
+
+    monkeypatch.setattr(module, "multi_scale_deformable_attn_pytorch", on_gpu)
+    segmenter = tiny_pixel_encoder().segmenter
+    with torch.autocast("cpu", torch.bfloat16):
+        mask_features, _ = segmenter.pixel_decoder(maps(2))
+    assert types and set(types) == {torch.float32} and mask_features.isfinite().all()
