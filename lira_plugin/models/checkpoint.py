@@ -61,7 +61,8 @@ def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
     path = Path(path)
     if path.is_dir() and (path / "last_checkpoint").is_file():
         last = Path((path / "last_checkpoint").read_text().strip())
-        path = last if last.exists() else path / last.name
+        own = path / last.name  # a folder that was copied or moved names a file of the old one
+        path = own if own.exists() else last
     if path.is_file() or is_zero_checkpoint(path):
         return path
     way_out = f"; make it with:\n    {made_by}" if made_by else ""

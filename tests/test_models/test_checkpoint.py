@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_work_dir_that_was_moved_still_stands_for_its_last_checkpoint(tmp_path
     (tmp_path / "iter_20.pth").touch()
     (tmp_path / "last_checkpoint").write_text("/somewhere/else/iter_20.pth\n")
     assert find_checkpoint(tmp_path) == tmp_path / "iter_20.pth"
+
+
+def test_a_copy_of_a_work_dir_stands_for_its_own_checkpoint(tmp_path):
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    first.mkdir()
+    (first / "iter_20.pth").touch()
+    (first / "last_checkpoint").write_text(str(first / "iter_20.pth"))
+    shutil.copytree(first, copy)
+    assert find_checkpoint(copy) == copy / "iter_20.pth"
+    (copy / "iter_20.pth").unlink()  # as where MMEngine is told to write checkpoints elsewhere
+    assert find_checkpoint(copy) == first / "iter_20.pth"
 
 
 def test_a_work_dir_whose_last_checkpoint_is_gone_is_an_error(tmp_path):
