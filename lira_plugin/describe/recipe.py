@@ -49,7 +49,8 @@ def describe_recipe(
         loader = config["train_dataloader"]
         pipeline = loader["dataset"]["pipeline"]
         plan = SequencePlan.of_pipeline(pipeline)
-        regions = regions if size.model.loss_weights["masks"] and pipeline["interleave"].get("prob", 1.0) else 0
+        grounded = any(size.model.loss_weights[name] for name in ("masks", "query"))
+        regions = regions if grounded and pipeline["interleave"].get("prob", 1.0) else 0
         length = plan.length(plan.image(*sizes[0]), text, regions)
         batch = loader["batch_size"]
         activations = activation_shape(size).bytes(batch * length, batch * min(text, plan.max_text) // 2)
@@ -83,7 +84,7 @@ def activation_shape(size: RecipeSize) -> ActivationShape:
     return ActivationShape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
-        key_width=head * config.num_key_value_heads,
+        key_width=head * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads),
         feed_forward=config.intermediate_size,
         vocabulary=llm.get_input_embeddings().num_embeddings,
         adapted=sum(adapted),

@@ -160,6 +160,19 @@ def test_a_recipe_that_was_written_out_is_the_same_and_without_ilvc_has_no_views
     assert written["sequence"]["length"] == 2350 + 256
 
 
+def test_a_stage_that_learns_queries_has_views_and_an_llm_need_not_share_its_keys(tmp_path, monkeypatch):
+    """The tiny pretrain decodes no masks; GPT-NeoX has no key heads beside its heads."""
+    from transformers import GPTNeoXConfig
+
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
+    config = Config.fromfile(ROOT / "configs" / "lira" / "lira_tiny_pretrain.py")
+    llama = describe_recipe(config, regions=2)
+    assert llama["sequence"]["regions"] == 2
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config.model.llm.llm.config = {"type": GPTNeoXConfig, "vocab_size": 700, **sizes}
+    assert describe_recipe(config, regions=2)["sequence"] == llama["sequence"]
+
+
 def test_the_command_prints_a_report_and_writes_the_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
     config, out = ROOT / "configs" / "lira" / "lira_tiny.py", tmp_path / "tiny.json"
