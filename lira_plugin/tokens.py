@@ -152,7 +152,16 @@ def build_tokenizer(tokenizer: Mapping[str, Any]) -> Any:
     return make(**arguments)
 
 
-def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> tuple[Any, SpecialTokenIds]:
+class LoadedTokenizer(NamedTuple):
+    """A tokenizer that knows the special tokens."""
+
+    tokenizer: Any
+    ids: SpecialTokenIds
+    first_new: int | None
+    """Least id of those that were added; None where it knew all."""
+
+
+def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> LoadedTokenizer:
     """Give a tokenizer that knows the special tokens, and their ids.
 
     Args:
@@ -182,7 +191,8 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
             logger="current",
             level=logging.WARNING,
         )
-    return tokenizer, ids
+    new = [tokenizer.convert_tokens_to_ids(token) for token in missing]
+    return LoadedTokenizer(tokenizer, ids, min(new, default=None))
 
 
 def _name(tokenizer: Any) -> str:

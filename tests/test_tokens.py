@@ -105,7 +105,7 @@ def test_an_id_outside_the_embedding_is_an_error():
 
 
 def test_load_tokenizer_takes_a_config_and_a_spelling():
-    tokenizer, ids = load_tokenizer({"type": tokenizer_of, "words": ["cat"]}, {"seg": "[SEG]"})
+    tokenizer, ids, _ = load_tokenizer({"type": tokenizer_of, "words": ["cat"]}, {"seg": "[SEG]"})
     assert tokenizer("cat [SEG]")["input_ids"] == [1, ids.seg]
 
 
@@ -125,10 +125,11 @@ def warnings(monkeypatch):
 def test_tokens_that_are_added_are_logged(warnings):
     tokenizer = tokenizer_of(["cat"])
     tokenizer.add_tokens(["<p>", "</p>"], special_tokens=True)
-    load_tokenizer(tokenizer)
+    _, ids, first_new = load_tokenizer(tokenizer)
+    assert first_new == ids.seg == len(tokenizer) - 2
     [message] = warnings
     assert "added the special tokens '<seg>', '<image_id>'" in message and "'<p>'" not in message
-    load_tokenizer(tokenizer)
+    assert load_tokenizer(tokenizer).first_new is None
     assert len(warnings) == 1, "nothing is added the second time"
 
 
@@ -159,7 +160,7 @@ def test_the_closing_token_is_no_spelling_of_the_opening_one():
 def test_nothing_is_refused_or_logged_where_all_tokens_are_there(warnings):
     tokenizer = tokenizer_of(["cat"])
     SpecialTokens().add_to(tokenizer)
-    _, ids = load_tokenizer(tokenizer, {"add_missing": False})
+    _, ids, _ = load_tokenizer(tokenizer, {"add_missing": False})
     assert ids == SpecialTokens().resolve(tokenizer) and not warnings
 
 
@@ -167,7 +168,7 @@ def test_a_tokenizer_can_be_named_by_a_dotted_path(tmp_path):
     """As in recipes that MMEngine has written out, where a class method has become a string."""
     tiny_tokenizer().save_pretrained(tmp_path)
     config = {"type": "transformers.AutoTokenizer.from_pretrained", "pretrained_model_name_or_path": str(tmp_path)}
-    tokenizer, ids = load_tokenizer(config)
+    tokenizer, ids, _ = load_tokenizer(config)
     assert tokenizer.convert_tokens_to_ids("<seg>") == ids.seg
     assert config["type"], "the config is left as it is"
     with pytest.raises(ImportError, match=r"transformers\.AutoTokenizer\.from_nowhere"):

@@ -92,7 +92,7 @@ def grow_checkpoint(
         raise ValueError(
             f"{path} holds no embedding of an LLM: its recipe keeps the LLM's own, so grow the folder that it starts from"
         )
-    tokenizer, _ = load_tokenizer(recipe.model.tokenizer, recipe.model.get("special_tokens"))
+    tokenizer = load_tokenizer(recipe.model.tokenizer, recipe.model.get("special_tokens")).tokenizer
     known = vocabulary_rows(tokenizer)
     added, present = _add(tokenizer, tokens)
     size, before = vocabulary_rows(tokenizer), len(state[grown[0]])

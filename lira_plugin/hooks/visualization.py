@@ -14,11 +14,11 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.evaluation import mean_matched_iou
 from lira_plugin.evaluation.refer_seg_metric import VIEWS
+from lira_plugin.models.data_parallel import is_sharded
 from lira_plugin.registry import DATASETS, HOOKS
 from lira_plugin.structures import GroundedText, GroundingSample, decode_union
 from lira_plugin.visualization import GroundingVisualizer
@@ -78,7 +78,7 @@ class GroundingVisualizationHook(Hook):
             raise TypeError(
                 f"{type(runner.visualizer).__name__} cannot draw answers: set visualizer=dict(type=GroundingVisualizer, ...)"
             )
-        if _is_sharded(runner.model):
+        if is_sharded(runner.model):
             print_log(
                 "there will be no pictures of answers: the weights are sharded over processes (FSDP or ZeRO-3), and one "
                 "process alone cannot predict. DDP and ZeRO-2 have them; `tools/panels.py` draws them from a checkpoint",
@@ -180,10 +180,3 @@ def preserved_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def _is_sharded(model: nn.Module) -> bool:
-    """Whether a forward pass needs all processes; ``ds_id`` is ZeRO-3's mark on the parameters it partitions."""
-    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules()) or any(
-        hasattr(parameter, "ds_id") for parameter in model.parameters()
-    )

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, all_reduce_dict, get_world_size
 from mmengine.model import BaseModel, MMDistributedDataParallel
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lira_plugin.registry import MODEL_WRAPPERS
 
@@ -23,6 +24,13 @@ class DataParallel(MMDistributedDataParallel):
         """Load weights by their names in the wrapped model or in the wrapper."""
         state = {name.removeprefix("module."): value for name, value in state_dict.items()}
         return self.module.load_state_dict(state, *args, **kwargs)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a forward pass needs all processes; ``ds_id`` is ZeRO-3's mark on the parameters it partitions."""
+    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules()) or any(
+        hasattr(parameter, "ds_id") for parameter in model.parameters()
+    )
 
 
 class LoggedModel(BaseModel):

@@ -45,6 +45,7 @@ class InterleavedLLM(nn.Module):
         llm: config of a causal LM, such as ``dict(type=AutoModelForCausalLM.from_pretrained, ...)`` or
             ``dict(type=AutoModelForCausalLM.from_config, config=dict(type=LlamaConfig, ...))``, or the model itself.
         vocabulary_size: the embedding is enlarged to it where it is smaller; new output rows are the mean of the old ones.
+        first_new_token: the least id of tokens that the LLM has not learnt, which may have spare rows already.
         lora: arguments of :class:`peft.LoraConfig`, or None.
         gradient_checkpointing: recompute activations in the backward pass.
 
@@ -56,6 +57,7 @@ class InterleavedLLM(nn.Module):
         self,
         llm: dict | PreTrainedModel,
         vocabulary_size: int | None = None,
+        first_new_token: int | None = None,
         lora: dict[str, Any] | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
@@ -63,7 +65,10 @@ class InterleavedLLM(nn.Module):
         with _whole_weights():
             model = build_causal_lm(llm) if isinstance(llm, dict) else llm
             _check_causal_lm(model)
-            self._grown = grow_vocabulary(model, vocabulary_size) if vocabulary_size is not None else 0
+            self._untrained = 0
+            if vocabulary_size is not None:
+                added = vocabulary_size - (vocabulary_size if first_new_token is None else first_new_token)
+                self._untrained = max(added, grow_vocabulary(model, vocabulary_size, first_new_token))
         model.config.use_cache = False
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -80,9 +85,9 @@ class InterleavedLLM(nn.Module):
         Raises:
             ValueError: LoRA would leave the embeddings of new tokens untrained.
         """
-        if self._grown and not lora.get("train_embeddings"):
+        if self._untrained and not lora.get("train_embeddings"):
             raise ValueError(
-                f"{self._grown} special tokens are new to the LLM, and LoRA without train_embeddings=True would leave their "
+                f"{self._untrained} special tokens are new to the LLM, and LoRA without train_embeddings=True would leave their "
                 "random embeddings as they are; set it, or start from an LLM whose vocabulary has them"
             )
         self.model = add_lora(self.model, lora)

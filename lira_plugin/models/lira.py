@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from lira_plugin.models.batch_images import (
@@ -22,7 +23,7 @@ from lira_plugin.models.batch_images import (
     visible_rows,
 )
 from lira_plugin.models.checkpoint import check_state, load_into, weights_left_out
-from lira_plugin.models.data_parallel import LoggedModel, mean_count
+from lira_plugin.models.data_parallel import LoggedModel, is_sharded, mean_count
 from lira_plugin.models.feature_cache import FeatureCache
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
 from lira_plugin.models.grounder import LIRAGrounder
@@ -94,11 +95,11 @@ class LIRA(LoggedModel):
         feature_cache: dict | None = None,
     ) -> None:
         super().__init__()
-        self.tokenizer, self.ids = load_tokenizer(tokenizer, special_tokens)
+        self.tokenizer, self.ids, first_new = load_tokenizer(tokenizer, special_tokens)
         self.semantic_encoder: TileEncoder = MODELS.build(semantic_encoder)
         self.pixel_encoder: PixelEncoder = MODELS.build(pixel_encoder)
         self.sefe: SEFE = MODELS.build(sefe)
-        llm = dict(llm, vocabulary_size=vocabulary_rows(self.tokenizer))
+        llm = dict(llm, vocabulary_size=vocabulary_rows(self.tokenizer), first_new_token=first_new)
         lora = llm.pop("lora", None)
         self.llm: InterleavedLLM = MODELS.build(llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
@@ -160,7 +161,16 @@ class LIRA(LoggedModel):
         return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
 
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
-        """Run Algorithm 1; the sequences of the batch are prompts."""
+        """Run Algorithm 1; the sequences of the batch are prompts.
+
+        Raises:
+            RuntimeError: the weights are partitioned among processes, which would each need all others at every pass.
+        """
+        if get_world_size() > 1 and is_sharded(self):
+            raise RuntimeError(
+                "answers cannot be given under ZeRO-3: each process has passes of its own, and each pass would wait for all "
+                "processes; train without validation, or under ZeRO-2, and test a checkpoint with xtuner test"
+            )
         return self.generator()(self.requests(batch, data_samples))
 
     @torch.no_grad()
@@ -291,7 +301,7 @@ class LIRA(LoggedModel):
         best = best_queries(features.object_masks, masks, image_owner)
         known = best.iou > 0.5
         queries = features.objects[image_owner[known], best.index[known]].float()
-        squares = F.mse_loss(self.mask_decoder.state_proj(states[known]).float(), queries, reduction="sum")
+        squares = F.mse_loss(self.mask_decoder.project(states[known]).float(), queries, reduction="sum")
         count = mean_count(len(queries), squares.device) * queries.shape[-1]
         return self.loss_weights["query"] * squares / count
 

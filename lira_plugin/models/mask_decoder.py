@@ -74,11 +74,14 @@ class MaskDecoder(nn.Module):
         slots, num_slots = _slot_in_image(image_owner)
         queries = states.new_zeros(len(pyramid.mask_features), num_slots, self.state_proj[-1].out_features)
         queries = queries.to(pyramid.mask_features.dtype)
-        projected = self.state_proj(states.to(self.state_proj[0].weight.dtype))  # the LLM may be of another type
-        queries = queries.index_put((image_owner, slots), projected.to(queries.dtype))
+        queries = queries.index_put((image_owner, slots), self.project(states).to(queries.dtype))
         features, positions = queries.chunk(2, -1)
         decoded = segmenter.decode(pyramid, features, positions, independent=True, classify="none")
         return [logits[image_owner, slots] for logits in decoded.mask_logits]
+
+    def project(self, states: Tensor) -> Tensor:
+        """States (..., H) of the LLM, which may be of another type, to queries (..., 2D): features and positions."""
+        return self.state_proj(states.to(self.state_proj[0].weight.dtype))
 
     def loss(self, mask_logits: list[Tensor], targets: Tensor) -> dict[str, Tensor]:
         """Point-sampled losses, summed over all decoder outputs and averaged over the masks of all training processes, in fp32.

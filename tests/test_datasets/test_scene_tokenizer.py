@@ -16,7 +16,7 @@ def read(folder):
 
 
 def test_it_holds_the_special_tokens_after_all_others(files):
-    tokenizer, ids = load_tokenizer(read(write_scene_tokenizer(files)), SpecialTokens(add_missing=False))
+    tokenizer, ids, _ = load_tokenizer(read(write_scene_tokenizer(files)), SpecialTokens(add_missing=False))
     assert sorted(ids) == list(range(len(tokenizer) - 4, len(tokenizer)))
 
 

@@ -170,6 +170,20 @@ def test_a_large_enough_vocabulary_is_left_alone(size):
 LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}
 
 
+@pytest.mark.parametrize("rows", [45, 50])
+def test_new_tokens_are_trained_whether_or_not_there_are_spare_rows_for_them(rows):
+    """A published LLM may have more rows than its tokenizer has tokens."""
+    llama = tiny_llama(rows)
+    head = llama.lm_head.weight.detach().clone()
+    llm = InterleavedLLM(llama, vocabulary_size=48, first_new_token=45)
+    new = llama.get_output_embeddings().weight
+    torch.testing.assert_close(new[45:48], head[:45].mean(0).expand(3, -1))
+    assert torch.equal(new[48:], head[48:])
+    with pytest.raises(ValueError, match="3 special tokens are new to the LLM"):
+        llm.add_lora(LORA)
+    llm.add_lora({**LORA, "train_embeddings": True})
+
+
 @pytest.mark.parametrize("train_embeddings", [False, True])
 def test_lora_trains_the_adapters_and_on_request_the_embeddings(train_embeddings):
     llm = tiny_llm(lora={**LORA, "train_embeddings": train_embeddings})

@@ -383,9 +383,33 @@ def test_lora_checkpoints_hold_adapters_and_embeddings_and_reproduce_the_model(r
         assert torch.equal(source(**data).hidden, target(**data).hidden)
 
 
+def test_lora_is_refused_where_new_tokens_would_take_spare_rows_untrained():
+    config = {"type": InterleavedLLM, "llm": tiny_llama(1000), "lora": {"r": 2, "target_modules": ["q_proj"]}}
+    with pytest.raises(ValueError, match="4 special tokens are new to the LLM"):
+        LIRA(**{**lira_config(), "llm": config})
+
+
 def test_a_missing_stage_tells_how_to_make_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="xtuner train stage1"):
         tiny_lira(init_from=[{"path": tmp_path / "none", "made_by": "xtuner train stage1"}])
+
+
+def test_validation_under_zero_3_on_several_processes_is_refused(records, monkeypatch):
+    """It would hang: no two processes have as many passes."""
+    model, data = tiny_lira(), make_batch(records[:1])
+    monkeypatch.setattr("lira_plugin.models.lira.get_world_size", lambda: 2)
+    model(**data, mode="predict")
+    next(model.llm.parameters()).ds_id = 0
+    with pytest.raises(RuntimeError, match=r"ZeRO-3.*xtuner test"):
+        model(**data, mode="predict")
+
+
+def test_the_llm_may_be_of_another_type_than_the_rest(records):
+    model = tiny_lira(loss_weights={"query": 1.0}).train()
+    model.llm.bfloat16()
+    loss, _ = model.parse_losses(model(**make_batch(records), mode="loss"))
+    loss.backward()
+    assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.llm.parameters() if p.grad is not None)
 
 
 def test_masks_that_do_not_match_the_segs_are_an_error_that_names_the_sample(records):

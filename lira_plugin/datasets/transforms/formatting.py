@@ -77,7 +77,7 @@ class TokenizeConversation(BaseTransform):
         max_length: int = 1024,
         add_bos: bool = True,
     ) -> None:
-        self.tokenizer, self.ids = load_tokenizer(tokenizer, special_tokens)
+        self.tokenizer, self.ids, _ = load_tokenizer(tokenizer, special_tokens)
         self.layout = layout if isinstance(layout, VisualLayout) else VisualLayout(**layout)
         self.max_length, self.add_bos = max_length, add_bos
         self.padding = self.tokenizer.pad_token_id or 0
