@@ -1,6 +1,5 @@
 """Run a function on two processes that form a gloo group."""
 
-import gc
 import importlib
 import os
 import socket
@@ -20,7 +19,6 @@ PARTED = {"stage3_param_persistence_threshold": 0, "stage3_max_reuse_distance": 
 
 def _work(function: Callable, rank: int, port: int, parent: Connection, arguments: tuple) -> None:
     torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork
-    gc.freeze()  # DeepSpeed collects garbage ten times, a third of a second each with all that is imported
     try:
         torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
         answer = (True, function(rank, *arguments))

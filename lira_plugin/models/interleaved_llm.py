@@ -45,7 +45,8 @@ class InterleavedLLM(nn.Module):
         llm: config of a causal LM, such as ``dict(type=AutoModelForCausalLM.from_pretrained, ...)`` or
             ``dict(type=AutoModelForCausalLM.from_config, config=dict(type=LlamaConfig, ...))``, or the model itself.
         vocabulary_size: the embedding is enlarged to it where it is smaller; new output rows are the mean of the old ones.
-        first_new_token: the least id of tokens that the LLM has not learnt, which may have spare rows already.
+        first_new_token: with ``vocabulary_size``, the least id that the LLM has not learnt: it may have spare rows for new tokens
+            already.
         lora: arguments of :class:`peft.LoraConfig`, or None.
         gradient_checkpointing: recompute activations in the backward pass.
 

@@ -164,12 +164,12 @@ class LIRA(LoggedModel):
         """Run Algorithm 1; the sequences of the batch are prompts.
 
         Raises:
-            RuntimeError: the weights are partitioned among processes, which would each need all others at every pass.
+            RuntimeError: the weights are sharded over processes, which would each need all others at every pass.
         """
         if get_world_size() > 1 and is_sharded(self):
             raise RuntimeError(
-                "answers cannot be given under ZeRO-3: each process has passes of its own, and each pass would wait for all "
-                "processes; train without validation, or under ZeRO-2, and test a checkpoint with xtuner test"
+                "no process can answer while the weights are sharded (FSDP or ZeRO-3): each has passes of its own, and each pass "
+                "would wait for all processes; train without validation, or under ZeRO-2, and test a checkpoint with xtuner test"
             )
         return self.generator()(self.requests(batch, data_samples))
 
