@@ -63,7 +63,11 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
     if isinstance(part, dict) and {"size", "counts"} <= part.keys():
         if tuple(part["size"]) != (height, width):
             raise ValueError(f"the mask is {part['size'][0]}x{part['size'][1]} but the image is {height}x{width}")
-        return coco_mask.frPyObjects(part, height, width) if isinstance(part["counts"], list) else part
+        counts = part["counts"]
+        total = sum(counts) if isinstance(counts, list) else _total_of_runs(counts)
+        if total != height * width:  # pycocotools would leave what is missing as it finds the memory
+            raise ValueError(f"the runs of the mask are of {total} pixels, but the image has {height}x{width}")
+        return coco_mask.frPyObjects(part, height, width) if isinstance(counts, list) else part
     if isinstance(part, list | tuple):
         if len(part) < 6 or len(part) % 2:
             raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} numbers")
@@ -75,3 +79,20 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
                 )
         return coco_mask.frPyObjects([list(part)], height, width)[0]
     raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {type(part).__name__}")
+
+
+def _total_of_runs(counts: str | bytes) -> int:
+    """Pixels of a compressed RLE (``rleFrString`` of the COCO API).
+
+    A run is a number of five bits a character, low ones first, of which bit 5 says that more follow and bit 4 of the last one is
+    the sign; from the fourth run on it is the difference to the run before the last.
+    """
+    codes = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
+    last = codes & 32 == 0
+    if not len(codes) or not last[-1]:
+        raise ValueError("the runs of the mask are cut off")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
+    runs = np.add.reduceat((codes & 31) << shifts, starts) - (codes[ends] & 16 > 0) * (32 << shifts[ends])
+    return int(runs[:1].sum() + runs[1::2].cumsum().sum() + runs[2::2].cumsum().sum())

@@ -116,6 +116,27 @@ def test_a_polygon_without_three_points_is_an_error(polygon):
         decode_segmentation([SQUARE, polygon], HEIGHT, WIDTH)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (HEIGHT, WIDTH), (700, 900)])
+def test_the_runs_of_any_mask_are_of_all_its_pixels(height, width):
+    """Also long runs, whose numbers take several characters, and differences below zero."""
+    rng = np.random.default_rng(0)
+    masks = [np.zeros((height, width), bool), np.ones((height, width), bool)]
+    masks += [rng.random((height, width)) < share for share in (0.001, 0.1, 0.5, 0.999)]
+    for mask in masks:
+        np.testing.assert_array_equal(decode_segmentation(encode_mask(mask), height, width), mask)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_runs_that_end_too_early_or_late_are_an_error(number):
+    """pycocotools gives what it finds in the memory for the rest of one mask, and looks for the rest of several for ever."""
+    whole = encode_mask(blob(7))
+    cut = {**whole, "counts": whole["counts"][:-2]}
+    short, long = ({"size": [HEIGHT, WIDTH], "counts": [5, HEIGHT * WIDTH + extra]} for extra in (-6, 9))
+    for wrong in (cut, short, long):
+        with pytest.raises(ValueError, match=f"the image has {HEIGHT}x{WIDTH}|cut off"):
+            decode_segmentation([whole, wrong][-number:], HEIGHT, WIDTH)
+
+
 @pytest.mark.parametrize("wrong", ["abc", [None], {"size": [1, 1]}])
 def test_other_forms_are_an_error(wrong):
     with pytest.raises(ValueError, match="not a COCO segmentation"):
