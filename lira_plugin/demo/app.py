@@ -1,12 +1,14 @@
 """The page itself: gradio's components and what they do."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import gradio as gr
+from gradio_client.utils import is_http_url_like
 from starlette.middleware import Middleware
 
 from lira_plugin.demo.chat import Chat, read_image
@@ -168,6 +170,8 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
         save_json.click(demo.save_json, [chat, level], file, **private)
         for event in (opened, renewed, *chosen):  # the file is of other masks now
             event.then(lambda: gr.update(value=None, visible=False), None, file, **private)
+    for block in page.blocks.values():  # a request may name a file for any input
+        block.async_move_resource_to_block_cache = partial(_uploads_only, block.async_move_resource_to_block_cache)
     return page.queue(max_size=32, api_open=False)
 
 
@@ -191,6 +195,13 @@ def launch(page: gr.Blocks, host: str, port: int, max_bytes: int, **options: Any
         prevent_thread_lock=True, quiet=True, **options,
     )  # fmt: skip
     return address
+
+
+async def _uploads_only(move: Callable[[Any], Awaitable[str | None]], path: Any) -> str | None:
+    """Refuse an address in the place of an upload: gradio would download it, whatever its size."""
+    if is_http_url_like(str(path)):
+        raise gr.Error("Upload the image; the demo fetches none.")
+    return await move(path)
 
 
 def _choice_of_answers(chat: Chat | None) -> Any:

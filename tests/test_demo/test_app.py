@@ -1,5 +1,6 @@
 """What the page does with a visitor's doings, and what its server gives out; the browser has tests of its own (test_page.py)."""
 
+import asyncio
 import json
 import socket
 import urllib.error
@@ -88,3 +89,26 @@ def test_the_server_gives_the_page_and_no_other_file(demo, image, tmp_path):
         assert refused.value.code in (403, 404)
     finally:
         page.close()
+
+
+def test_an_address_in_the_place_of_an_upload_is_not_fetched(demo, image, monkeypatch):
+    from gradio import processing_utils
+    from gradio.state_holder import SessionState
+
+    from lira_plugin.demo.app import build
+
+    async def download(url, cache_dir):
+        raise AssertionError(f"{url} is downloaded")
+
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download)
+    page = build(demo)
+    given = {"path": "https://example.com/large.png", "meta": {"_type": "gradio.FileData"}}
+    tried = 0
+    for function in page.fns.values():
+        for place in range(len(function.inputs)):
+            values = [given if place == number else None for number in range(len(function.inputs))]
+            if not isinstance(function.inputs[place], gradio.State):
+                with pytest.raises(gradio.Error, match="fetches none"):
+                    asyncio.run(page.preprocess_data(function, values, SessionState(page)))
+                tried += 1
+    assert tried > 5
