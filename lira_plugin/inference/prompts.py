@@ -43,7 +43,7 @@ class Prompt:
         if isinstance(self.image, Image.Image):
             try:
                 return upright_rgb(self.image)
-            except (OSError, SyntaxError) as error:
+            except (OSError, SyntaxError, ValueError) as error:
                 raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
         return self.image if isinstance(self.image, np.ndarray) else None
 

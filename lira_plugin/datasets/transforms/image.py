@@ -6,15 +6,41 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import Letterbox, decode_union, resize_image
 
+_ORIENTATION = 0x0112
+"""EXIF's tag."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright."""
+
 
 def upright_rgb(image: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8 with the EXIF orientation applied."""
-    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    """(H, W, 3) uint8 with the EXIF orientation applied; of 16 bits a pixel the upper ones are taken.
+
+    ``ImageOps.exif_transpose`` would write all other tags anew, and fail where one of them is malformed.
+
+    Raises:
+        ValueError: the values of the pixels have no known range.
+    """
+    image.load()  # some formats have their tags behind the pixels
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 255):
+        raise ValueError(f"its pixels (mode {image.mode}) are no values of 8 or 16 bits: convert it to those")
+    image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))
 
 
 @TRANSFORMS.register_module()
@@ -59,15 +85,16 @@ class LoadImage(BaseTransform):
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
             ) from error
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise ValueError(
-                f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again"
+                f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again, or convert it"
             ) from error
         size = results["image"].shape[:2]
         if record.size is not None and tuple(record.size) != size:
+            turned = " (turned upright, as its EXIF orientation says)" if tuple(record.size) == size[::-1] else ""
             raise ValueError(
                 f"{name}: the annotation is for {record.size[0]}x{record.size[1]} pixels but {record.image_path} has "
-                f"{size[0]}x{size[1]}; the file belongs to another release of the data set, or was resized"
+                f"{size[0]}x{size[1]}{turned}; the file belongs to another release of the data set, or was resized"
             )
         return results
 

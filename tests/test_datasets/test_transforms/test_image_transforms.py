@@ -1,6 +1,7 @@
 """Loading, region decoding, tiling and letterboxing, against Pillow, pycocotools and a literal tile rule."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -80,6 +81,40 @@ def test_the_exif_orientation_is_applied(tmp_path, orientation, upright):
     Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     expected = upright(image)
     assert (load(tmp_path / "a.png", expected.shape[:2]) == expected).all()
+
+
+def test_a_malformed_tag_beside_the_orientation_does_no_harm(tmp_path):
+    image, exif = noise(7, 11), Image.Exif()
+    exif[EXIF_ORIENTATION], exif[0x0213] = 3, 1
+    data = exif.tobytes().replace(
+        struct.pack(">HHI", 0x0213, 3, 1), struct.pack(">HHI", 0x0213, 2, 1)
+    )  # a text, not a number
+    assert data != exif.tobytes()
+    Image.fromarray(image).save(tmp_path / "a.png", exif=data)
+    assert (load(tmp_path / "a.png") == image[::-1, ::-1]).all()
+
+
+def test_the_upper_of_16_bits_are_taken(tmp_path):
+    ramp = np.linspace(0, 65535, 77).astype(np.uint16).reshape(7, 11)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        assert (load(tmp_path / name) == (ramp // 256)[..., None]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_without_a_known_range_are_an_error(tmp_path, dtype):
+    Image.fromarray(np.linspace(-1, 1000, 77).astype(dtype).reshape(7, 11)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="no values of 8 or 16 bits") as error:
+        load(tmp_path / "a.tif")
+    messages(error, tmp_path / "a.tif")
+
+
+def test_an_annotation_of_the_stored_pixels_is_told_of_the_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    Image.fromarray(noise(7, 11)).save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(ValueError, match="11x7 .turned upright, as its EXIF orientation says"):
+        load(tmp_path / "a.png", (7, 11))
 
 
 def test_a_record_without_an_image_has_none():
