@@ -53,6 +53,8 @@ def report(check: SourceCheck) -> str:
 
 def main() -> int:
     args = parse_args()
+    if args.json:  # now, for what may take hours is lost where it cannot be written
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     if args.loader not in config:

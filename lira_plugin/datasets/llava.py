@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import read_annotations
-from lira_plugin.datasets.base import GroundingDataset, Pipeline
+from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Turn
 
@@ -28,28 +28,46 @@ class LlavaDataset(GroundingDataset):
         pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
+        on_bad_record: ``raise``, or ``skip`` to leave records out that are not of this form, with a warning.
 
     Raises:
-        ValueError: the file is not of this form, human and gpt do not alternate (human first, gpt last), or ``<image>``
-            stands elsewhere than once in the first question of a record with an image.
+        ValueError: the file is not of this form, or, with ``on_bad_record='raise'``, human and gpt do not alternate (human first,
+            gpt last), or ``<image>`` stands elsewhere than once in the first question of a record with an image.
     """
 
     def __init__(
-        self, ann_file: str, image_root: str, pipeline: Pipeline | None = None, source: str = "llava", seed: int = 0
+        self,
+        ann_file: str,
+        image_root: str,
+        pipeline: Pipeline | None = None,
+        source: str = "llava",
+        seed: int = 0,
+        on_bad_record: str = "raise",
     ) -> None:
+        if on_bad_record not in ("raise", "skip"):
+            raise ValueError(f"on_bad_record must be 'raise' or 'skip', got {on_bad_record!r}")
         super().__init__(source, pipeline, seed)
         entries = read_annotations(ann_file)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{ann_file} is not a LLaVA file: it must hold a list of records, and at least one")
-        self._records = []
+        self._records, skipped = [], []
         for position, entry in enumerate(entries):
             record_id = str(entry.get("id", position)) if isinstance(entry, dict) else str(position)
             try:
                 image, turns = parse_llava(entry)
             except ValueError as error:
-                raise ValueError(f"{ann_file}: record {record_id} (position {position}): {error}") from error
+                if on_bad_record == "raise":
+                    raise ValueError(
+                        f"{ann_file}: record {record_id} (position {position}): {error}. Repair the record, or leave such "
+                        "records out with on_bad_record='skip'"
+                    ) from error
+                skipped.append(f"{record_id}: {error}")
+                continue
             path = None if image is None else os.path.join(image_root, image)
             self._records.append(Record(source, record_id, path, Conversation(turns)))
+        log_skipped(source, ann_file, {"not of LLaVA's form": skipped})
+        if not self._records:
+            raise ValueError(f"{ann_file} holds no record that can be used: all {len(skipped)} are not of LLaVA's form")
 
     def __len__(self) -> int:
         return len(self._records)

@@ -35,7 +35,7 @@ def read_questions(path: str | Path) -> list[ImageQuestion]:
     """
     path = Path(path)
     questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -9,10 +9,10 @@ def turns(*texts):
     return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
 
 
-def build(tmp_path, entries):
+def build(tmp_path, entries, **settings):
     path = tmp_path / "llava.json"
     path.write_text(json.dumps(entries))
-    return LlavaDataset(str(path), "images", [lambda results: results], source="vqa")
+    return LlavaDataset(str(path), "images", [lambda results: results], source="vqa", **settings)
 
 
 def test_an_image_record_of_several_turns(tmp_path):
@@ -76,6 +76,22 @@ def test_errors_name_the_file_and_the_record(tmp_path, change, message):
     good = {"id": "ok", "image": "b.jpg", "conversations": turns("Q", "A")}
     with pytest.raises(ValueError, match=rf"llava\.json: record r9 \(position 1\): .*{message}"):
         build(tmp_path, [good, {**good, "id": "r9", **change}])
+
+
+def test_bad_records_are_left_out_on_request_and_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("lira_plugin.datasets.base.print_log", lambda message, **settings: said.append(message))
+    good, bad = {"id": "ok", "conversations": turns("Q", "A")}, {"id": "r9", "conversations": turns("Q", "A", "Q")}
+    data = build(tmp_path, [bad, good], on_bad_record="skip")
+    assert [data[index]["record"].record_id for index in range(len(data))] == ["ok"]
+    [message] = said
+    assert "left out 1 entries" in message and "r9: 'conversations' must be" in message
+    with pytest.raises(ValueError, match="no record that can be used"):
+        build(tmp_path, [bad], on_bad_record="skip")
+    with pytest.raises(ValueError, match="on_bad_record='skip'"):
+        build(tmp_path, [bad])
+    with pytest.raises(ValueError, match="'raise' or 'skip'"):
+        build(tmp_path, [good], on_bad_record="drop")
 
 
 @pytest.mark.parametrize("content", [{}, [], "text"])

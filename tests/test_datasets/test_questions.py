@@ -26,6 +26,13 @@ def test_lines_become_questions_with_paths_beside_the_file(tmp_path):
     assert Path(second.image).is_file() and second.task == "RefSeg" and second.regions == ()
 
 
+def test_a_line_ends_where_json_lines_end_and_a_mark_at_the_start_is_none(tmp_path):
+    question = "one\u2028two\u0085three"
+    path = write(tmp_path, json.dumps({"image": "a.png", "question": question}, ensure_ascii=False))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
+    assert [read.question for read in read_questions(path)] == [question]
+
+
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [

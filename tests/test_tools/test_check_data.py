@@ -40,8 +40,8 @@ def check(monkeypatch, files, *arguments):
 
 
 def test_good_data_passes(monkeypatch, capsys, scenes, tmp_path):
-    assert check(monkeypatch, scenes, "--json", tmp_path / "check.json", "--workers", 2) == 0
-    found = json.loads((tmp_path / "check.json").read_text())
+    assert check(monkeypatch, scenes, "--json", tmp_path / "new" / "check.json", "--workers", 2) == 0
+    found = json.loads((tmp_path / "new" / "check.json").read_text())
     assert [part["records"] for part in found] == [6, 6, 6 + 2], "RefSeg, GCG, and questions with two without an image"
     assert all(part["samples"] == part["records"] and not part["errors"] and not part["dropped"] for part in found)
     assert found[0]["views"] and found[1]["views"] and not found[2]["views"]
