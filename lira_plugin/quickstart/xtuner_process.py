@@ -19,8 +19,13 @@ from lira_plugin.quickstart.xtuner_server import Request
 _ROW = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
 """A row of MMEngine's log: iteration, their number, and values."""
 _VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-"""Lets glibc, whose largest threshold for mmap is 32 MiB, keep freed memory: an iteration asks for all of it again."""
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""Lets glibc, whose largest threshold for mmap is 32 MiB, keep freed memory, which an iteration asks for again, and ask for huge
+pages (from version 2.35 on, where Linux leaves that to programs)."""
 _SERVE = "import sys; from lira_plugin.quickstart.xtuner_server import serve; serve(int(sys.argv[1]))"
 
 
