@@ -81,7 +81,7 @@ def test_ids_and_round_trip(reference, text):
     reference.check(text)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.text(max_size=12)

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lira_plugin.models.generation.cache import RowCache
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.drafts import Drafts, worthwhile
+from lira_plugin.models.generation.masks import image_masks
 from lira_plugin.models.generation.output import AnswerWriter
 from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
 from lira_plugin.models.interleaved_llm import InterleavedLLM
@@ -93,7 +94,7 @@ class InterleavedGenerator:
         answers = dict(self.answers(requests))
         return [answers[number] for number in range(len(answers))]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, GroundedText]]:
         """Answer requests, those done first first, in groups of ``batch_size`` whose last masks are decoded in one call.
 
@@ -110,7 +111,7 @@ class InterleavedGenerator:
                 done = []
         yield from self._finish(done)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def stream(self, requests: Iterable[Request]) -> Iterator[Progress]:
         """Answer requests and tell of each piece of text and each mask when it is there."""
         told: dict[int, GroundedText] = {}
@@ -288,10 +289,10 @@ class InterleavedGenerator:
         self._decode_masks(rows)
         images = [row.request.image for row in rows]
         masks = [
-            row.image_logits(max(row.masks)) > 0 if row.masks else torch.ones(image.shape[:2], dtype=torch.bool)
+            row.masks[max(row.masks)].region if row.masks else np.ones(image.shape[:2], bool)
             for row, image in zip(rows, images)
         ]
-        views = self.grounder.encode_views(images, [mask.cpu().numpy() for mask in masks])
+        views = self.grounder.encode_views(images, masks)
         self._extend(rows, [row.ids[-1:] for row in rows])
         for row, view in zip(rows, views):
             row.feed = torch.cat([row.feed, view.to(row.feed.dtype)])
@@ -306,8 +307,10 @@ class InterleavedGenerator:
             return
         states = torch.stack([row.states[place] for row, place in pending])
         logits = self.grounder.decode_masks(states, [row.request.features for row, _ in pending])
-        for (row, place), own in zip(pending, logits):
-            row.masks[place] = own
+        rows = [row for row, _ in pending]
+        masks = image_masks(logits, [row.request.letterbox for row in rows], [row.decoding for row in rows])
+        for (row, place), mask in zip(pending, masks):
+            row.masks[place] = mask
 
     def _finish(self, rows: list[Row]) -> Iterator[tuple[int, GroundedText]]:
         self._decode_masks(rows)

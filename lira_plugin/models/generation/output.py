@@ -1,25 +1,11 @@
-"""What is given out of a row: its text, and its masks at the size of the image."""
+"""What is given out of a row: its text, and the masks of its phrases."""
 
 from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
 
 from lira_plugin.models.generation.answer import PhrasePlace, read_answer
 from lira_plugin.models.generation.rows import Row
-from lira_plugin.structures import GroundedSpan, GroundedText, logit_of
+from lira_plugin.structures import GroundedSpan, GroundedText
 from lira_plugin.tokens import SpecialTokenIds
-
-
-class ImageMask(NamedTuple):
-    """A mask of a row as it is given out."""
-
-    mask: np.ndarray
-    """(H, W) bool."""
-    score: float
-    """Mean foreground probability inside of the mask, 0 for an empty one."""
-    logits: np.ndarray | None
-    """(H, W) fp32, where they were asked for."""
 
 
 class AnswerWriter:
@@ -85,7 +71,7 @@ def _partial(text: str, word: str) -> int:
 
 def _span(row: Row, text: str, place: PhrasePlace) -> GroundedSpan | None:
     """The span of a phrase; None where no mask is decoded for it."""
-    coarse, refined = (_image_mask(row, seg) if seg in row.masks else None for seg in (place.before, place.after))
+    coarse, refined = row.masks.get(place.before), row.masks.get(place.after)
     best = refined or coarse
     if best is None:
         return None
@@ -100,14 +86,3 @@ def _span(row: Row, text: str, place: PhrasePlace) -> GroundedSpan | None:
         refined is not None,
         None if coarse is None else coarse.logits,
     )
-
-
-def _image_mask(row: Row, place: int) -> ImageMask:
-    """The mask of the ``<seg>`` at a place of the answer, computed once."""
-    if place not in row.given:
-        logits = row.image_logits(place)
-        mask = logits > logit_of(row.decoding.threshold)
-        score = float(logits.sigmoid()[mask].mean()) if mask.any() else 0.0
-        kept = logits.cpu().numpy() if row.decoding.keep_logits else None
-        row.given[place] = ImageMask(mask.cpu().numpy(), score, kept)
-    return row.given[place]

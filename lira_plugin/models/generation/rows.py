@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.drafts import PromptLookup
+from lira_plugin.models.generation.masks import ImageMask
 from lira_plugin.structures import Letterbox
 from lira_plugin.tokens import SpecialTokenIds
 
@@ -95,8 +96,7 @@ class Row:
         script: tokens to be forced next.
         ids: tokens of the answer.
         states: (H,) hidden state of each ``<seg>`` that was run, by place in ``ids``.
-        masks: (h, w) mask logits of the letterboxed image by place in ``ids``.
-        given: masks at the size of the image by place in ``ids``, where they were given out.
+        masks: those that were decoded, by place in ``ids``.
         chosen: tokens that the model chose.
         finished: whether the answer came to an end, and not to the limit.
         tail: text behind ``ids``: the start of a token that a stop string begins in.
@@ -116,8 +116,7 @@ class Row:
     script: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     states: dict[int, Tensor] = field(default_factory=dict)
-    masks: dict[int, Tensor] = field(default_factory=dict)
-    given: dict[int, Any] = field(default_factory=dict)
+    masks: dict[int, ImageMask] = field(default_factory=dict)
     chosen: int = 0
     finished: bool = False
     tail: str = ""
@@ -132,10 +131,6 @@ class Row:
         if self.request.letterbox is None:
             return []
         return [place for place in self.states if place not in self.masks]
-
-    def image_logits(self, place: int) -> Tensor:
-        """Mask logits of the ``<seg>`` at a place, (height, width) of the image."""
-        return self.request.letterbox.invert_logits(self.masks[place][None])[0]
 
     def stop(self, ids: list[int], tail: str) -> None:
         """End the answer after some of its tokens, and some characters of the next."""

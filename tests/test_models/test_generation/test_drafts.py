@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted import (
     END,
@@ -145,7 +145,6 @@ asked = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(tokens, asked), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 20))
 def test_any_requests_get_the_answers_without_guesses(pairs, batch_size, limit):
     results = []

@@ -243,18 +243,20 @@ def test_only_the_states_of_segs_are_kept():
     assert kept and set(kept) == {3 * 4}
 
 
-def test_masks_are_resized_once_and_only_when_given_out(monkeypatch):
-    sizes = []
+def test_masks_are_resized_once_and_those_of_one_size_together(monkeypatch):
+    resized = []
     resize = Letterbox.invert_logits
     monkeypatch.setattr(
-        Letterbox, "invert_logits", lambda self, logits: sizes.append(len(logits)) or resize(self, logits)
+        Letterbox, "invert_logits", lambda self, logits: resized.append(len(logits)) or resize(self, logits)
     )
-    (answer,) = run(ScriptedGrounder(GROUNDED), [request(0, size=(60, 90))])
-    assert answer.spans[0].mask.shape == (60, 90)
-    assert sum(sizes) == 3, "for the view, and two for the answer"
-    sizes.clear()
+    sizes = [(60, 90), (60, 90), (40, 40), (60, 90)]
+    requests = [request(number, size=size) for number, size in enumerate(sizes)]
+    answers = run(ScriptedGrounder(*[GROUNDED] * 4), requests)
+    assert [answer.spans[0].mask.shape for answer in answers] == sizes
+    assert resized == [3, 1, 3, 1], "coarse masks, then refined ones"
+    resized.clear()
     *_, last = generator(ScriptedGrounder(GROUNDED)).stream([request(0, size=(60, 90))])
-    assert last.done and sum(sizes) == 3
+    assert last.done and resized == [1, 1]
 
 
 @pytest.mark.parametrize(("rows", "prefix"), [(0, None), (3, 3), (3, 4), (3, 0)])

@@ -226,7 +226,7 @@ def ask(model, samples, decodings, batch_size=8):
 def test_any_batch_of_anything_equals_its_samples_one_by_one(model, pool):
     alone, seen = {}, {"spans": 0, "text": set()}
 
-    @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(st.tuples(st.integers(0, len(pool) - 1), st.sampled_from(SETTINGS)), min_size=1, max_size=7),
         st.integers(1, 8),

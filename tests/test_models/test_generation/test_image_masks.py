@@ -1,0 +1,33 @@
+"""Masks of many rows, made together."""
+
+import numpy as np
+import pytest
+import torch
+
+from lira_plugin.models.generation import Decoding, masks
+from lira_plugin.models.generation.masks import image_masks
+from lira_plugin.structures import Letterbox
+
+
+@pytest.mark.parametrize("together", [1, 2 * 30 * 20, 2**24])
+def test_masks_made_together_are_those_made_one_by_one(together, monkeypatch):
+    monkeypatch.setattr(masks, "_PIXELS_TOGETHER", together)
+    logits = 3 * torch.randn((7, 8, 8), generator=torch.Generator().manual_seed(0))
+    logits[2] = -9  # empty
+    letterboxes = [Letterbox(*size, 16) for size in [(30, 20)] * 5 + [(9, 40)] * 2]
+    decodings = [Decoding(threshold=0.5 if n % 2 else 0.8, keep_logits=n in (1, 4)) for n in range(7)]
+    made = image_masks(logits, letterboxes, decodings)
+    for own, box, decoding, mask in zip(logits, letterboxes, decodings, made, strict=True):
+        full = box.invert_logits(own[None])[0].double().numpy()
+        probability = 1 / (1 + np.exp(-full))
+        np.testing.assert_array_equal(mask.mask, probability > decoding.threshold)
+        np.testing.assert_array_equal(mask.region, probability > 0.5)
+        assert mask.score == pytest.approx(probability[mask.mask].mean() if mask.mask.any() else 0.0, abs=1e-6)
+        if decoding.keep_logits:
+            np.testing.assert_allclose(mask.logits, full, atol=1e-5)
+        else:
+            assert mask.logits is None
+
+
+def test_no_masks():
+    assert image_masks(torch.zeros(0, 8, 8), [], []) == []
