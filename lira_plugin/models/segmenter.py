@@ -15,10 +15,11 @@ from mmdet.models.layers import SinePositionalEncoding3D
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from lira_plugin.models.anchor_cost import grid_points, mask_centres
 from lira_plugin.models.attribute_classifier import AttributeClassifier
+from lira_plugin.models.deformable_attention import DeformableAttention
 from lira_plugin.models.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
@@ -119,7 +120,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         super().__init__(*args, **kwargs)
         for module in self.pixel_decoder.modules():
             if isinstance(module, MultiScaleDeformableAttention):
-                module.value_proj.register_forward_hook(_in_fp32)
+                module.__class__ = DeformableAttention  # mmdet's layers make mmcv's, whatever their config says
         self.anchored, self.prompted = anchored, prompted
         self.prompt_noise, self.prompt_mixup = prompt_noise, prompt_mixup
         if anchored and math.isqrt(self.num_queries) ** 2 != self.num_queries:
@@ -333,15 +334,6 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         blocked = resized.flatten(2) < 0
         blocked &= ~blocked.all(-1, keepdim=True)
         return blocked.repeat_interleave(self.num_heads, dim=0)
-
-
-def _in_fp32(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    """Give deformable attention values in fp32, as the reference does (``omg_seg_visual_encoder.py:111-115``).
-
-    On GPUs mmcv casts the places it samples to the type of the values. Of a map of 128 cells a side, 8 bits tell them to a
-    quarter of a cell, and its compiled operator knows no bfloat16 at all.
-    """
-    return output.float()
 
 
 def _mix_within_classes(prompts: Tensor, matched: Matched, most: float) -> Tensor:

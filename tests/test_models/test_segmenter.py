@@ -1,10 +1,10 @@
-import importlib
-
 import pytest
 import torch
 from mmengine.structures import InstanceData
 from tiny import CHANNELS, CLASSES, OUTPUTS, D, Q, tiny_pixel_encoder
 
+from lira_plugin.models import deformable_attention
+from lira_plugin.models.deformable_attention import sample_levels
 from lira_plugin.models.segmenter import Decoded
 
 
@@ -227,15 +227,13 @@ def test_anchored_queries_start_at_a_grid_of_points():
 
 
 def test_deformable_attention_stays_in_fp32_under_autocast(monkeypatch):
-    """As on a GPU, where mmcv casts what it samples with to the type of the values."""
-    module = importlib.import_module("mmcv.ops.multi_scale_deform_attn")
-    attend, types = module.multi_scale_deformable_attn_pytorch, []
+    types = []
 
-    def on_gpu(values, shapes, places, weights):
-        types.append(values.dtype)
-        return attend(values, shapes, places.type_as(values), weights.type_as(values))
+    def noting_types(values, sizes, places, weights):
+        types.extend([values.dtype, places.dtype, weights.dtype])
+        return sample_levels(values, sizes, places, weights)
 
-    monkeypatch.setattr(module, "multi_scale_deformable_attn_pytorch", on_gpu)
+    monkeypatch.setattr(deformable_attention, "sample_levels", noting_types)
     segmenter = tiny_pixel_encoder().segmenter
     with torch.autocast("cpu", torch.bfloat16):
         mask_features, _ = segmenter.pixel_decoder(maps(2))
