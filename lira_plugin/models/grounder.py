@@ -25,19 +25,11 @@ class LIRAGrounder:
         self.model, self.llm = model, model.llm
 
     def decode_masks(self, states: Tensor, features: Sequence[tuple[Pyramid, int]]) -> Tensor:
-        """(K, H) states of ``<seg>`` to (K, h, w) mask logits: one call of the decoder for each batch of images."""
-        batches: dict[int, list[int]] = {}
-        for number, (pyramid, _) in enumerate(features):
-            batches.setdefault(id(pyramid), []).append(number)
-        logits: list[Tensor | None] = [None] * len(features)
-        segmenter = self.model.pixel_encoder.segmenter
-        for numbers in batches.values():
-            images = torch.tensor([features[number][1] for number in numbers], device=states.device)
-            with autocast_to_weights(self.model):
-                decoded = self.model.mask_decoder(states[numbers], images, features[numbers[0]][0], segmenter)
-            for number, mask in zip(numbers, decoded[-1]):
-                logits[number] = mask
-        return torch.stack(logits)
+        """(K, H) states of ``<seg>`` to (K, h, w) mask logits: one call of the decoder for all."""
+        pyramid, places = _one_pyramid(features)
+        images = torch.tensor(places, device=states.device)
+        with autocast_to_weights(self.model):
+            return self.model.mask_decoder(states, images, pyramid, self.model.pixel_encoder.segmenter)[-1]
 
     def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
         """Cut a view of each (H, W, 3) image around its (H, W) mask; (n, tokens, H) rows of the semantic encoder."""
@@ -45,3 +37,17 @@ class LIRAGrounder:
         views = np.stack([region_view(image, mask, encoder.tile_size) for image, mask in zip(images, masks)])
         with autocast_to_weights(self.model):
             return encoder(torch.from_numpy(views).permute(0, 3, 1, 2).to(encoder.mean.device))
+
+
+def _one_pyramid(images: Sequence[tuple[Pyramid, int]]) -> tuple[Pyramid, list[int]]:
+    """One pyramid for images of several batches, with those alone, and the place of each in it."""
+    batches = {id(pyramid): pyramid for pyramid, _ in images}
+    if len(batches) == 1:
+        return images[0][0], [place for _, place in images]
+    numbers = {batch: number for number, batch in enumerate(batches)}
+    named = [(numbers[id(pyramid)], place) for pyramid, place in images]
+    wanted = sorted(set(named))
+    places = {name: place for place, name in enumerate(wanted)}
+    own = [torch.tensor([place for batch, place in wanted if batch == number]) for number in numbers.values()]
+    parts = [pyramid.of(some) for pyramid, some in zip(batches.values(), own, strict=True)]
+    return Pyramid.joined(parts), [places[name] for name in named]

@@ -36,23 +36,20 @@ class Pyramid(NamedTuple):
     memories: tuple[Tensor, ...]
     """One (N, h_i * w_i, D) a level, from low to high resolution, level embedding added."""
     positions: tuple[Tensor, ...]
-    """Sine position encodings, shaped as ``memories``."""
+    """Sine position encodings, one (1, h_i * w_i, D) a level: those of all images."""
     sizes: tuple[tuple[int, int], ...]
     """(h_i, w_i) of each level."""
 
     def of(self, images: Tensor) -> "Pyramid":
         """The pyramid of some of the images, given by their indices."""
-        memories, positions = (tuple(level[images] for level in levels) for levels in (self.memories, self.positions))
-        return Pyramid(self.mask_features[images], memories, positions, self.sizes)
+        memories = tuple(level[images] for level in self.memories)
+        return Pyramid(self.mask_features[images], memories, self.positions, self.sizes)
 
     @classmethod
     def joined(cls, parts: "Sequence[Pyramid]") -> "Pyramid":
         """The pyramid of the images of all parts, which have equal sizes."""
-        memories, positions = (
-            tuple(map(torch.cat, zip(*levels)))
-            for levels in ([part.memories for part in parts], [part.positions for part in parts])
-        )
-        return cls(torch.cat([part.mask_features for part in parts]), memories, positions, parts[0].sizes)
+        memories = tuple(map(torch.cat, zip(*(part.memories for part in parts))))
+        return cls(torch.cat([part.mask_features for part in parts]), memories, parts[0].positions, parts[0].sizes)
 
 
 class Decoded(NamedTuple):
@@ -165,7 +162,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         memories, positions, sizes = [], [], []
         for level in range(self.num_transformer_feat_level):
             memory = self.decoder_input_projs[level](maps[level])
-            positions.append(self._positions(memory))
+            positions.append(self._positions(memory[:1]))
             sizes.append(tuple(memory.shape[-2:]))
             memories.append(memory.flatten(2).transpose(1, 2) + self.level_embed.weight[level])
         return Pyramid(mask_features, tuple(memories), tuple(positions), tuple(sizes))
@@ -315,7 +312,7 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         return decoded.class_logits, decoded.mask_logits
 
     def _positions(self, memory: Tensor) -> Tensor:
-        """Position encoding (N, h * w, D) of a (N, D, h, w) map."""
+        """Position encoding (N, h * w, D) of (N, D, h, w) maps."""
         no_padding = memory.new_zeros((len(memory), *memory.shape[-2:]), dtype=torch.bool)
         if self.video_positions:
             encoded = self.decoder_positional_encoding(no_padding[:, None])[:, 0]
