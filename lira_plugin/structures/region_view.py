@@ -1,10 +1,13 @@
 """The view of a region that ILVC feeds back: its crop with everything but the region darkened."""
 
+import cv2
 import numpy as np
 from PIL import Image
 
 DARKNESS = 0.3
 """Brightness left outside of the region (``gcg_lira.py:223-249``)."""
+_DARKENED = (np.arange(256, dtype=np.uint8) * np.float32(DARKNESS)).astype(np.uint8)
+"""What each of the 256 values becomes."""
 
 
 def region_view(image: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
@@ -24,8 +27,10 @@ def region_view(image: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
     if len(rows):
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         image, mask = image[window], mask[window]
-    dark = (image * np.float32(DARKNESS)).astype(np.uint8)
-    return resize_image(np.where(mask[..., None], image, dark), size, size)
+    image = np.ascontiguousarray(image)
+    view = cv2.LUT(image, _DARKENED)
+    cv2.copyTo(image, np.ascontiguousarray(mask, np.uint8), view)  # where the mask is set
+    return resize_image(view, size, size)
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
