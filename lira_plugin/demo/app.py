@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from textwrap import shorten
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,8 @@ footer {display: none !important}
 #conversation mark {border-radius: 0.25em; padding: 0.05em 0.3em; box-decoration-break: clone}
 """
 _HOURS = 3600
+_TITLE = 56
+"""Characters of a question that stand for its answer where one is chosen."""
 
 
 class Demo:
@@ -207,7 +210,8 @@ async def _uploads_only(move: Callable[[Any], Awaitable[str | None]], path: Any)
 def _choice_of_answers(chat: Chat | None) -> Any:
     """The answers whose masks can be shown; the last one is."""
     turns = () if chat is None else chat.turns
-    choices = [(f"{number}: {question}", number - 1) for number, (question, _) in enumerate(turns, 1)]
+    titles = (shorten(question, _TITLE, placeholder=" …") for question, _ in turns)
+    choices = [(f"{number + 1}: {title}", number) for number, title in enumerate(titles)]
     return gr.update(choices=choices, value=len(turns) - 1 if turns else None)
 
 

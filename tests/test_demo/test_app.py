@@ -49,6 +49,21 @@ def test_from_opening_to_the_downloads(demo, image):
         assert json.load(file)["size"] == [HEIGHT, WIDTH]
 
 
+def test_an_answer_is_chosen_by_the_start_of_its_question(demo, image):
+    from lira_plugin.demo.app import _choice_of_answers
+
+    chat, *_ = demo.open(image)
+    for question in (
+        "Please segment the cat.",
+        "Could you please give me a detailed description of the image? Please.",
+    ):
+        chat = last(demo, chat, question)
+    shown = _choice_of_answers(chat)
+    titles = ["1: Please segment the cat.", "2: Could you please give me a detailed description of the …"]
+    assert shown["choices"] == [(title, number) for number, title in enumerate(titles)] and shown["value"] == 1
+    assert _choice_of_answers(None)["choices"] == []
+
+
 def test_a_question_that_does_not_fit_leaves_the_chat_as_it_was(demo, image):
     chat, *_ = demo.open(image)
     asked = demo.ask("cat " * 5000, chat, True, "refined", 0.5)
