@@ -226,9 +226,23 @@ def test_captions_of_val_scenes_are_judged_by_their_own_objects(tmp_path):
     assert scores.phrases <= scores.named <= scores.objects
 
 
+def test_samplers_of_deformable_attention_are_compared(tmp_path, monkeypatch):
+    benchmark, path = load("deformable_attention"), tmp_path / "rows.json"
+    case = benchmark.Case("small", 1, ((2, 2), (3, 4)), 2, 4)
+    monkeypatch.setattr(benchmark, "CASES", (case,))
+    monkeypatch.setattr(sys, "argv", f"deformable_attention.py --rounds 2 --device cpu --json {path}".split())
+    benchmark.main()
+    rows = [benchmark.Row(**row) for row in json.loads(path.read_text())["rows"]]
+    assert [row.mode for row in rows] == ["training"] * 2 + ["inference"] * 2
+    for mmcv, ours in zip(rows[::2], rows[1::2]):
+        assert mmcv.against_mmcv == mmcv.least == mmcv.greatest == 1
+        assert ours.milliseconds > 0 and ours.least <= ours.against_mmcv <= ours.greatest
+
+
 def test_the_tables_are_those_of_the_measurements():
     """Every line that a benchmark would print for its committed JSON stands in its guide."""
-    tiny, generation, train_step, flops = (load(name) for name in ("tiny", "generation", "train_step", "flops"))
+    names = ("tiny", "generation", "train_step", "flops", "deformable_attention")
+    tiny, generation, train_step, flops, deformable = map(load, names)
     tables = {
         "tiny": [tiny.table(read("tiny")["runs"])],
         "generation": [
@@ -238,6 +252,9 @@ def test_the_tables_are_those_of_the_measurements():
         "train_step": [
             benchmark.table([benchmark.Row(**row) for row in read(name)["rows"]])
             for name, benchmark in (("train_step", train_step), ("flops", flops))
+        ],
+        "deformable_attention": [
+            deformable.table([deformable.Row(**row) for row in read("deformable_attention")["rows"]])
         ],
     }
     for name, printed in tables.items():
