@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from lira_plugin.quickstart import Quickstart, StageRecord, chain
+from lira_plugin.quickstart import Quickstart, StageRecord, chain, xtuner_process
 from lira_plugin.quickstart.xtuner_process import run_xtuner, stop_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +25,16 @@ def quickstart(work_dir: Path, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         cwd=work_dir.parent,
     )
+
+
+def test_trainings_keep_freed_memory_in_huge_pages_unless_told_otherwise(monkeypatch):
+    given = {}
+    monkeypatch.setattr(xtuner_process.subprocess, "Popen", lambda *args, env, **kwargs: given.update(env))
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    xtuner_process._server.__wrapped__()
+    assert given["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1" and given["MALLOC_MMAP_THRESHOLD_"] == "33554432"
+    assert given["MALLOC_TRIM_THRESHOLD_"] == "1"
 
 
 @pytest.mark.slow

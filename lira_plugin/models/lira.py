@@ -179,7 +179,7 @@ class LIRA(LoggedModel):
         """Encode prompts, each image once, for :meth:`generator`.
 
         It runs when the first request is taken, so batches can be chained without being encoded all at once; and the rows of many
-        questions about one image are made a few questions at a time.
+        questions about one image are made a few questions at a time. Its tensors are of inference mode: they have no gradients.
         """
         with autocast_to_weights(self):
             seen = self._see(batch)
