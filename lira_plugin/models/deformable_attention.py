@@ -43,7 +43,12 @@ class DeformableAttention(MultiScaleDeformableAttention):
         """Attend from (N, Q, A * D) queries to (N, K, A * D) values; arguments as mmcv's.
 
         ``reference_points`` (N, Q, L, 2) are x and y as shares of the sides, ``spatial_shapes`` (L, 2) heights and widths.
+
+        Raises:
+            ValueError: the module was made with ``batch_first=False``, mmcv's default.
         """
+        if not self.batch_first:
+            raise ValueError("DeformableAttention takes the images first: make it with batch_first=True")
         values = self.value_proj(query if value is None else value).float()
         if key_padding_mask is not None:
             values = values.masked_fill(key_padding_mask[..., None], 0.0)

@@ -59,3 +59,8 @@ def test_compiled_operators_are_for_gpus(monkeypatch):
     module = DeformableAttention(embed_dims=4, num_heads=1, num_levels=1, num_points=1, batch_first=True)
     sizes, reference = torch.tensor([[1, 2]]), torch.rand(1, 2, 1, 2)
     assert module(torch.randn(1, 2, 4), reference_points=reference, spatial_shapes=sizes).shape == (1, 2, 4)
+
+
+def test_queries_first_are_refused():
+    with pytest.raises(ValueError, match="batch_first=True"):
+        DeformableAttention(embed_dims=4, num_heads=1, num_levels=1, num_points=1)(torch.zeros(2, 1, 4))
