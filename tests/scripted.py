@@ -40,13 +40,16 @@ class ScriptedLLM:
     def embed(self, ids):
         return torch.stack([ids.float(), torch.ones(ids.shape), torch.zeros(ids.shape)], -1)
 
-    def hidden_states(self, feed, attention_mask, position_ids, past_key_values, **kwargs):
+    def cached_pass(self):
+        return self.run
+
+    def run(self, feed, cache):
         self.passes.append(tuple(feed.shape[:2]))
-        assert position_ids.shape == feed.shape[:2]
-        seen, _ = past_key_values.update(feed[:, None], feed[:, None], 0)
-        visible = (attention_mask == 0).float()  # (rows, 1, new, limit)
+        assert cache.columns.shape == feed.shape[:2]
+        seen, _ = cache.update(feed[:, None], feed[:, None], 0)
+        visible = (cache.visible(feed.dtype) == 0).float()  # (rows, 1, new, limit)
         summed = (visible @ seen)[:, 0]
-        assert torch.equal(visible.sum((1, 3)), position_ids + 1.0), "a position sees all before it and nothing else"
+        assert torch.equal(visible.sum((1, 3)), cache.columns + 1.0), "a position sees all before it and nothing else"
         return torch.cat([feed[..., :1], summed[..., 1:]], -1)
 
     def request_of(self, total):

@@ -16,7 +16,9 @@ LAYERS = (
     {"hooks", "inference", "visualization", "convert", "describe"},
     {"quickstart", "demo"},
 )
-LLM_FILES = ("models/interleaved_llm", "models/generation/", "models/trainable", "models/qwen2_vl_encoder")
+LLM_FILES = (
+    "models/interleaved_llm", "models/llama_pass", "models/generation/", "models/trainable", "models/qwen2_vl_encoder",
+)  # fmt: skip
 LLM_WORDS = ("llm", "tokeniz", "generat")
 
 

@@ -8,6 +8,7 @@ Shape letters: K states, H width of the LLM, U tokens of a region view, n new po
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +89,10 @@ class InterleavedGenerator:
         self.forced_ids, self.writer = list(forced_ids), AnswerWriter(ids, decode)
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
         self.drafts = Drafts(barred=(end_id, ids.image_id))
+
+    @cached_property
+    def _decoder_pass(self) -> Callable[[Tensor, RowCache], Tensor]:
+        return self.grounder.llm.cached_pass()
 
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
         """Answer all requests, in their order."""
@@ -196,14 +201,7 @@ class InterleavedGenerator:
         """Run (n, H) rows of each; return hidden states (rows, longest n, H)."""
         feed = pad_sequence(feeds, batch_first=True)
         cache.begin([row.slot for row in rows], feed.shape[1], feed.device)
-        hidden = self.grounder.llm.hidden_states(
-            feed,
-            attention_mask=cache.visible(feed.dtype),
-            position_ids=cache.columns,
-            past_key_values=cache,
-            cache_position=torch.arange(cache.limit - feed.shape[1], cache.limit, device=feed.device),
-            use_cache=True,
-        )
+        hidden = self._decoder_pass(feed, cache)
         for row, new in zip(rows, feeds):
             cache.lengths[row.slot] += len(new)
         return hidden

@@ -21,14 +21,7 @@ def test_a_cache_with_rows_of_their_own_equals_a_run_without_cache(slots):
                 [sequences[row][done[row] : done[row] + new] for row, new in chunk], batch_first=True
             )
             cache.begin([slots[row] for row, _ in chunk], feed.shape[1], feed.device)
-            hidden = llm.hidden_states(
-                feed,
-                attention_mask=cache.visible(feed.dtype),
-                position_ids=cache.columns,
-                past_key_values=cache,
-                cache_position=torch.arange(cache.limit - feed.shape[1], cache.limit),
-                use_cache=True,
-            )
+            hidden = llm.cached_pass()(feed, cache)
             for (row, new), states in zip(chunk, hidden):
                 outputs[row].append(states[:new])
                 done[row] += new
@@ -60,17 +53,7 @@ def test_a_cache_grows_beyond_its_first_room():
     with torch.no_grad():
         for part in sequence.split(25, 1):
             cache.begin([1], part.shape[1], part.device)
-            position = torch.arange(cache.limit - part.shape[1], cache.limit)
-            outputs.append(
-                llm.hidden_states(
-                    part,
-                    attention_mask=cache.visible(part.dtype),
-                    position_ids=cache.columns,
-                    past_key_values=cache,
-                    cache_position=position,
-                    use_cache=True,
-                )
-            )
+            outputs.append(llm.cached_pass()(part, cache))
             cache.lengths[1] += part.shape[1]
         whole = llm(sequence, torch.ones(1, 150, dtype=torch.bool)).hidden
     torch.testing.assert_close(torch.cat(outputs, 1), whole, atol=1e-4, rtol=1e-4)

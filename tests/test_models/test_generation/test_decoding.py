@@ -132,10 +132,12 @@ def test_greedy_answers_of_other_causal_lms_are_those_of_generate(name, settings
     assert len({tuple(ids) for ids, _ in found}) > 2
 
 
-def test_flash_attention_is_for_training_alone(llm, monkeypatch):
-    monkeypatch.setattr(llm.causal_lm.config, "_attn_implementation", "flash_attention_2")
-    with pytest.raises(ValueError, match="attn_implementation='sdpa'"):
-        ours(llm, prompts_of(1))
+def test_flash_attention_of_other_causal_lms_is_for_training_alone():
+    config = transformers.GPTNeoXConfig(vocab_size=VOCABULARY, **SMALL)
+    model = InterleavedLLM(transformers.AutoModelForCausalLM.from_config(config)).eval()
+    model.causal_lm.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="GPTNeoXForCausalLM.*attn_implementation='sdpa'"):
+        ours(model, prompts_of(1))
 
 
 @pytest.mark.parametrize(
