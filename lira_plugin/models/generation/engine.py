@@ -21,13 +21,16 @@ from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.drafts import Drafts, worthwhile
 from lira_plugin.models.generation.masks import image_masks
 from lira_plugin.models.generation.output import AnswerWriter
-from lira_plugin.models.generation.rows import Phase, Request, Row, by_length
+from lira_plugin.models.generation.passes import group_by_length
+from lira_plugin.models.generation.rows import Phase, Request, Row
 from lira_plugin.models.interleaved_llm import InterleavedLLM
 from lira_plugin.structures import GroundedText
 from lira_plugin.tokens import SpecialTokenIds
 
 _PATIENCE = 16
-"""Passes that a row waits at most for others to wait with it."""
+"""Passes that a row waits at most for all others to wait with it: to encode views takes as long as several passes of a token."""
+_ROOM = 1 / 4
+"""Share of the batch that is to be free before requests join while others are written: they run their prompts in one pass."""
 
 
 class Grounder(Protocol):
@@ -70,7 +73,7 @@ class InterleavedGenerator:
         forced_ids: tokens forced after a region view, those of `` <p>``.
         decode: from token ids to text.
         decoding: settings of requests that have none of their own.
-        batch_size: rows that run at the same time; a row that is done makes room for the next request.
+        batch_size: rows that run at the same time; rows that are done make room for the next requests.
     """
 
     def __init__(
@@ -135,20 +138,21 @@ class InterleavedGenerator:
         cache, queue = RowCache(), enumerate(requests)
         free, active, waited = list(range(self.batch_size))[::-1], [], 0
         while True:
-            fresh = self._admit(queue, free, cache)
-            self._share_prefixes(fresh, cache)
-            active = sorted([*active, *fresh], key=lambda row: row.slot)  # neighbours need not be gathered
+            if len(free) >= _ROOM * self.batch_size or not any(row.phase is Phase.SAMPLING for row in active):
+                fresh = self._admit(queue, free, cache)
+                self._share_prefixes(fresh, cache)
+                active = sorted([*active, *fresh], key=lambda row: row.slot)  # neighbours need not be gathered
             if not active:
                 return
             ready = [row for row in active if row.phase is Phase.SAMPLING]
             waiting = [row for row in active if row.phase is Phase.WAITING]
             waited = waited + 1 if waiting else 0
-            if waiting and (len(waiting) >= len(ready) or waited > _PATIENCE):
+            if waiting and (not ready or waited > _PATIENCE):
                 self._serve(waiting)
                 ready, waited = active, 0
             self._guess(ready)
-            for group in by_length(ready):
-                self._step(group, cache)
+            for group in group_by_length([len(row.feed) for row in ready]):
+                self._step([ready[place] for place in group], cache)
             free += [row.slot for row in active if row.phase is Phase.DONE]
             active = [row for row in active if row.phase is not Phase.DONE]
             yield ready

@@ -5,7 +5,7 @@
     SAMPLING --- <image_id> ---> WAITING --- view encoded, <p> forced ---> SAMPLING --- end, stop or limit ---> DONE
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -213,10 +213,3 @@ class Row:
         """Take the first rows, which the cache holds already, off what is to be run."""
         self.feed = self.feed[rows:]
         self.segs = [(place_in_feed - rows, place) for place_in_feed, place in self.segs]
-
-
-def by_length(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that run one position beside guesses, and rows that run more: padding one to the other would waste most of a pass."""
-    single = [row for row in rows if len(row.feed) - len(row.draft) == 1]
-    several = [row for row in rows if len(row.feed) - len(row.draft) > 1]
-    return [group for group in (several, single) if group]

@@ -23,7 +23,7 @@ from scripted import (
     run,
 )
 
-from lira_plugin.models.generation import Decoding, Prefix, Request
+from lira_plugin.models.generation import Decoding, Prefix, Request, passes
 from lira_plugin.structures import Letterbox
 
 
@@ -160,7 +160,7 @@ def test_any_batch_size_gives_the_same_answers_in_the_order_of_the_requests(batc
 
 
 def test_rows_that_wait_are_served_together():
-    grounder = ScriptedGrounder(*[GROUNDED] * 4)
+    grounder = ScriptedGrounder(*[[10] * number + GROUNDED for number in range(4)])
     run(grounder, [request(number, rows=1 + number) for number in range(4)])
     assert [len(views) for views in grounder.views] == [4]
     assert grounder.decoded == [4, 4], "all coarse masks in one call, all refined ones in another"
@@ -179,15 +179,25 @@ def test_nonsense_settings_are_an_error(settings):
 # --- the queue --------------------------------------------------------------------------------------------------------
 
 
-def test_a_queue_longer_than_the_batch_keeps_it_full():
+def test_a_queue_longer_than_the_batch_keeps_it_full(monkeypatch):
+    monkeypatch.setattr(passes, "PASS", 0)  # prompts and tokens apart
     scripts = [[10] * (2 + 3 * number % 4) for number in range(12)]
     grounder = ScriptedGrounder(*scripts)
     run(grounder, [request(number) for number in range(12)], batch_size=3)
-    passes = grounder.llm.passes
-    rows = [sum(rows for rows, new in passes if new == 1), sum(rows for rows, new in passes if new > 1)]
+    shapes = grounder.llm.passes
+    rows = [sum(rows for rows, new in shapes if new == 1), sum(rows for rows, new in shapes if new > 1)]
     assert rows == [sum(map(len, scripts)), 12], "each token is run once"
     joint = sum(len(script) + 1 for script in scripts)  # steps of rows, spread over 3
-    assert len([p for p in passes if p[1] == 1]) <= joint / 3 + max(map(len, scripts))
+    assert len([new for _, new in shapes if new == 1]) <= joint / 3 + max(map(len, scripts))
+
+
+def test_requests_join_by_a_quarter_of_the_batch(monkeypatch):
+    """Answers of 3 to 14 tokens: rows end one after another."""
+    monkeypatch.setattr(passes, "PASS", 0)
+    grounder = ScriptedGrounder(*[[10] * (3 + 7 * number % 12) for number in range(40)])
+    run(grounder, [request(number) for number in range(40)], batch_size=8)
+    prompts = [rows for rows, new in grounder.llm.passes if new > 1]
+    assert sum(prompts) == 40 and prompts[0] == 8 and min(prompts[:-1]) == 2
 
 
 def test_requests_are_taken_when_there_is_room():
