@@ -39,6 +39,7 @@ from lira_plugin.datasets import GCG_QUESTIONS, grounding_collate
 from lira_plugin.datasets.base import build_pipeline
 from lira_plugin.models import LIRA
 from lira_plugin.models.checkpoint import load_into
+from lira_plugin.models.generation import Drafts
 from lira_plugin.registry import DATASETS, MODELS
 from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn, refer_question, region_view
 
@@ -225,6 +226,7 @@ def batched(model: LIRA, samples: list[GroundingSample], limit: int, batch: int,
     requests = chain.from_iterable(
         model.requests(**grounding_collate(samples[start : start + chunk])) for start in range(0, len(samples), chunk)
     )
+    model.drafts = Drafts()  # or it would know the answers of the round before
     generator = model.generator(batch_size=batch, max_new_tokens=limit, **decoding)
     return [answer.raw_text for answer in generator(requests)]
 

@@ -105,10 +105,10 @@ def request(number, rows=2, image=True, size=(SIDE, SIDE), prefix=None, share=Tr
     return Request(prompt, np.full((*size, 3), number, np.uint8), Letterbox(*size, max(size)), number, **settings)
 
 
-def generator(grounder, batch_size=32, prompt_lookup_num_tokens=0, **decoding):
+def generator(grounder, batch_size=32, prompt_lookup_num_tokens=0, drafts=None, **decoding):
     """One that guesses nothing unless asked to, so that passes can be counted."""
     decoding["prompt_lookup_num_tokens"] = prompt_lookup_num_tokens
-    return InterleavedGenerator(grounder, IDS, END, FORCED, decode, Decoding(**decoding), batch_size)
+    return InterleavedGenerator(grounder, IDS, END, FORCED, decode, Decoding(**decoding), batch_size, drafts)
 
 
 def run(grounder, requests, **settings):

@@ -26,7 +26,7 @@ from lira_plugin.models.batch_images import (
 from lira_plugin.models.checkpoint import check_state, load_into, weights_left_out
 from lira_plugin.models.data_parallel import LoggedModel, is_sharded, mean_count
 from lira_plugin.models.feature_cache import FeatureCache
-from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
+from lira_plugin.models.generation import Decoding, Drafts, InterleavedGenerator, Request
 from lira_plugin.models.grounder import LIRAGrounder
 from lira_plugin.models.interleaved_llm import (
     InterleavedLLM,
@@ -109,6 +109,8 @@ class LIRA(LoggedModel):
             raise ValueError(f"unknown loss_weights {sorted(unknown)}; known are {sorted(self.loss_weights)}")
         self.loss_weights |= loss_weights or {}
         self.generation = dict(generation or {})
+        self.drafts = Drafts()
+        """What answers were made of so far: :meth:`generator` guesses from it how others go on."""
         self.frozen: tuple[str, ...] = ()
         for stage in init_from:
             load_into(self, **stage)
@@ -231,6 +233,7 @@ class LIRA(LoggedModel):
             forced_ids=self.tokenizer(f" {phrase_start}", add_special_tokens=False)["input_ids"],
             decode=self._text_of,
             batch_size=settings.pop("batch_size"),
+            drafts=self.drafts,
             decoding=Decoding(**settings),
         )
 

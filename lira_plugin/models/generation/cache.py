@@ -24,9 +24,9 @@ class RowCache(Cache):
         """Filled positions of each slot; a slot is made by naming it."""
         self.prefixes: dict[int, Hashable] = {}
         """Key of the prefix that each slot begins with. It stays there when the sequence is over, until the next one."""
-        self.stores: list[list[Tensor]] = []
-        """Keys and values of each layer, (slots, heads, room, head width)."""
-        self.gathered = [torch.empty(0), torch.empty(0)]
+        self.stores: list[Tensor] = []
+        """Keys of all heads and then values of all heads, for each layer: (slots, 2 * heads, room, head width)."""
+        self.gathered = torch.empty(0)
         """Memory for the keys and values of the rows of a pass, that all layers take in turn."""
         self.limit = 0
 
@@ -64,21 +64,19 @@ class RowCache(Cache):
 
         What is returned holds until the next layer's update.
         """
+        states = torch.cat([key_states, value_states], 1)
         if layer_idx == len(self.stores):
-            self.stores.append([key_states.new_zeros(0), value_states.new_zeros(0)])
-        stores = self.stores[layer_idx]
-        for index, states in enumerate((key_states, value_states)):
-            stores[index] = self._with_room(stores[index], states)
-            stores[index][self.slots[:, None], :, self.columns] = states.transpose(1, 2)
-        return tuple(self._gather(index, store) for index, store in enumerate(stores))
+            self.stores.append(states.new_zeros(0))
+        store = self.stores[layer_idx] = self._with_room(self.stores[layer_idx], states)
+        store[self.slots[:, None], :, self.columns] = states.transpose(1, 2)
+        return self._gather(store).chunk(2, 1)
 
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Fill the first ``length`` positions of other slots with those of ``source``."""
-        for stores in self.stores:
-            for index, store in enumerate(stores):
-                if max(targets) >= len(store):
-                    store = stores[index] = _enlarged(store, max(targets) + 1, store.shape[2])
-                store[list(targets), :, :length] = store[source, :, :length].clone()
+        for layer, store in enumerate(self.stores):
+            if max(targets) >= len(store):
+                store = self.stores[layer] = _enlarged(store, max(targets) + 1, store.shape[2])
+            store[list(targets), :, :length] = store[source, :, :length].clone()
         for target in targets:
             self.lengths[target] = length
 
@@ -88,7 +86,7 @@ class RowCache(Cache):
     def get_max_cache_shape(self) -> int | None:  # noqa: D102
         return None
 
-    def _gather(self, index: int, store: Tensor) -> Tensor:
+    def _gather(self, store: Tensor) -> Tensor:
         """The rows of a pass side by side, as attention wants them: where they lie in the store so, without a copy.
 
         Large fresh memory for every layer would come from the system page by page, which can take longer than to fill it.
@@ -97,9 +95,9 @@ class RowCache(Cache):
             return store[self.neighbours, :, : self.limit]
         shape = (len(self.slots), store.shape[1], self.limit, store.shape[3])
         size = math.prod(shape)
-        if self.gathered[index].numel() < size or self.gathered[index].dtype != store.dtype:
-            self.gathered[index] = store.new_empty(size * 5 // 4)
-        out = self.gathered[index][:size].view(shape)
+        if self.gathered.numel() < size or self.gathered.dtype != store.dtype:
+            self.gathered = store.new_empty(size * 5 // 4)
+        out = self.gathered[:size].view(shape)
         return torch.index_select(store[:, :, : self.limit], 0, self.slots, out=out)
 
     def _with_room(self, store: Tensor, states: Tensor) -> Tensor:

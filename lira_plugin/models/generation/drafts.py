@@ -9,7 +9,7 @@ transformers' ``PromptLookupCandidateGenerator`` knows one sequence, and searche
 batch, which learn from each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 
@@ -26,14 +26,9 @@ class PromptLookup:
 
 
 class Drafts:
-    """Guesses from prompts and from all answers so far.
+    """Guesses from prompts and from all answers so far."""
 
-    Args:
-        barred: tokens that are never guessed, since an answer ends or waits there.
-    """
-
-    def __init__(self, barred: Sequence[int]) -> None:
-        self.barred = frozenset(barred)
+    def __init__(self) -> None:
         self.seen: dict[tuple[int, int], tuple[int, bool]] = {}
         """What followed a pair of tokens the last time in any answer, and whether it did the time before, too."""
 
@@ -43,8 +38,10 @@ class Drafts:
             pair = ids[-2], ids[-1]
             self.seen[pair] = token, self.seen.get(pair, (None,))[0] == token
 
-    def guess(self, prompt: PromptLookup, ids: Sequence[int], most: int) -> list[int]:
-        """Up to ``most`` tokens that may follow ``ids``.
+    def guess(
+        self, prompt: PromptLookup, ids: Sequence[int], most: int, barred: Collection[int] = frozenset()
+    ) -> list[int]:
+        """Up to ``most`` tokens that may follow ``ids``, none of them ``barred``: those where an answer ends or waits.
 
         A single token in common is enough for the first guess, the others follow pairs.
         """
@@ -59,7 +56,7 @@ class Drafts:
                 token = token if settled else None
             if token is None and not guesses:
                 token = prompt.single.get(context[-1])
-            if token is None or token in self.barred:
+            if token is None or token in barred:
                 break
             context.append(token)
             guesses.append(token)

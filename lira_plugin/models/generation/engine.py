@@ -74,6 +74,7 @@ class InterleavedGenerator:
         decode: from token ids to text.
         decoding: settings of requests that have none of their own.
         batch_size: rows that run at the same time; rows that are done make room for the next requests.
+        drafts: guesses that have learnt from earlier answers, and go on to learn from these; by default those that know none.
     """
 
     def __init__(
@@ -85,13 +86,15 @@ class InterleavedGenerator:
         decode: Callable[[list[int]], str],
         decoding: Decoding | None = None,
         batch_size: int = 32,
+        drafts: Drafts | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
         self.grounder, self.ids, self.end_id = grounder, ids, end_id
         self.forced_ids, self.writer = list(forced_ids), AnswerWriter(ids, decode)
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
-        self.drafts = Drafts(barred=(end_id, ids.image_id))
+        self.drafts = Drafts() if drafts is None else drafts
+        self.barred = frozenset((end_id, ids.image_id))
 
     @cached_property
     def _decoder_pass(self) -> Callable[[Tensor, RowCache], Tensor]:
@@ -214,7 +217,7 @@ class InterleavedGenerator:
         """Put guesses behind what rows are to run, as many as are worth their positions in all rows of a pass."""
         for row in rows:
             if row.wants_choice:
-                row.guess(self.drafts.guess(row.lookup, row.ids, row.room_for_guesses))
+                row.guess(self.drafts.guess(row.lookup, row.ids, row.room_for_guesses, self.barred))
         together = [row for row in rows if len(row.feed) == 1]
         most = worthwhile([len(row.draft) for row in together])
         for row in together:
@@ -269,7 +272,8 @@ class InterleavedGenerator:
         indices, positions = torch.tensor(places, device=hidden.device).T
         scores = self.grounder.llm.logits(hidden[indices, positions])
         blind = [number for number, (index, _) in enumerate(places) if not rows[index].decoding.ilvc]
-        scores[blind, self.ids.image_id] = -torch.inf
+        if blind:
+            scores[blind, self.ids.image_id] = -torch.inf
         for (index, _), own_scores, best in zip(places, scores, scores.argmax(-1).tolist()):
             row = rows[index]
             chosen[index].append(best if row.choose.is_plain else row.choose(own_scores.float(), row.ids))

@@ -40,8 +40,8 @@ def test_neighbours_are_not_copied(slots, copied):
     states = torch.randn(len(slots), 3, 2, 8)
     keys, values = cache.update(states, -states, 0)
     assert torch.equal(keys, states) and torch.equal(values, -states)
-    shared = [found.untyped_storage().data_ptr() == store.untyped_storage().data_ptr()
-              for found, store in zip((keys, values), cache.stores[0])]  # fmt: skip
+    store = cache.stores[0].untyped_storage().data_ptr()
+    shared = [found.untyped_storage().data_ptr() == store for found in (keys, values)]
     assert shared == [not copied] * 2
 
 

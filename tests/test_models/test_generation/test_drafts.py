@@ -176,7 +176,7 @@ def test_pieces_of_a_stream_with_guesses_add_up():
 
 
 def test_what_followed_twice_is_guessed():
-    drafts, prompt = Drafts(barred=[END]), PromptLookup(())
+    drafts, prompt = Drafts(), PromptLookup(())
     drafts.learn([1, 2], 3)
     assert drafts.guess(prompt, [9, 1, 2], 4) == [], "once may be chance"
     drafts.learn([7, 1, 2], 3)
@@ -186,12 +186,23 @@ def test_what_followed_twice_is_guessed():
 
 
 def test_the_prompt_goes_first_and_the_last_time_counts():
-    drafts = Drafts(barred=[END])
+    drafts = Drafts()
     for _ in range(2):
         drafts.learn([1, 2], 3)
     assert drafts.guess(PromptLookup([1, 2, 5, 8, 2, 6]), [1, 2], 1) == [5]
     assert drafts.guess(PromptLookup([4, 2, 5, 8, 2, 6]), [1, 2], 1) == [3], "a pair is more than a single token"
     assert drafts.guess(PromptLookup([4, 2, 5, 8, 2, 6]), [9, 2], 1) == [6]
-    assert drafts.guess(PromptLookup([1, 2, END, 7]), [1, 2], 5) == []
+    assert drafts.guess(PromptLookup([1, 2, END, 7]), [1, 2], 5, barred={END}) == []
+    assert drafts.guess(PromptLookup([1, 2, END, 7]), [1, 2], 5) == [END, 7]
     assert drafts.guess(PromptLookup([1, 2, 1, 2]), [1], 5) == [2, 1, 2, 1, 2]
     assert drafts.guess(PromptLookup([1, 2]), [], 5) == []
+
+
+def test_drafts_that_know_earlier_answers_save_passes():
+    drafts, answers, passes = Drafts(), [], []
+    for known in (Drafts(), drafts, drafts, drafts):
+        grounder = ScriptedGrounder(TEXT)
+        answers += generator(grounder, prompt_lookup_num_tokens=8, drafts=known)([request(0)])
+        passes.append(len(grounder.llm.passes))
+    assert_same(answers, [answers[0]] * 4)
+    assert passes[0] == passes[1] == 1 + len(TEXT) and passes[3] < passes[0]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import LIMIT, alike
-from tiny import TILE, make_batch, make_samples, refer_record, text_record, two_image_sample
+from tiny import TILE, make_batch, make_samples, refer_record, text_record, tiny_lira, two_image_sample
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.models.generation import Decoding, read_answer
@@ -156,6 +156,20 @@ def test_guesses_change_the_number_of_passes_only(model, prompts):
     for answer, other in zip(*answers, strict=True):
         alike(answer, other)
     assert passes[1] < 0.8 * passes[0]
+
+
+@torch.no_grad()
+def test_a_model_learns_from_one_batch_what_to_guess_in_the_next(prompts):
+    model, passes, answers = tiny_lira().eval(), [], []
+    for _ in range(3):
+        runs = []
+        handle = model.llm.causal_lm.get_decoder().register_forward_pre_hook(lambda m, args, runs=runs: runs.append(1))
+        answers.append(model(**make_batch(prompts, for_generation=True), mode="predict"))
+        handle.remove()
+        passes.append(len(runs))
+    assert passes[2] < passes[0]
+    for answer, other in zip(answers[0], answers[2], strict=True):
+        alike(answer, other)
 
 
 @torch.no_grad()
