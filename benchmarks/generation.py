@@ -341,7 +341,7 @@ def main() -> None:
         if args.trained:
             os.environ["LIRA_TINY_ROOT"] = str(args.trained)
         else:
-            provide_scenes(Path(folder), 200, 40)
+            provide_scenes(Path(folder), 200, 64)
         tasks = make_tasks(2 if args.quick else args.images)
         rows = []
         with tqdm(desc="runs") as bar:

@@ -20,13 +20,18 @@ Map = Callable[[Tensor], Tensor]
 
 
 def is_like_llama(decoder: PreTrainedModel) -> bool:
-    """Whether :class:`LlamaPass` does what the decoder stack itself would do, hooks of its modules included."""
+    """Whether :class:`LlamaPass` does what the decoder stack itself would do: no part that it bypasses is wrapped or hooked."""
     if type(decoder) not in (LlamaModel, MistralModel, Qwen2Model):
         return False
-    bypassed = [decoder, decoder.norm]
-    for layer in decoder.layers:
-        bypassed += [layer, layer.self_attn, layer.mlp, layer.input_layernorm, layer.post_attention_layernorm]
-    return not any(map(_is_changed, bypassed))
+    home = type(decoder).__module__
+
+    def is_plain(*modules: nn.Module) -> bool:
+        return all(type(module).__module__ == home and not _is_changed(module) for module in modules)
+
+    return is_plain(decoder, decoder.norm, *decoder.layers) and all(
+        is_plain(layer.self_attn, layer.mlp, layer.input_layernorm, layer.post_attention_layernorm)
+        for layer in decoder.layers
+    )
 
 
 class LlamaPass:

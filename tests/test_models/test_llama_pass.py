@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from lira_plugin.models import InterleavedLLM
@@ -114,6 +115,15 @@ def test_a_module_whose_forward_was_replaced_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(norm, "forward", lambda x: torch.zeros_like(x))
     found, expected = run(ours, llm), run(hugging_face, llm)
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_a_decoder_with_wrapped_layers_runs_as_it_is():
+    llm = InterleavedLLM(AutoModelForCausalLM.from_config(CONFIGS["llama"])).eval()
+    expected = run(ours, llm)
+    layers = llm.causal_lm.base_model.layers
+    layers[1] = checkpoint_wrapper(layers[1])  # as fairscale and FSDP wrap, it has the attributes of what is inside
+    assert layers[1].self_attn.layer_idx == 1 and not is_like_llama(llm.causal_lm.base_model)
+    torch.testing.assert_close(run(ours, llm), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_flash_attention_is_for_training_and_generation_does_without():
