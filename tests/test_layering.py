@@ -17,7 +17,7 @@ LAYERS = (
     {"quickstart", "demo"},
 )
 LLM_FILES = (
-    "models/interleaved_llm", "models/llama_pass", "models/generation/", "models/trainable", "models/qwen2_vl_encoder",
+    "models/interleaved_llm", "models/decoder_pass", "models/generation/", "models/trainable", "models/qwen2_vl_encoder",
 )  # fmt: skip
 LLM_WORDS = ("llm", "tokeniz", "generat")
 

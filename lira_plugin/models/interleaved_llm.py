@@ -6,7 +6,7 @@ Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,10 @@ from transformers import PreTrainedModel
 from transformers.integrations import deepspeed as zero
 
 from lira_plugin.models.data_parallel import mean_count
-from lira_plugin.models.llama_pass import LlamaPass, is_like_llama
+from lira_plugin.models.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, RowKind
-
-if TYPE_CHECKING:
-    from lira_plugin.models.generation.cache import RowCache
 
 _INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values", "cache_position")
 """What a causal LM's stack of layers has to take: features, positions of their own, and a cache that its rows share."""
@@ -134,37 +131,14 @@ class InterleavedLLM(nn.Module):
         """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
         return self.causal_lm.base_model(inputs_embeds=embeddings, **kwargs).last_hidden_state
 
-    def cached_pass(self) -> Callable[[Tensor, "RowCache"], Tensor]:
+    def cached_pass(self) -> HuggingFacePass | LlamaPass:
         """What runs the decoder stack, as it is now, over the next positions of sequences whose earlier ones are in a cache.
 
-        Returns:
-            A function from embeddings (rows, n, H) and the cache, which was told of the pass (:meth:`RowCache.begin`), to hidden
-            states (rows, n, H) after the final norm.
-
         Raises:
-            ValueError: the LLM is set to flash attention, which does not read what each position sees, and is none of those
-                that :class:`~lira_plugin.models.llama_pass.LlamaPass` runs.
+            ValueError: the LLM is set to flash attention, which does not read what each position sees, and not like Llama.
         """
         decoder = self.causal_lm.base_model
-        if is_like_llama(decoder):
-            run = LlamaPass(decoder)
-            return lambda embeddings, cache: run(embeddings, cache.visible(embeddings.dtype), cache.columns, cache)
-        if getattr(self.causal_lm.config, "_attn_implementation", None) == "flash_attention_2":
-            raise ValueError(
-                f"attn_implementation='flash_attention_2' of {type(self.causal_lm).__name__} is for training alone: it cannot "
-                "read the mask of generation; to test or infer set attn_implementation='sdpa' for the LLM"
-            )
-        return self._cached_states
-
-    def _cached_states(self, embeddings: Tensor, cache: "RowCache") -> Tensor:
-        return self.hidden_states(
-            embeddings,
-            attention_mask=cache.visible(embeddings.dtype),
-            position_ids=cache.columns,
-            past_key_values=cache,
-            cache_position=torch.arange(cache.limit - embeddings.shape[1], cache.limit, device=embeddings.device),
-            use_cache=True,
-        )
+        return LlamaPass(decoder) if LlamaPass.fits(decoder) else HuggingFacePass(decoder)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
         """Move and cast weights, and leave the frequencies of rotary positions exact, as published LLMs have them.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lira_plugin.models.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.generation.cache import RowCache
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.drafts import Drafts, worthwhile
@@ -97,7 +98,7 @@ class InterleavedGenerator:
         self.barred = frozenset((end_id, ids.image_id))
 
     @cached_property
-    def _decoder_pass(self) -> Callable[[Tensor, RowCache], Tensor]:
+    def _decoder_pass(self) -> HuggingFacePass | LlamaPass:
         return self.grounder.llm.cached_pass()
 
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:

@@ -136,7 +136,7 @@ def test_flash_attention_of_other_causal_lms_is_for_training_alone():
     config = transformers.GPTNeoXConfig(vocab_size=VOCABULARY, **SMALL)
     model = InterleavedLLM(transformers.AutoModelForCausalLM.from_config(config)).eval()
     model.causal_lm.config._attn_implementation = "flash_attention_2"
-    with pytest.raises(ValueError, match="GPTNeoXForCausalLM.*attn_implementation='sdpa'"):
+    with pytest.raises(ValueError, match="GPTNeoXModel.*attn_implementation='sdpa'"):
         ours(model, prompts_of(1))
 
 

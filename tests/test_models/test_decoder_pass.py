@@ -6,8 +6,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from lira_plugin.models import InterleavedLLM
+from lira_plugin.models.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.generation import RowCache
-from lira_plugin.models.llama_pass import is_like_llama
 
 SHAPE = {
     "vocab_size": 40,
@@ -37,37 +37,34 @@ def llm(request):
     return model
 
 
-def ours(llm, feed, cache):
-    return llm.cached_pass()(feed, cache)
+def ours(llm):
+    return llm.cached_pass()
 
 
-def hugging_face(llm, feed, cache):
-    return llm.hidden_states(
-        feed,
-        attention_mask=cache.visible(feed.dtype),
-        position_ids=cache.columns,
-        past_key_values=cache,
-        cache_position=torch.arange(cache.limit - feed.shape[1], cache.limit),
-        use_cache=True,
-    )
+def hugging_face(llm):
+    return HuggingFacePass(llm.causal_lm.base_model)
+
+
+STEPS = (([0], 5), ([1], 1), ([2], 30), ([0, 2], 4), ([0, 1, 2], 1), ([1, 2], 40), ([0, 1], 1))
+"""Sequences of a pass, and new positions of each; two go beyond what dynamic frequencies were made for."""
 
 
 @torch.no_grad()
-def run(states_of, llm, dtype=torch.float32):
-    """Three sequences that begin with 5, 1 and 30 positions and go on by several, one, and more than the LLM was made for."""
-    cache, outputs = RowCache(), []
+def run(made_of, llm, dtype=torch.float32):
+    """States of each pass."""
+    run_pass, cache, outputs = made_of(llm), RowCache(), []
     cache.lengths = dict.fromkeys(range(3), 0)
     torch.manual_seed(1)
-    for slots, new in (([0], 5), ([1], 1), ([2], 30), ([0, 2], 4), ([0, 1, 2], 1), ([1, 2], 40), ([0, 1], 1)):
+    for slots, new in STEPS:
         cache.begin(slots, new, torch.device("cpu"))
-        outputs.append(states_of(llm, torch.randn(len(slots), new, 48).to(dtype), cache))
+        outputs.append(run_pass(torch.randn(len(slots), new, 48).to(dtype), cache))
         for slot in slots:
             cache.lengths[slot] += new
     return outputs
 
 
 def test_states_are_those_of_hugging_face(llm):
-    assert is_like_llama(llm.causal_lm.base_model)
+    assert isinstance(llm.cached_pass(), LlamaPass)
     found, expected = run(ours, llm), run(hugging_face, llm)
     assert all(states.std() > 0.1 for states in found)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -94,7 +91,7 @@ def test_adapters_take_part(llm):
     for name, parameter in llm.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
-    assert is_like_llama(llm.causal_lm.base_model)
+    assert isinstance(llm.cached_pass(), LlamaPass)
     found, expected = run(ours, llm), run(hugging_face, llm)
     assert not torch.allclose(found[0], before[0], atol=1e-2)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -106,7 +103,7 @@ def test_a_decoder_with_hooks_runs_as_it_is(place):
     decoder, calls = llm.causal_lm.base_model, []
     decoder.get_submodule(place).register_forward_pre_hook(lambda module, args: calls.append(module))
     run(ours, llm)
-    assert len(calls) == 7
+    assert len(calls) == len(STEPS)
 
 
 def test_a_module_whose_forward_was_replaced_runs_as_it_is(monkeypatch):
@@ -122,7 +119,7 @@ def test_a_decoder_with_wrapped_layers_runs_as_it_is():
     expected = run(ours, llm)
     layers = llm.causal_lm.base_model.layers
     layers[1] = checkpoint_wrapper(layers[1])  # as fairscale and FSDP wrap, it has the attributes of what is inside
-    assert layers[1].self_attn.layer_idx == 1 and not is_like_llama(llm.causal_lm.base_model)
+    assert layers[1].self_attn.layer_idx == 1 and isinstance(llm.cached_pass(), HuggingFacePass)
     torch.testing.assert_close(run(ours, llm), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -136,6 +133,6 @@ def test_flash_attention_is_for_training_and_generation_does_without():
 
 def test_other_decoders_run_as_they_are():
     llm = InterleavedLLM(AutoModelForCausalLM.from_config(GPTNeoXConfig(**SHAPE))).eval()
-    assert not is_like_llama(llm.causal_lm.base_model)
+    assert isinstance(llm.cached_pass(), HuggingFacePass)
     found, expected = run(ours, llm), run(hugging_face, llm)
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
