@@ -70,6 +70,7 @@ class LlamaPass:
 
     def __init__(self, decoder: PreTrainedModel) -> None:
         self.rotary, self.norm = decoder.rotary_emb, _norm(decoder.norm)
+        self.group = decoder.config.num_attention_heads // decoder.config.num_key_value_heads
         self.layers = [
             (
                 _norm(layer.input_layernorm),
@@ -97,7 +98,7 @@ class LlamaPass:
 
     def __call__(self, embeddings: Tensor, cache: "RowCache") -> Tensor:
         """Run new positions; see :class:`HuggingFacePass`."""
-        mask = cache.visible(embeddings.dtype)
+        mask = cache.visible(embeddings.dtype).repeat(1, 1, self.group, 1)  # (B, 1, g * n, positions)
         cos, sin = (wave[:, :, None] for wave in self.rotary(embeddings, cache.columns))
         half = sin.shape[-1] // 2
         waves, hidden = (cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)), embeddings
@@ -111,8 +112,7 @@ class _Attention:
     def __init__(self, attention: nn.Module) -> None:
         self.query, self.key = _linear(attention.q_proj), _linear(attention.k_proj)
         self.value, self.out = _linear(attention.v_proj), _linear(attention.o_proj)
-        self.group, self.width = attention.num_key_value_groups, attention.head_dim
-        self.scale, self.layer = attention.scaling, attention.layer_idx
+        self.width, self.scale, self.layer = attention.head_dim, attention.scaling, attention.layer_idx
 
     def __call__(self, x: Tensor, waves: tuple[Tensor, Tensor], mask: Tensor, cache: "RowCache") -> Tensor:
         cos, sin = waves
@@ -123,8 +123,7 @@ class _Attention:
         heads = values.shape[1]
         queries, keys = both[:, :, :-heads].transpose(1, 2), both[:, :, -heads:].transpose(1, 2)
         keys, values = cache.update(keys, values, self.layer)
-        if self.group > 1:  # (B, G * g, n, D) to (B, G, g * n, D)
-            queries, mask = queries.reshape(batch, heads, -1, self.width), mask.repeat(1, 1, self.group, 1)
+        queries = queries.reshape(batch, heads, -1, self.width)  # (B, G * g, n, D) to (B, G, g * n, D)
         found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=self.scale)
         return self.out(found.reshape(batch, -1, new, self.width).transpose(1, 2).reshape(batch, new, -1))
 

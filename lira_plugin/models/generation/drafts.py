@@ -12,6 +12,9 @@ batch, which learn from each other.
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
+_MOST_PAIRS = 100_000
+"""Pairs of tokens that are kept, some 25 MB; with more, all are forgotten, for a model keeps them as long as it lives."""
+
 
 class PromptLookup:
     """What follows each token, and each pair of tokens, in a prompt; the last time where it differs.
@@ -35,6 +38,8 @@ class Drafts:
     def learn(self, ids: Sequence[int], token: int) -> None:
         """Note that an answer ``ids`` went on with ``token``."""
         if len(ids) > 1:
+            if len(self.seen) >= _MOST_PAIRS:
+                self.seen.clear()
             pair = ids[-2], ids[-1]
             self.seen[pair] = token, self.seen.get(pair, (None,))[0] == token
 

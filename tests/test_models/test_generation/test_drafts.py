@@ -22,6 +22,7 @@ from scripted import (
 from test_engine import SCRIPTS
 
 from lira_plugin.models.generation import Decoding
+from lira_plugin.models.generation import drafts as drafts_module
 from lira_plugin.models.generation.drafts import Drafts, PromptLookup, worthwhile
 
 TEXT = [11, 10, 12, 14, 15, 13]
@@ -183,6 +184,17 @@ def test_what_followed_twice_is_guessed():
     assert drafts.guess(prompt, [9, 1, 2], 4) == [3]
     drafts.learn([1, 2], 4)
     assert drafts.guess(prompt, [9, 1, 2], 4) == [], "what varies is not guessed"
+
+
+def test_drafts_do_not_grow_for_ever(monkeypatch):
+    monkeypatch.setattr(drafts_module, "_MOST_PAIRS", 10)
+    drafts = Drafts()
+    for token in range(95):
+        drafts.learn([token, token + 1], token + 2)
+        assert 1 <= len(drafts.seen) <= 10
+    for _ in range(2):
+        drafts.learn([1, 2], 3)
+    assert drafts.guess(PromptLookup(()), [1, 2], 1) == [3]
 
 
 def test_the_prompt_goes_first_and_the_last_time_counts():
