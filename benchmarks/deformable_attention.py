@@ -4,16 +4,14 @@ python benchmarks/deformable_attention.py --json benchmarks/deformable_attention
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from report import write_report
 from torch import Tensor
 from tqdm import tqdm
 
@@ -136,15 +134,7 @@ def main() -> None:
         rows = [row for case in CASES for row in compare(case, args.rounds, device, bar)]
     print(table(rows))
     if args.json:
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        machine = {"device": where, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-        report = {
-            "machine": machine,
-            "torch": torch.__version__,
-            "rounds": args.rounds,
-            "rows": [asdict(row) for row in rows],
-        }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(args.json, rows, device, rounds=args.rounds)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ the training data, so that they hold as many masks and views. Variants take turn
 import argparse
 import ctypes
 import gc
-import json
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +28,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from recipes_without_files import CONFIGS, provide_scenes
+from report import write_report
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -349,18 +348,7 @@ def main() -> None:
                 rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
     print(table(rows))
     if args.json:
-        report = {
-            "machine": {
-                "cores": os.cpu_count(),
-                "threads": torch.get_num_threads(),
-                "architecture": platform.machine(),
-            },
-            "torch": torch.__version__,
-            "rounds": rounds,
-            "trained": args.trained is not None,
-            "rows": [asdict(row) for row in rows],
-        }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(args.json, rows, rounds=rounds, trained=args.trained is not None)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,11 @@ backward pass runs through all of them at once. On Linux or a CUDA device.
 import argparse
 import ctypes
 import gc
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -37,6 +34,7 @@ from recipes_without_files import (
     read_recipe,
     return_freed_memory,
 )
+from report import write_report
 from tqdm import tqdm
 
 from lira_plugin.datasets import ResumableSampler, grounding_collate
@@ -238,20 +236,7 @@ def main() -> None:
             rows = compare(trainees, args.steps, args.rounds, bar)
     print(table(rows))
     if args.json:
-        report = {
-            "recipe": args.recipe.stem,
-            "machine": {
-                "cores": os.cpu_count(),
-                "threads": torch.get_num_threads(),
-                "architecture": platform.machine(),
-            },
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "torch": torch.__version__,
-            "steps": args.steps,
-            "rounds": args.rounds,
-            "rows": [asdict(row) for row in rows],
-        }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(args.json, rows, device, recipe=args.recipe.stem, steps=args.steps, rounds=args.rounds)
 
 
 if __name__ == "__main__":
