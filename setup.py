@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the wheel carries ``configs/`` and ``tools/`` under ``lira_plugin/.mim/``.
+"""What pyproject.toml cannot say: the wheel carries configs, tools and the model index under ``lira_plugin/.mim/``.
 
 That is where OpenMMLab's tools look for the configs of an installed package.
 """
@@ -14,7 +14,7 @@ CARRIED = ("configs", "tools", "model-index.yml")
 
 
 def carried_files():
-    """Yield the files to carry, relative to the project; what is not there is left out."""
+    """Yield the files to carry, relative to the project."""
     for name in CARRIED:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -31,7 +31,7 @@ class BuildWithConfigs(build_py):
                 shutil.copyfile(ROOT / source, target)
 
     def carried(self):
-        """Pairs of a file and its place in the wheel."""
+        """Pairs of a file and its path in the wheel."""
         return [(file, Path(self.build_lib, "lira_plugin", ".mim", file)) for file in carried_files()]
 
     def get_source_files(self):

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lira_plugin.datasets.gcg import GCG_QUESTIONS
-from lira_plugin.datasets.scene_files import SceneFiles
-from lira_plugin.datasets.scene_language import CATEGORIES, COLOURS, SIZES, plural
 from lira_plugin.inference import LIRAInferencer
+from lira_plugin.scenes.scene_files import SceneFiles
+from lira_plugin.scenes.scene_language import CATEGORIES, COLOURS, SIZES, plural
 from lira_plugin.structures import GroundedSpan, decode_union
+from lira_plugin.structures.prompts import GCG_QUESTIONS
 
 SINGULAR = {form: category for category in CATEGORIES for form in (category, plural(category))}
 
@@ -54,11 +54,11 @@ class CaptionScores:
             self.phrases += 1
             self.refined += is_true(span.phrase, span.mask, objects)
             self.coarse += is_true(span.phrase, span.mask_of("coarse"), objects)
-            chosen = covered(span.mask_of("coarse"), objects)
-            self.repeated += bool(chosen) and chosen in seen
-            seen.append(chosen)
+            hits = covered(span.mask_of("coarse"), objects)
+            self.repeated += bool(hits) and hits in seen
+            seen.append(hits)
         self.objects += len(objects)
-        self.named += len({index for chosen in seen for index in chosen})
+        self.named += len({index for hits in seen for index in hits})
 
     def shares(self) -> dict[str, float]:
         """Of the phrases, those that are true (of ``refined`` and ``coarse`` masks) and repeated; of the objects, those named."""
@@ -69,15 +69,15 @@ class CaptionScores:
 def covered(mask: np.ndarray, objects: Sequence[Labelled]) -> tuple[int, ...]:
     """The objects that have more than half of their area in the mask; none if they are less than half of the mask."""
     inside = [int((item.mask & mask).sum()) for item in objects]
-    chosen = tuple(i for i, item in enumerate(objects) if inside[i] > item.mask.sum() / 2)
-    return chosen if sum(inside[i] for i in chosen) >= mask.sum() / 2 else ()
+    hits = tuple(i for i, item in enumerate(objects) if inside[i] > item.mask.sum() / 2)
+    return hits if sum(inside[i] for i in hits) >= mask.sum() / 2 else ()
 
 
 def is_true(phrase: str, mask: np.ndarray, objects: Sequence[Labelled]) -> bool:
     """Whether every size, colour and shape of a phrase is true of all objects that the mask covers, of which there is one."""
     said = {SINGULAR.get(word, word) for word in phrase.lower().split()} & {*SIZES, *COLOURS, *CATEGORIES}
-    chosen = covered(mask, objects)
-    return bool(said and chosen) and all(said <= objects[index].words for index in chosen)
+    hits = covered(mask, objects)
+    return bool(said and hits) and all(said <= objects[index].words for index in hits)
 
 
 def read_objects(files: SceneFiles) -> dict[str, list[Labelled]]:

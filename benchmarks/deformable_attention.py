@@ -20,8 +20,8 @@ import lira_plugin  # noqa: F401  (makes mmcv importable without compiled operat
 # isort: split
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 
-from lira_plugin.compat import has_compiled_ops
-from lira_plugin.models.deformable_attention import sample_levels
+from lira_plugin.compat.mmcv_ops import has_compiled_ops
+from lira_plugin.models.pixel_encoder.deformable_attention import sample_levels
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ MODES = ("training", "inference")
 
 
 @dataclass(frozen=True)
-class Row:
+class Result:
     """One line of the table: seconds are medians, ratios are of the same round."""
 
     case: str
@@ -90,51 +90,51 @@ def seconds(sample: Callable[..., Tensor], case: Case, inputs: list[Tensor], ups
     return time.perf_counter() - start
 
 
-def compare(case: Case, rounds: int, device: torch.device, bar: tqdm) -> list[Row]:
-    """Rows of one case; the first round warms up."""
+def compare(case: Case, rounds: int, device: torch.device, bar: tqdm) -> list[Result]:
+    """Results of one case; the first round warms up."""
     torch.manual_seed(0)
     cells, levels = sum(height * width for height, width in case.sizes), len(case.sizes)
     shape = (case.images, cells, case.heads, levels, case.points)
     inputs = [torch.randn(case.images, cells, case.heads, case.channels), torch.rand(*shape, 2), torch.rand(shape)]
     inputs = [tensor.to(device).requires_grad_() for tensor in inputs]
     upstream = torch.randn(case.images, cells, case.heads * case.channels, device=device)
-    rows, samplers = [], variants(device)
+    results, samplers = [], variants(device)
     for mode in MODES:
         spent: dict[str, list[float]] = {name: [] for name in samplers}
-        for number in range(rounds + 1):
+        for round_index in range(rounds + 1):
             for name, sample in samplers.items():
                 time_of_one = seconds(sample, case, inputs, upstream, mode)
-                if number:
+                if round_index:
                     spent[name].append(time_of_one)
             bar.update()
         for name, own in spent.items():
             ratios = [ours / theirs for ours, theirs in zip(own, spent["mmcv in PyTorch"])]
             figures = (1e3 * statistics.median(own), statistics.median(ratios), min(ratios), max(ratios))
-            rows.append(Row(case.name, mode, name, *(round(figure, 2) for figure in figures)))
-    return rows
+            results.append(Result(case.name, mode, name, *(round(figure, 2) for figure in figures)))
+    return results
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown."""
+def table(results: list[Result]) -> str:
+    """The results in Markdown."""
     lines = ["| layer | mode | variant | ms | against mmcv in PyTorch (spread) |", "|" + " --- |" * 5]
-    for row in rows:
-        ratio = f"{row.against_mmcv:.2f}x ({row.least:.2f}-{row.greatest:.2f})"
-        lines.append(f"| {row.case} | {row.mode} | {row.variant} | {row.milliseconds} | {ratio} |")
+    for result in results:
+        ratio = f"{result.against_mmcv:.2f}x ({result.least:.2f}-{result.greatest:.2f})"
+        lines.append(f"| {result.case} | {result.mode} | {result.variant} | {result.milliseconds} | {ratio} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     device = torch.device(args.device)
     with tqdm(desc="rounds", total=len(CASES) * len(MODES) * (args.rounds + 1)) as bar:
-        rows = [row for case in CASES for row in compare(case, args.rounds, device, bar)]
-    print(table(rows))
+        results = [result for case in CASES for result in compare(case, args.rounds, device, bar)]
+    print(table(results))
     if args.json:
-        write_report(args.json, rows, device, rounds=args.rounds)
+        write_report(args.json, results, device, rounds=args.rounds)
 
 
 if __name__ == "__main__":

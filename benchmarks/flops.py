@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 from tqdm import tqdm
 
-from lira_plugin.datasets import ResumableSampler, grounding_collate
+from lira_plugin.datasets import ResumableSampler, fit_to_model, grounding_collate
 from lira_plugin.models import InterleavedLLM
 from lira_plugin.registry import DATASETS
 
@@ -107,7 +107,7 @@ def llm_on_meta(config: Config) -> InterleavedLLM:
     llm = build_model(config, lambda name, blank: blank.detach()).llm.train()
     rotary = llm.causal_lm.base_model.rotary_emb
     width = 2 * len(rotary.inv_freq)
-    rotary.forward = lambda rows, positions: 2 * (rows.new_empty(*positions.shape, width),)
+    rotary.forward = lambda hidden, positions: 2 * (hidden.new_empty(*positions.shape, width),)
     if llm.causal_lm.is_gradient_checkpointing:
         if not hasattr(torch, "meta"):
             torch._register_device_module("meta", ModuleType("meta"))  # asked for, and not used
@@ -116,7 +116,7 @@ def llm_on_meta(config: Config) -> InterleavedLLM:
 
 
 @dataclass(frozen=True)
-class Row:
+class Result:
     """One line of the table."""
 
     recipe: str
@@ -175,11 +175,11 @@ def count_steps(config: Config, num_samples: int, real: bool = False) -> dict[st
     data = config.train_dataloader.dataset
     counted = {}
     for kind, entry in zip(KINDS, data.datasets, strict=True):
-        records = DATASETS.build({**data, "datasets": [entry]})
+        records = fit_to_model(DATASETS.build({**data, "datasets": [entry]}), model.input_spec)
         parts.counts.clear()
         for sample in map(records.__getitem__, islice(ResumableSampler(records, seed=0), num_samples)):
             batch = model.data_preprocessor(grounding_collate([sample]), training=True)
-            parts.counts += Counter(rows=batch["batch"].input_ids.shape[1], views=len(batch["batch"].region_tiles))
+            parts.counts += Counter(rows=batch["batch"].input_ids.shape[1], views=len(batch["batch"].view_tiles))
             with counter, parts.of("other"):
                 losses = model(**batch, mode="loss")
                 with parts.of("backward"):
@@ -197,17 +197,17 @@ def mixture(counted: Mapping[str, Counter[str]]) -> Counter[str]:
     return mean
 
 
-def rows_of(recipe: str, counted: Mapping[str, Mapping[str, Counter[str]]]) -> list[Row]:
+def results_of(recipe: str, counted: Mapping[str, Mapping[str, Counter[str]]]) -> list[Result]:
     """The lines of a recipe, from counts by variant and kind."""
-    rows = []
+    results = []
     for kind in ("mixture", *KINDS):
         full = 0.0
         for variant, kinds in counted.items():
             counts = mixture(kinds) if kind == "mixture" else kinds[kind]
             total = sum(counts[part] for part in PARTS)
             full = full or total
-            rows.append(
-                Row(
+            results.append(
+                Result(
                     recipe=recipe,
                     variant=variant,
                     kind=kind,
@@ -218,18 +218,26 @@ def rows_of(recipe: str, counted: Mapping[str, Mapping[str, Counter[str]]]) -> l
                     shares={part: round(counts[part] / total, 3) for part in PARTS},
                 )
             )
-    return rows
+    return results
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown."""
+def table(results: list[Result]) -> str:
+    """The results in Markdown."""
     lines = [
         "| recipe | sample | variant | rows | views | TFLOP/step | against LIRA | " + " | ".join(PARTS) + " |",
         "|" + " --- |" * (7 + len(PARTS)),
     ]
-    for row in rows:
-        cells = [row.recipe, row.kind, row.variant, row.rows, row.views, row.tflop, f"{row.relative:.2f}x"]
-        lines.append("| " + " | ".join([*map(str, cells), *(f"{row.shares[part]:.0%}" for part in PARTS)]) + " |")
+    for result in results:
+        cells = [
+            result.recipe,
+            result.kind,
+            result.variant,
+            result.rows,
+            result.views,
+            result.tflop,
+            f"{result.relative:.2f}x",
+        ]
+        lines.append("| " + " | ".join([*map(str, cells), *(f"{result.shares[part]:.0%}" for part in PARTS)]) + " |")
     return "\n".join(lines)
 
 
@@ -237,7 +245,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--recipes", nargs="+", default=RECIPES, help="whose _no_sefe and _no_ilvc lie beside them")
     parser.add_argument("--samples", type=int, default=4, help="of each kind")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args()
 
 
@@ -246,19 +254,19 @@ def main() -> None:
     init_default_scope("lira_plugin")
     return_freed_memory()
     torch.backends.mha.set_fastpath_enabled(False)  # its attention is not counted
-    rows = []
+    results = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=len(args.recipes) * len(VARIANTS)) as bar:
         provide_scenes(Path(folder), 40, size=640, progress=False)
         for recipe in args.recipes:
             counted = {}
             for variant, suffix in VARIANTS.items():
                 bar.set_postfix_str(f"{recipe} {variant}")
-                counted[variant] = count_steps(read_recipe(CONFIGS / f"{recipe}{suffix}.py"), args.samples)
+                counted[variant] = count_steps(read_recipe(CONFIGS / "lira" / f"{recipe}{suffix}.py"), args.samples)
                 bar.update()
-            rows += rows_of(recipe, counted)
-    print(table(rows))
+            results += results_of(recipe, counted)
+    print(table(results))
     if args.json:
-        report = {"torch": torch.__version__, "samples": args.samples, "rows": [asdict(row) for row in rows]}
+        report = {"torch": torch.__version__, "samples": args.samples, "rows": [asdict(result) for result in results]}
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 

@@ -10,8 +10,6 @@ the training data, so that they hold as many masks and views. Variants take turn
 """
 
 import argparse
-import ctypes
-import gc
 import os
 import statistics
 import tempfile
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import resident_memory
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -34,15 +33,24 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers import DynamicCache
 
-from lira_plugin.datasets import GCG_QUESTIONS, grounding_collate
-from lira_plugin.datasets.base import build_pipeline
+from lira_plugin.checkpoint.files import load_into
+from lira_plugin.datasets import fit_to_model, grounding_collate
+from lira_plugin.datasets.grounding_dataset import build_pipeline
+from lira_plugin.describe import input_spec_of_recipe
 from lira_plugin.models import LIRA
-from lira_plugin.models.checkpoint import load_into
-from lira_plugin.models.generation import Drafts
 from lira_plugin.registry import DATASETS, MODELS
-from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn, refer_question, region_view
+from lira_plugin.structures import (
+    GCG_QUESTIONS,
+    Conversation,
+    GroundingSample,
+    Record,
+    TokenKind,
+    Turn,
+    refer_question,
+    region_view,
+)
 
-CONFIG = CONFIGS / "lira_tiny.py"
+CONFIG = CONFIGS / "lira_tiny" / "lira_tiny.py"
 LLMS = {
     "tiny": {},
     "134M": {
@@ -70,7 +78,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class Result:
     """One line of the table; rates are medians over the rounds."""
 
     variant: str
@@ -110,7 +118,7 @@ def build_model(llm: str, sefe: bool = True, trained: bool = False) -> LIRA:
             ignore=[] if sefe else ["sefe.enrich"],
         )
     else:
-        _fit_head(model, DATASETS.build(config.train_dataloader.dataset))
+        _fit_head(model, fit_to_model(DATASETS.build(config.train_dataloader.dataset), model.input_spec))
     return model
 
 
@@ -124,9 +132,9 @@ def _fit_head(model: LIRA, data: Dataset) -> None:
     embedding, head = model.llm.causal_lm.get_input_embeddings(), model.llm.causal_lm.get_output_embeddings()
     embedding.weight.mul_(300)
     hidden, following = [], []
-    numbers = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ANSWERS]
-    for some in numbers.split(8):
-        batch = grounding_collate([data[number] for number in some.tolist()])["batch"]
+    drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ANSWERS]
+    for some in drawn.split(8):
+        batch = grounding_collate([data[index] for index in some.tolist()])["batch"]
         encoded = model.encode(batch)
         states = model.llm(encoded.embeddings, encoded.attention_mask).hidden[:, :-1]
         written = batch.labels[:, 1:] >= 0
@@ -152,9 +160,9 @@ def make_tasks(images: int) -> list[Task]:
     """Prompts over scenes: eight expressions an image, and one caption an image."""
     config = Config.fromfile(CONFIG)
     dataset = config.test_dataloader.dataset
-    pipeline = build_pipeline(dataset.pipeline)
+    pipeline = fit_to_model(build_pipeline(dataset.pipeline), input_spec_of_recipe(config.model))
     records = DATASETS.build(dict(dataset.datasets[0], split="val"))
-    paths = sorted({records.get_record(number, np.random.default_rng(0)).image_path for number in range(len(records))})
+    paths = sorted({records.get_record(index, np.random.default_rng(0)).image_path for index in range(len(records))})
     phrases = [
         "red circle",
         "large square",
@@ -166,8 +174,8 @@ def make_tasks(images: int) -> list[Task]:
         "ring",
     ]
 
-    def prompt(number: int, path: str, question: str) -> GroundingSample:
-        record = Record("benchmark", str(number), path, Conversation((Turn(question, ""),)))
+    def prompt(index: int, path: str, question: str) -> GroundingSample:
+        record = Record("benchmark", str(index), path, Conversation((Turn(question, ""),)))
         return pipeline({"record": record, "rng": np.random.default_rng(0)})
 
     refer = [
@@ -190,31 +198,31 @@ def _answer_alone(model: LIRA, sample: GroundingSample, limit: int, end: int) ->
     encoded = model.encode(**grounding_collate([sample]))
     llm, cache, ids, mask, masks = model.llm.causal_lm, DynamicCache(), [], None, []
     forced = model.tokenizer(" <p>", add_special_tokens=False)["input_ids"]
-    feed = encoded.embeddings[:1][:, encoded.attention_mask[0]]
-    chosen = 0
+    pending_embeds = encoded.embeddings[:1][:, encoded.attention_mask[0]]
+    num_sampled = 0
     while True:
-        output = llm(inputs_embeds=feed, past_key_values=cache, use_cache=True, output_hidden_states=True)
+        output = llm(inputs_embeds=pending_embeds, past_key_values=cache, use_cache=True, output_hidden_states=True)
         if ids and ids[-1] == model.ids.seg:
             state = output.hidden_states[-1][0, -1:]
             segmenter = model.pixel_encoder.segmenter
-            logits = model.mask_decoder(state, torch.tensor([0]), encoded.features.pyramid, segmenter)[-1]
+            logits = model.mask_decoder(state, torch.tensor([0]), encoded.features.decoder_memory, segmenter)[-1]
             mask = sample.letterbox.invert_logits(logits)[0].numpy() > 0
             masks.append(mask)
-        if chosen == limit:
+        if num_sampled == limit:
             break
         token = int(output.logits[0, -1].argmax())
         if token == end:
             break
-        chosen += 1
+        num_sampled += 1
         ids.append(token)
-        if chosen == limit and token != model.ids.seg:
+        if num_sampled == limit and token != model.ids.seg:
             break
-        feed = model.llm.embed(torch.tensor([[token]]))
+        pending_embeds = model.llm.embed(torch.tensor([[token]]))
         if token == model.ids.image_id:
             shown = mask if mask is not None else np.ones(sample.image.shape[:2], bool)
             view = region_view(sample.image, shown, model.semantic_encoder.tile_size)
             local = model.semantic_encoder(torch.from_numpy(view.copy()).permute(2, 0, 1)[None])
-            feed = torch.cat([feed, local, model.llm.embed(torch.tensor([forced]))], 1)
+            pending_embeds = torch.cat([pending_embeds, local, model.llm.embed(torch.tensor([forced]))], 1)
             ids += forced
     return model.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
@@ -225,27 +233,23 @@ def batched(model: LIRA, samples: list[GroundingSample], limit: int, batch: int,
     requests = chain.from_iterable(
         model.requests(**grounding_collate(samples[start : start + chunk])) for start in range(0, len(samples), chunk)
     )
-    model.drafts = Drafts()  # or it would know the answers of the round before
     generator = model.generator(batch_size=batch, max_new_tokens=limit, **decoding)
     return [answer.raw_text for answer in generator(requests)]
 
 
 def measure(run: Callable[[], list[str]]) -> tuple[list[str], float, int]:
     """Answers, seconds, and the highest resident memory meanwhile in MiB."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what a run before has freed
-    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    resident_memory.forget_peak()
     start = time.perf_counter()
     answers = run()
     seconds = time.perf_counter() - start
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return answers, seconds, int(status["VmHWM"].split()[0]) // 1024
+    return answers, seconds, int(resident_memory.peak())
 
 
 def compare(
     llm: str, tasks: list[Task], batches: list[int], rounds: int, bar: tqdm, trained: bool = False
-) -> Iterator[Row]:
-    """Rows of one LLM."""
+) -> Iterator[Result]:
+    """Results of one LLM."""
     model, plain = build_model(llm, trained=trained), build_model(llm, sefe=False, trained=trained)
     for task in tasks:
         limit = NEW_TOKENS[task.name]
@@ -256,8 +260,9 @@ def compare(
         for batch in sorted({min(batch, len(task.samples)) for batch in batches}):
             runs["ours", batch] = lambda t=task, n=limit, b=batch: batched(model, t.samples, n, b)
         usual = min(16, len(task.samples))
-        for variant, settings in {"guesses": {"prompt_lookup_num_tokens": 0}, "ILVC": {"ilvc": False}}.items():
-            runs[f"ours without {variant}", usual] = lambda t=task, n=limit, b=usual, s=settings: batched(
+        variants = {"with prompt lookup": {"prompt_lookup_num_tokens": 8}, "without ILVC": {"ilvc": False}}
+        for variant, settings in variants.items():
+            runs[f"ours {variant}", usual] = lambda t=task, n=limit, b=usual, s=settings: batched(
                 model, t.samples, n, b, **s
             )
         runs["ours without SEFE", usual] = lambda s=without, n=limit, b=usual: batched(plain, s, n, b)
@@ -279,7 +284,7 @@ def compare(
             base = sum(len(model.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in answers["loop", 1])
             scale = tokens / base  # answers of the variants differ in length
             equal = sum(a == b for a, b in zip(answers["loop", 1], answers[key], strict=True)) / len(task.samples)
-            yield Row(
+            yield Result(
                 key[0], task.name, key[1], llm, round(rate, 1), round(len(task.samples) / middle, 2),
                 sum(text.count("<image_id>") for text in answers[key]) / len(task.samples), memory[key], equal,
                 *(round(ratio * scale, 2) for ratio in (statistics.median(ratios), ratios[0], ratios[-1])),
@@ -288,30 +293,30 @@ def compare(
 
 def _without_semantic(sample: GroundingSample) -> GroundingSample:
     """The prompt of a model without SEFE."""
-    kept = sample.kinds != RowKind.SEMANTIC
+    kept = sample.kinds != TokenKind.SEMANTIC
     return replace(sample, input_ids=sample.input_ids[kept], labels=sample.labels[kept], kinds=sample.kinds[kept])
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown."""
+def table(results: list[Result]) -> str:
+    """The results in Markdown."""
     lines = [
         "| LLM | task | variant | batch | tokens/s | expressions/s | views an answer | tokens/s against the loop (spread) "
         "| peak MiB | answers equal to the loop's |",
         "|" + " --- |" * 10,
     ]
-    for row in rows:
-        ratio = f"{row.speedup:.1f}x ({row.speedup_low:.1f}-{row.speedup_high:.1f})"
+    for result in results:
+        ratio = f"{result.speedup:.1f}x ({result.speedup_low:.1f}-{result.speedup_high:.1f})"
         cells = [
-            row.llm,
-            row.task,
-            row.variant,
-            row.batch,
-            row.tokens_per_s,
-            row.expressions_per_s,
-            f"{row.views_per_answer:.1f}",
+            result.llm,
+            result.task,
+            result.variant,
+            result.batch,
+            result.tokens_per_s,
+            result.expressions_per_s,
+            f"{result.views_per_answer:.1f}",
             ratio,
-            row.peak_rss_mb,
-            f"{row.equal_answers:.0%}",
+            result.peak_rss_mb,
+            f"{result.equal_answers:.0%}",
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
@@ -319,7 +324,7 @@ def table(rows: list[Row]) -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--quick", action="store_true", help="two images and one round: finishes in 3 minutes")
     parser.add_argument(
         "--images", type=int, default=16, help="with eight expressions each, and four times as many captions"
@@ -342,13 +347,13 @@ def main() -> None:
         else:
             provide_scenes(Path(folder), 200, 64)
         tasks = make_tasks(2 if args.quick else args.images)
-        rows = []
+        results = []
         with tqdm(desc="runs") as bar:
             for llm in args.llms:
-                rows += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
-    print(table(rows))
+                results += compare(llm, tasks, batches, rounds, bar, trained=args.trained is not None)
+    print(table(results))
     if args.json:
-        write_report(args.json, rows, rounds=rounds, trained=args.trained is not None)
+        write_report(args.json, results, rounds=rounds, trained=args.trained is not None)
 
 
 if __name__ == "__main__":

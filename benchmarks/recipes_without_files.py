@@ -9,12 +9,12 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.describe import measure_recipe
 from lira_plugin.models import LIRA
+from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "lira"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def is_full_size(recipe: Path) -> bool:
@@ -34,7 +34,7 @@ def read_recipe(path: Path) -> Config:
     A full-size recipe keeps its pipeline, and takes questions, images with three sentences, and captions as 5 to 2 to 3, which
     is nearly the paper's mixture.
     """
-    config, tiny = Config.fromfile(path), Config.fromfile(CONFIGS / "lira_tiny.py")
+    config, tiny = Config.fromfile(path), Config.fromfile(CONFIGS / "lira_tiny" / "lira_tiny.py")
     if not is_full_size(path):
         return config
     refer, captions, questions = tiny.train_dataloader.dataset.datasets
@@ -42,7 +42,7 @@ def read_recipe(path: Path) -> Config:
     captions.repeats, questions.repeats = 3, 5
     data = config.train_dataloader.dataset
     data.datasets = [refer, captions, questions]
-    config.model.tokenizer = data.pipeline.tokenize.tokenizer = tiny.model.tokenizer
+    config.model.tokenizer = tiny.model.tokenizer
     return config
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark writes down: its rows, and what they were measured with."""
+"""What a benchmark writes down: its results, and what they were measured with."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 
-def write_report(path: Path, rows: Sequence[Any], device: torch.device | str = "cpu", **settings: Any) -> None:
-    """Write the data classes ``rows`` with the settings, machine and versions of the run."""
+def write_report(path: Path, results: Sequence[Any], device: torch.device | str = "cpu", **settings: Any) -> None:
+    """Write the data classes ``results`` with the settings, machine and versions of the run."""
     device = torch.device(device)
     report = {
         **settings,
@@ -23,6 +23,6 @@ def write_report(path: Path, rows: Sequence[Any], device: torch.device | str = "
         },
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
-        "rows": [asdict(row) for row in rows],
+        "rows": [asdict(result) for result in results],
     }
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

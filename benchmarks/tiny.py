@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from captions import judge_captions
 
-from lira_plugin.datasets.scene_files import SceneFiles
 from lira_plugin.inference import LIRAInferencer
 from lira_plugin.quickstart import Quickstart
+from lira_plugin.scenes.scene_files import SceneFiles
 
 HERE = Path(__file__).resolve().parent
-CONFIGS = HERE.parent / "configs" / "lira"
+CONFIGS = HERE.parent / "configs" / "lira_tiny"
 VARIANTS = {"": "LIRA", "_no_ilvc": "without ILVC", "_no_sefe": "without SEFE"}
 
 
@@ -40,8 +40,8 @@ def refined_gain(rows: list[dict[str, Any]], draws: int = 4000) -> list[float]:
     for row in rows:
         images[row["image"]] = images.get(row["image"], 0) + np.array([row[key] for key in keys])
     pixels = np.stack(list(images.values()))
-    chosen = np.random.default_rng(0).multinomial(len(pixels), np.full(len(pixels), 1 / len(pixels)), draws)
-    refined_i, refined_u, coarse_i, coarse_u = (np.vstack([np.ones(len(pixels)), chosen]) @ pixels).T
+    drawn = np.random.default_rng(0).multinomial(len(pixels), np.full(len(pixels), 1 / len(pixels)), draws)
+    refined_i, refined_u, coarse_i, coarse_u = (np.vstack([np.ones(len(pixels)), drawn]) @ pixels).T
     gains = refined_i / refined_u - coarse_i / coarse_u
     return [round(float(gain), 4) for gain in (gains[0], *np.quantile(gains[1:], (0.025, 0.975)))]
 
@@ -56,9 +56,9 @@ def table(runs: list[dict[str, Any]]) -> str:
     ]
     for run in runs:
         scores = [
-            f"{run['eval'][split][view]['cIoU']:.3f}"
+            f"{run['eval'][split][stage]['cIoU']:.3f}"
             for split in ("val", "testA", "testB")
-            for view in ("refined", "coarse")
+            for stage in ("refined", "coarse")
         ]
         val = run["eval"]["val"]["refined"]
         minutes = sum(stage["seconds"] for stage in run["stages"].values()) / 60
@@ -66,7 +66,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         gain, low, high = run["refined_gain"]
         cells = [VARIANTS[run["variant"]], str(run["seed"]), *scores, f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"]
         cells += [f"{val['gIoU']:.3f}", f"{val['P@0.5']:.3f}"]
-        cells += [f"{run['captions'][view]:.2f}" for view in ("refined", "coarse")]
+        cells += [f"{run['captions'][stage]:.2f}" for stage in ("refined", "coarse")]
         lines.append("| " + " | ".join([*cells, iterations, f"{minutes:.1f}", str(run["peak_rss_mb"])]) + " |")
     return "\n".join(lines)
 

@@ -10,8 +10,6 @@ backward pass runs through all of them at once. On Linux or a CUDA device.
 """
 
 import argparse
-import ctypes
-import gc
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import resident_memory
 import torch
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
@@ -37,11 +36,11 @@ from recipes_without_files import (
 from report import write_report
 from tqdm import tqdm
 
-from lira_plugin.datasets import ResumableSampler, grounding_collate
+from lira_plugin.datasets import ResumableSampler, fit_to_model, grounding_collate
 from lira_plugin.models import LIRA
 from lira_plugin.registry import DATASETS
 
-CONFIG = CONFIGS / "lira_tiny.py"
+CONFIG = CONFIGS / "lira_tiny" / "lira_tiny.py"
 VARIANTS = {
     "LIRA": ("", True, False),
     "without SEFE": ("_no_sefe", True, False),
@@ -54,7 +53,7 @@ PARTS = ("data", "pixel encoder", "semantic encoder", "SEFE", "LLM", "mask decod
 
 
 @dataclass(frozen=True)
-class Row:
+class Result:
     """One line of the table: medians over the rounds."""
 
     variant: str
@@ -93,7 +92,7 @@ class Trainee:
         self.model: LIRA = build_model(config, draw, like and like.model).to(device).train()
         loader = config.train_dataloader
         self.batch = batch or loader.batch_size
-        self.records = DATASETS.build(loader.dataset)
+        self.records = fit_to_model(DATASETS.build(loader.dataset), self.model.input_spec)
         self.draws = iter(ResumableSampler(self.records, seed=0))
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         settings = dict(config.optim_wrapper.optimizer, params=trained, lr=1e-5)
@@ -135,7 +134,7 @@ def build_trainees(recipe: Path, names: Sequence[str], batch: int | None, device
         if checkpointing:
             config.model.llm.gradient_checkpointing = True
         if not views:
-            config.train_dataloader.dataset.pipeline.interleave.prob = 0.0
+            config.model.generation.ilvc = False
         trainees[name] = Trainee(config, batch, device, trainees.get("LIRA"))
     return trainees
 
@@ -147,20 +146,13 @@ def extra_memory(run: Callable[[], None], device: torch.device) -> float:
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed, and the rise would be lost in it
-    before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    resident_memory.forget_peak()
+    before = resident_memory.current()
     run()
-    return max(0.0, _resident("VmHWM") - before) / 1024
+    return max(0.0, resident_memory.peak() - before)
 
 
-def _resident(field: str) -> int:
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[field].split()[0])
-
-
-def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) -> list[Row]:
+def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) -> list[Result]:
     """Train each variant for ``steps`` steps in every round, in turn, after one step that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in trainees}
     memory: dict[str, list[float]] = {name: [] for name in trainees}
@@ -176,12 +168,12 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
             memory[name].append(rise)
             bar.update()
     first = next(iter(seconds.values()))
-    rows = []
+    results = []
     for name, trainee in trainees.items():
         middle, total = statistics.median(seconds[name]), trainee.clock.counts.total()
         ratios = [own / other for own, other in zip(seconds[name], first)]
-        rows.append(
-            Row(
+        results.append(
+            Result(
                 variant=name,
                 seconds=round(middle, 4),
                 samples_per_s=float(f"{trainee.batch / middle:.4g}"),
@@ -192,19 +184,19 @@ def compare(trainees: dict[str, Trainee], steps: int, rounds: int, bar: tqdm) ->
                 shares={part: round(trainee.clock.counts[part] / total, 3) for part in PARTS},
             )
         )
-    return rows
+    return results
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown."""
+def table(results: list[Result]) -> str:
+    """The results in Markdown."""
     lines = [
         "| variant | s/step | samples/s | against LIRA (spread) | step MiB | " + " | ".join(PARTS) + " |",
         "|" + " --- |" * (5 + len(PARTS)),
     ]
-    for row in rows:
-        shares = [f"{row.shares[part]:.0%}" for part in PARTS]
-        ratio = f"{row.relative:.2f}x ({row.relative_low:.2f}-{row.relative_high:.2f})"
-        cells = [row.variant, row.seconds, row.samples_per_s, ratio, row.step_mib, *shares]
+    for result in results:
+        shares = [f"{result.shares[part]:.0%}" for part in PARTS]
+        ratio = f"{result.relative:.2f}x ({result.relative_low:.2f}-{result.relative_high:.2f})"
+        cells = [result.variant, result.seconds, result.samples_per_s, ratio, result.step_mib, *shares]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -219,7 +211,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="steps a round; SOAP renews its bases at every tenth")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args()
 
 
@@ -233,10 +225,10 @@ def main() -> None:
             return_freed_memory()
         trainees = build_trainees(args.recipe, ["LIRA", *args.variants], args.batch, device)
         with tqdm(total=len(trainees) * args.rounds) as bar:
-            rows = compare(trainees, args.steps, args.rounds, bar)
-    print(table(rows))
+            results = compare(trainees, args.steps, args.rounds, bar)
+    print(table(results))
     if args.json:
-        write_report(args.json, rows, device, recipe=args.recipe.stem, steps=args.steps, rounds=args.rounds)
+        write_report(args.json, results, device, recipe=args.recipe.stem, steps=args.steps, rounds=args.rounds)
 
 
 if __name__ == "__main__":

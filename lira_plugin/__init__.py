@@ -4,7 +4,7 @@ Importing this package imports no framework: it only makes sure that ``mmcv.ops`
 (:mod:`lira_plugin.compat`). Parts live in ``lira_plugin.models``, ``lira_plugin.datasets`` and ``lira_plugin.evaluation``.
 """
 
-from lira_plugin.compat import install as _install_ops_stand_in
+from lira_plugin.compat.mmcv_ops import install as _install_ops_stand_in
 from lira_plugin.version import __version__
 
 _install_ops_stand_in()

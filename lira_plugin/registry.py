@@ -15,7 +15,7 @@ def _child(parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child(mmengine.MODELS, "lira_plugin.models")
-MODEL_WRAPPERS = _child(mmengine.MODEL_WRAPPERS, "lira_plugin.models")
+MODEL_WRAPPERS = _child(mmengine.MODEL_WRAPPERS, "lira_plugin.distributed")
 TASK_UTILS = _child(mmengine.TASK_UTILS, "lira_plugin.models")
 DATASETS = _child(mmengine.DATASETS, "lira_plugin.datasets")
 DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS, "lira_plugin.datasets")

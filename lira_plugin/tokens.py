@@ -45,6 +45,11 @@ class SpecialTokens:
     add_missing: bool = True
 
     @property
+    def spelling(self) -> tuple[str, str, str, str]:
+        """The tokens that are used, in the order of :class:`SpecialTokenIds`."""
+        return (self.seg, self.image_id, self.phrase_start, self.phrase_end)
+
+    @property
     def in_order(self) -> tuple[str, ...]:
         """All tokens in the order in which LIRA adds them to a vocabulary."""
         return (self.seg, self.phrase_start, self.phrase_end, *self.reserved, self.image_id)
@@ -96,13 +101,22 @@ class SpecialTokens:
         if len(set(ids.values())) != len(ids):
             raise ValueError(f"special tokens must have distinct ids, got {ids} for {names}")
         owners = {*names.values()}
-        for token, number in tokenizer.get_vocab().items():
-            if number in ids.values() and token not in owners:  # given away by tokenizers where ids have gaps
+        for token, index in tokenizer.get_vocab().items():
+            if index in ids.values() and token not in owners:  # given away by tokenizers where ids have gaps
                 raise ValueError(
-                    f"special tokens must have ids of their own, but {number} is that of {token!r} too: the vocabulary has "
+                    f"special tokens must have ids of their own, but {index} is that of {token!r} too: the vocabulary has "
                     "gaps; add the special tokens to the tokenizer's files, behind its last id"
                 )
         return SpecialTokenIds(**ids)
+
+
+def seg_positions(tokens: Any, seg_id: int) -> Any:
+    """Where the states of ``<seg>`` are: a mask over a tensor of tokens, the labels in training, and what is written otherwise.
+
+    The state of a ``<seg>`` is the one at the position of the token itself (``omg_llava/model/lira.py:786``). A ``<seg>`` in a
+    question is no label, hence not asked for.
+    """
+    return tokens == seg_id
 
 
 def add_missing(tokenizer: Any, tokens: Iterable[str]) -> tuple[str, ...]:
@@ -179,14 +193,14 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
     missing = special_tokens.missing_from(tokenizer)
     if missing and not special_tokens.add_missing:
         raise ValueError(
-            f"the tokenizer {_name(tokenizer)} lacks the special tokens {_listed(missing)}{_hint(missing, tokenizer)}: give "
+            f"the tokenizer {_name(tokenizer)} lacks the special tokens {_with_alternatives(missing, tokenizer)}: give "
             "the spelling of this checkpoint in special_tokens, or add_missing=True where they are yet to be trained"
         )
     special_tokens.add_to(tokenizer)
     ids = special_tokens.resolve(tokenizer)
     if missing:
         print_log(
-            f"added the special tokens {_listed(missing)}{_hint(missing, tokenizer)} to the tokenizer {_name(tokenizer)}: "
+            f"added the special tokens {_with_alternatives(missing, tokenizer)} to the tokenizer {_name(tokenizer)}: "
             "they mean nothing before they are trained",
             logger="current",
             level=logging.WARNING,
@@ -203,12 +217,12 @@ def _listed(tokens: Iterable[str]) -> str:
     return ", ".join(map(repr, tokens))
 
 
-def _hint(missing: Iterable[str], tokenizer: Any) -> str:
-    """What the vocabulary may call the missing tokens, in brackets."""
+def _with_alternatives(missing: Iterable[str], tokenizer: Any) -> str:
+    """The missing tokens, and in brackets what the vocabulary may call them."""
     vocabulary = tokenizer.get_vocab()
     found = [(token, others) for token in missing if (others := _look_alikes(token, vocabulary))]
-    hints = [f"for {token!r} its vocabulary has {_listed(others)}" for token, others in found]
-    return f" ({'; '.join(hints)})" if hints else ""
+    named = [f"for {token!r} its vocabulary has {_listed(others)}" for token, others in found]
+    return _listed(missing) + (f" ({'; '.join(named)})" if named else "")
 
 
 def _look_alikes(token: str, vocabulary: Iterable[str]) -> list[str]:

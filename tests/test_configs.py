@@ -1,20 +1,20 @@
 """Every config file loads, stays short, survives being written out, and spells the arguments of what it names."""
 
 import inspect
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.runner import Runner
+from support.paths import RECIPES, config_path
 
 import lira_plugin  # noqa: F401  (it makes mmdet importable without compiled operators)
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "lira"
-LEAVES = sorted(CONFIGS.glob("*.py"))
+LEAVES = RECIPES
 SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
+SETTINGS = {*inspect.signature(Runner.__init__).parameters} - {"self", "cfg"}
 VARIABLES = ("LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
 FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
 
@@ -128,40 +128,67 @@ def test_it_loads_and_has_what_training_needs(load, path):
 
 
 @leaves
-def test_training_cuts_no_tiles_that_nothing_reads(load, path):
-    """Without semantic tokens the model takes one tile, however many there are."""
-    pipeline = load(path).train_dataloader.dataset.get("pipeline", {})
-    if "tile" in pipeline:
-        assert pipeline.tokenize.layout.semantic or pipeline.tile.max_tiles == 1
+def test_what_data_and_model_agree_on_is_said_by_the_model_alone(load, path):
+    """So that it stands in one place of a recipe, and of its command line."""
+    said = {"LetterboxImage": {"size"}, "TileImage": {"size"}, "CutViews": {"size"}}
+    said |= {"ILVC": {"size", "template", "special_tokens"}}
+    said |= {"TokenizeConversation": {"tokenizer", "layout", "special_tokens"}}
+    found = [
+        f"{place}.{name}"
+        for place, node in walk(content(load(path)))
+        for name in said.get(getattr(node["type"], "__name__", ""), set()) & node.keys()
+    ]
+    kept = [place for place in found if path.stem != "lira_tiny_semantic" or "letterbox" not in place]
+    assert not kept, "a classifier of views does not know the size of images"
 
 
-def test_ablations_leave_out_what_they_say(load):
-    """Of a recipe and its variants, in training and testing; the same for every size."""
-    for size in ("tiny", "2b", "8b", "qwen2_1_5b"):
-        whole, no_sefe, no_ilvc = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_no_sefe", "_no_ilvc"))
-        loaders = [(cfg.train_dataloader, cfg.test_dataloader) for cfg in (whole, no_sefe, no_ilvc)]
-        pipelines = [[loader.dataset.pipeline for loader in pair] for pair in loaders]
-        assert [cfg.model.sefe.get("enrich", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, False, True]
-        assert [[p.tokenize.layout.semantic for p in pair] for pair in pipelines] == [
-            [True] * 2,
-            [False] * 2,
-            [True] * 2,
-        ]
-        assert [[p.interleave.get("prob", 1.0) for p in pair] for pair in pipelines] == [
-            [1.0] * 2,
-            [1.0] * 2,
-            [0.0] * 2,
-        ]
-        assert [cfg.model.generation.get("ilvc", True) for cfg in (whole, no_sefe, no_ilvc)] == [True, True, False]
+@pytest.mark.parametrize("size", ["tiny", "2b", "8b", "qwen2_1_5b"])
+@pytest.mark.parametrize(
+    ("ablation", "setting"), [("no_sefe", "model.sefe.enrich"), ("no_ilvc", "model.generation.ilvc")]
+)
+def test_an_ablation_is_one_setting(load, size, ablation, setting):
+    """Beside the folder it writes to; what the data do then is tested where they take it from the model."""
+    whole, leaf = (dict(flat(load(config_path(f"lira_{size}{suffix}")).to_dict())) for suffix in ("", f"_{ablation}"))
+    assert {name for name in whole | leaf if whole.get(name) != leaf.get(name)} == {setting, "work_dir"}
+    assert (whole[setting], leaf[setting]) == (True, False)
+
+
+def flat(node, place=""):
+    """Values with their dotted places; a recipe's variables are no settings."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if place or key in SETTINGS:
+                yield from flat(value, f"{place}.{key}" if place else key)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from flat(value, f"{place}.{index}")
+    else:
+        yield place, node
+
+
+def test_two_prompts_share_the_samples(load):
     for size in ("2b", "8b", "qwen2_1_5b"):
-        half = load(CONFIGS / f"lira_{size}_ilvc_half.py")
+        half = load(config_path(f"lira_{size}_ilvc_half"))
         train, test = (loader.dataset.pipeline.interleave for loader in (half.train_dataloader, half.test_dataloader))
         assert train.prob == 0.5 and train.suffixes == test.suffixes and len(set(train.suffixes)) == 2
 
 
+@pytest.mark.parametrize("size", ["2b", "tiny"])
+def test_the_own_decoder_is_all_that_differs(load, size):
+    whole, own = (content(load(config_path(f"lira_{size}{suffix}"))) for suffix in ("", "_own_decoder"))
+    assert whole["model"]["mask_decoder"] | {"decoder": "own"} == own["model"]["mask_decoder"]
+    *first, last = own["model"]["init_from"]
+    assert last.pop("may_lack") == [*whole["model"]["init_from"][-1].pop("may_lack"), "mask_decoder.decoder"]
+    assert [*first, last] == whole["model"]["init_from"]
+    for recipe in (whole, own):
+        del recipe["model"]["mask_decoder"], recipe["model"]["init_from"], recipe["work_dir"]
+    assert str(whole["model"]) == str(own["model"])
+    assert whole["optim_wrapper"] == own["optim_wrapper"]
+
+
 @pytest.mark.parametrize("size", ["2b", "8b"])
 def test_a_released_recipe_asks_for_no_earlier_stage(load, size):
-    whole, released = (load(CONFIGS / f"lira_{size}{suffix}.py") for suffix in ("", "_released"))
+    whole, released = (load(config_path(f"lira_{size}{suffix}")) for suffix in ("", "_released"))
     assert whole.model.init_from[:-1] == released.model.init_from
     assert f"{size}_pretrain" in whole.model.init_from[-1].path
 
@@ -206,6 +233,7 @@ def dump(load, tmp_path_factory):
     return dump
 
 
+@pytest.mark.slow
 @leaves
 def test_a_dump_is_the_same_config(load, dump, path):
     assert dump(path).to_dict() == load(path).to_dict()
@@ -261,7 +289,7 @@ def test_strings_name_their_scope(load, path):
 )
 def test_a_typo_is_found(load, place, typo):
     """What MMEngine would report only when the part is built, which for some is after hours."""
-    cfg = content(load(CONFIGS / "lira_tiny.py"))
+    cfg = content(load(config_path("lira_tiny")))
     nodes = dict(walk(cfg))
     nodes[f"cfg.{place}"].update(typo)
     found = misspelt(cfg)
@@ -271,14 +299,14 @@ def test_a_typo_is_found(load, place, typo):
 
 def test_without_the_variable_the_root_is_in_the_working_folder(monkeypatch):
     monkeypatch.delenv("LIRA_TINY_ROOT", raising=False)
-    assert Config.fromfile(CONFIGS / "lira_tiny_segmenter.py").work_dir == "work_dirs/tiny/segmenter"
+    assert Config.fromfile(config_path("lira_tiny_segmenter")).work_dir == "work_dirs/tiny/segmenter"
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 @pytest.mark.parametrize("size", ["2b", "8b", "qwen2_1_5b"])
 def test_the_recipes_are_the_papers(load, stage, size):
     """Facts, section 4."""
-    cfg = load(CONFIGS / f"lira_{size}{'_pretrain' if stage == 'pretrain' else ''}.py")
+    cfg = load(config_path(f"lira_{size}{'_pretrain' if stage == 'pretrain' else ''}"))
     pretrain = stage == "pretrain"
     assert cfg.optim_wrapper.optimizer.lr == (1e-3 if pretrain else 2e-5)
     assert tuple(cfg.optim_wrapper.optimizer.betas) == (0.9, 0.999) and cfg.optim_wrapper.optimizer.weight_decay == 0
@@ -290,8 +318,8 @@ def test_the_recipes_are_the_papers(load, stage, size):
     assert (warmup.start_factor, warmup.end, cosine.begin, cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert pipeline.tokenize.max_length == (4096 if pretrain else 1024)
-    assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 1 if pretrain else 6)
-    assert pipeline.tokenize.layout.semantic is not pretrain
+    assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 6), "one where the model has no SEFE"
+    assert cfg.model.sefe.enrich is not pretrain
     assert ("llm" in cfg.model.frozen) is pretrain and {"semantic_encoder", "pixel_encoder"} <= set(cfg.model.frozen)
     if not pretrain:
         rank = {"2b": 128, "8b": 256, "qwen2_1_5b": 128}[size]
@@ -333,42 +361,27 @@ def test_the_recipes_are_the_papers(load, stage, size):
         ("lira_qwen2_1_5b_pretrain", "Qwen2-VL-2B-Instruct", "qwen_chat"),
     ],
 )
-def test_model_and_data_have_one_tokenizer_and_its_template(load, name, folder, template):
-    cfg = load(CONFIGS / f"{name}.py")
-    loaders = [cfg[key] for key in ("train_dataloader", "test_dataloader") if cfg.get(key) is not None]
-    pipelines = [loader.dataset.pipeline for loader in loaders]
-    assert {pipeline.interleave.template for pipeline in pipelines} == {template}
-    assert all(pipeline.tokenize.tokenizer.type == cfg.model.tokenizer.type for pipeline in pipelines)
-    paths = {pipeline.tokenize.tokenizer.path for pipeline in pipelines}
-    paths |= {cfg.model.tokenizer.path, cfg.model.llm.llm.path, cfg.model.semantic_encoder.path}
+def test_tokenizer_llm_and_semantic_encoder_are_of_one_folder_and_its_template(load, name, folder, template):
+    model = load(config_path(name)).model
+    assert model.llm.chat_template == template
+    paths = {model.tokenizer.path, model.llm.llm.path, model.semantic_encoder.path}
     assert paths == {f"{load.root}/{folder}"}
 
 
 def test_qwen2_is_adapted_as_it_is_built(load):
     """It has no fused projection, and no head of its own."""
-    lora = load(CONFIGS / "lira_qwen2_1_5b.py").model.llm.lora
+    lora = load(config_path("lira_qwen2_1_5b")).model.llm.lora
     assert not lora.shared_inputs and "lm_head" not in lora.target_modules and lora.train_embeddings
-    published = load(CONFIGS / "lira_2b.py").model.llm.lora
+    published = load(config_path("lira_2b")).model.llm.lora
     assert list(published.target_modules) == [*lora.target_modules, "lm_head"], "the other recipe is as it was"
 
 
 def test_paths_come_from_variables_and_from_the_command_line(monkeypatch):
     monkeypatch.setenv("LIRA_INTERNVL2_8B", "/models/8b")
     monkeypatch.setenv("LIRA_DATA", "/data")
-    cfg = Config.fromfile(CONFIGS / "lira_8b.py")
+    cfg = Config.fromfile(config_path("lira_8b"))
     assert cfg.model.llm.llm.path == cfg.model.tokenizer.path == "/models/8b"
     assert cfg.train_dataloader.dataset.datasets[0].ann_file == "/data/vqa/stage2.json"
     cfg.merge_from_dict({"model.llm.llm.path": "/other", "train_dataloader.dataset.datasets.0.ann_file": "mine.json"})
     assert cfg.model.llm.llm.path == "/other"
     assert cfg.train_dataloader.dataset.datasets[0].ann_file == "mine.json"
-
-
-def test_a_config_can_be_read_before_anything_is_imported():
-    """Looking into a config imports what it names, in the order of its keys: ours has to come before mmdet."""
-    program = (
-        "from mmengine.config import Config\n"
-        f"cfg = Config.fromfile({str(CONFIGS / 'lira_tiny.py')!r})\n"
-        "assert dict(cfg.items())['MSDeformAttnPixelDecoder'].__module__.startswith('mmdet')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CONFIGS.parents[1])
-    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,7 +1,10 @@
-"""Who may import whom, and the size budgets, read from the source without importing it."""
+"""Who may import whom, where files are, and the size budgets, read from the source without importing it."""
 
 import ast
-from collections.abc import Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,15 +14,36 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 FILES = sorted(path for path in ROOT.rglob("*.py") if ".mim" not in path.parts)
 
 LAYERS = (
-    {"structures", "tokens", "registry", "compat", "json_file", "processes", "config_text", "version"},
+    {"structures", "tokens", "registry", "checkpoint", "precision", "distributed", "compat", "json_file", "version"},
     {"datasets", "models", "evaluation"},
-    {"hooks", "inference", "visualization", "convert", "describe"},
+    {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
     {"quickstart", "demo"},
 )
-LLM_FILES = (
-    "models/interleaved_llm", "models/decoder_pass", "models/generation/", "models/trainable", "models/qwen2_vl_encoder",
-)  # fmt: skip
-LLM_WORDS = ("llm", "tokeniz", "generat")
+"""From bottom to top; a part may import those of its own layer and of the layers below."""
+SIBLINGS = LAYERS[1]
+"""These do not import one another."""
+ABOVE = {"configs", "tools", "projects", "benchmarks", "tests", "support"}
+"""What uses the package, and is not imported by it."""
+
+FENCES = {
+    "xtuner": ("hooks/",),
+    "mmdet": ("models/pixel_encoder/", "models/from_scratch/", "models/mask_decoder", "models/point_losses"),
+    "mmcv": ("compat/", "datasets/transforms/", "models/pixel_encoder/", "models/from_scratch/", "models/point_losses"),
+    "timm": ("models/semantic_encoder/",),
+    "transformers": (
+        "models/interleaved_llm", "models/generation/", "models/trainable", "models/semantic_encoder/qwen2_vl",
+        "convert/", "describe/blank_tokenizer",
+    ),
+    "peft": ("models/trainable", "convert/"),
+    "deepspeed": ("compat/", "checkpoint/deepspeed"),
+    "gradio": ("demo/",),
+    "lira_plugin.scenes": ("scenes/", "quickstart/"),
+    "lira_plugin.models.from_scratch": ("models/from_scratch/", "models/__init__"),
+}  # fmt: skip
+"""Modules, and the only files of the package that may import them: an upgrade of one then touches few files."""
+
+SAME_NAMES = set()
+"""Base names that two files still share."""
 
 
 def module_name(path: Path) -> str:
@@ -29,8 +53,10 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in FILES}
+FOLDERS = sorted(module_name(path) for path in FILES if path.name == "__init__.py")
 
 
+@lru_cache(None)
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -47,6 +73,7 @@ def imports(tree: ast.Module, name: str, is_package: bool) -> Iterator[str]:
             yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
+@lru_cache(None)
 def imports_of(path: Path) -> list[str]:
     return list(imports(parse(path), module_name(path), path.name == "__init__.py"))
 
@@ -57,15 +84,16 @@ def top(module: str) -> str:
 
 
 def layer_of(part: str) -> int | None:
-    return next((number for number, layer in enumerate(LAYERS) if part in layer), None)
+    return next((index for index, layer in enumerate(LAYERS) if part in layer), None)
 
 
 def inner_imports(path: Path) -> list[str]:
-    return [name for name in imports_of(path) if name.split(".")[0] == PACKAGE]
+    return [name for name in imports_of(path) if is_inside(name, PACKAGE)]
 
 
-def outer_imports(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in imports_of(path)}
+def is_inside(name: str, module: str) -> bool:
+    """Whether a dotted name is that of a module or of something in it."""
+    return f"{name}.".startswith(f"{module}.")
 
 
 def layering_error(importer: str, imported: str) -> str | None:
@@ -77,12 +105,12 @@ def layering_error(importer: str, imported: str) -> str | None:
         return f"{imported if low is None else importer} belongs to no layer"
     if low > high:
         return f"{importer} must not import {imported}, which lies above it"
-    if low == high == 1:
+    if {importer, imported} <= SIBLINGS:
         return f"{importer} must not import {imported}, its sibling"
     return None
 
 
-def cycle(graph: dict[str, set[str]]) -> list[str]:
+def cycle(graph: Mapping[str, set[str]]) -> list[str]:
     """A circle of the graph as the nodes along it, empty if there is none."""
     done: set[str] = set()
 
@@ -101,6 +129,72 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
 def resolve(name: str) -> str | None:
     """The module that ``from a import b`` loads: ``a.b`` where that is a module, else ``a``."""
     return name if name in MODULES else next((cut for cut in [name.rpartition(".")[0]] if cut in MODULES), None)
+
+
+def at_run_time(tree: ast.Module) -> ast.Module:
+    """Without what stands under ``if TYPE_CHECKING:``, which is there for readers and type checkers and loads nothing."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+    return Drop().visit(tree)
+
+
+def loaded_by(module: str) -> set[str]:
+    """The modules of the package that a module imports when it is run."""
+    path = MODULES[module]
+    names = imports(at_run_time(parse(path)), module, path.name == "__init__.py")
+    found = {resolve(name) for name in names if is_inside(name, PACKAGE)}
+    return found - {None, module}
+
+
+IMPORTS = {module: loaded_by(module) for module in MODULES}
+"""The modules of the package that each of them imports."""
+
+
+def entry_of(module: str, folder: str) -> str | None:
+    """The file or subfolder directly in ``folder`` that a module is or lies in; None for one outside."""
+    if not is_inside(module, folder):
+        return None
+    return module.removeprefix(folder).lstrip(".").split(".")[0] or "__init__"
+
+
+def folder_graph(folder: str, edges: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Which of the files and subfolders of ``folder`` import which, each subfolder taken as a whole."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for module, targets in edges.items():
+        if entry := entry_of(module, folder):
+            graph[entry] |= {other for target in targets if (other := entry_of(target, folder))} - {entry}
+    return graph
+
+
+def reachable(module: str) -> set[str]:
+    """All modules that importing one imports."""
+    found, waiting = set(), [module]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += IMPORTS[name]
+    return found
+
+
+def registered_in(tree: ast.Module) -> Iterator[str]:
+    """The registries that a file's decorators ``@REGISTRY.register_module()`` name."""
+    for node in ast.walk(tree):
+        for decorator in getattr(node, "decorator_list", ()):
+            function = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(function, ast.Attribute) and function.attr == "register_module":
+                yield function.value.id
+
+
+def registry_locations() -> dict[str, str]:
+    """Names of the registries in ``registry.py`` that hold parts of ours, and the module that MMEngine imports for each."""
+    return {
+        node.targets[0].id: node.value.args[1].value
+        for node in parse(ROOT / "registry.py").body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.value.args) == 2
+    }
 
 
 def function_lengths(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
@@ -142,24 +236,41 @@ def test_imports_point_downwards(path):
 
 
 @by_file
-def test_third_parties_stay_behind_their_fences(path):
-    part, used = top(module_name(path)), outer_imports(path)
-    place = path.relative_to(ROOT).as_posix()
-    if part != "hooks":
-        assert "xtuner" not in used, f"{path}: only lira_plugin/hooks may import xtuner"
-    if part != "models":
-        assert "mmdet" not in used, f"{path}: only lira_plugin/models may import mmdet"
-    if part != "convert" and not place.startswith(LLM_FILES) and not any(word in path.stem for word in LLM_WORDS):
-        assert not used & {"transformers", "peft"}, f"{path}: only the LLM files may import transformers and peft"
+def test_imports_stay_within_their_fences(path):
+    place, names = path.relative_to(ROOT).as_posix(), imports_of(path)
+    outside = {name for name in names if name.split(".")[0] in ABOVE}
+    assert not outside, f"{path} imports {sorted(outside)}, which lies above the package"
+    for module, allowed in FENCES.items():
+        used = [name for name in names if is_inside(name, module)]
+        assert not used or place.startswith(allowed), f"{path} imports {used[0]}: only {', '.join(allowed)} may"
 
 
-def test_no_circles():
-    graph = {
-        module: {target for name in inner_imports(path) if (target := resolve(name)) and target != module}
-        for module, path in MODULES.items()
-    }
-    circle = cycle(graph)
-    assert not circle, " -> ".join(circle)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_import_runs_back_up_inside_a_folder(folder):
+    """What a subfolder's files import of the files beside it must not import the subfolder: no circle in any folder."""
+    circle = cycle(folder_graph(folder, IMPORTS))
+    assert not circle, f"in {folder}: {' -> '.join(circle)}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "compat").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_every_patch_says_what_it_mends_and_when_it_can_go(path):
+    said = " ".join(ast.get_docstring(parse(path)).split())
+    assert re.search(r"[Mm]ends \w+ \d+\.\d+", said) and "can go when" in said, f"{path}: {said}"
+
+
+def test_base_names_are_unique():
+    names = Counter(path.stem for path in FILES if path.stem not in {"__init__", *SAME_NAMES})
+    twice = [str(path.relative_to(ROOT)) for path in FILES if names[path.stem] > 1]
+    assert not twice, f"name these after what sets them apart: {twice}"
+
+
+@by_file
+def test_what_is_registered_is_found_by_its_registry(path):
+    """MMEngine imports the registry's location, and nothing else, before it looks a name up."""
+    locations = registry_locations()
+    for registry in registered_in(parse(path)):
+        location = locations[registry]
+        assert module_name(path) in reachable(location), f"{path} registers in {registry}; name it in {location}"
 
 
 @by_file
@@ -185,12 +296,16 @@ def test_no_print_bare_except_or_wildcard(path):
     [
         ("models", "structures", True),
         ("models", "models", True),
+        ("models", "checkpoint", True),
         ("hooks", "datasets", True),
         ("registry", "compat", True),
         ("inference", "visualization", True),
+        ("quickstart", "scenes", True),
         ("structures", "models", False),
+        ("checkpoint", "models", False),
         ("models", "datasets", False),
         ("evaluation", "models", False),
+        ("datasets", "scenes", False),
         ("datasets", "hooks", False),
         ("models", "elsewhere", False),
     ],
@@ -199,13 +314,33 @@ def test_the_layer_rule_itself(importer, imported, allowed):
     assert (layering_error(importer, imported) is None) == allowed
 
 
+def test_the_folder_rule_itself():
+    edges = {
+        "p.lira": {"p.engine.loop"},
+        "p.engine": {"p.engine.loop"},
+        "p.engine.loop": {"p.engine.state"},
+        "p.engine.state": {"q"},
+        "q": set(),
+    }
+    graph = folder_graph("p", edges)
+    assert graph == {"lira": {"engine"}, "engine": set()}
+    assert folder_graph("p.engine", edges) == {"__init__": {"loop"}, "loop": {"state"}, "state": set()}
+    assert cycle(folder_graph("p", edges | {"p.engine.state": {"p.lira"}})) == ["engine", "lira", "engine"]
+    assert cycle(folder_graph("p.engine", edges | {"p.engine.state": {"p.engine"}})), "its own __init__"
+    assert entry_of("p.engine_room", "p.engine") is None
+
+
 def test_the_readers_themselves():
     source = "import a.b as c\nfrom . import d\nfrom ..e import f\ndef g():\n    from h.i import j\n"
     assert list(imports(ast.parse(source), "p.q.r", False)) == ["a.b", "p.q.d", "p.e.f", "h.i.j"]
     assert list(imports(ast.parse("from . import d"), "p.q", True)) == ["p.q.d"]
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nif b:\n    import c\n"
+    assert list(imports(at_run_time(ast.parse(typed)), "p", False)) == ["typing.TYPE_CHECKING", "c"]
     bad = "from x import *\ntry:\n    print(1)\nexcept:\n    pass\n"
     assert len(forbidden(ast.parse(bad))) == 3
     (function,) = ast.parse("def __init__(self, a, /, b, *c, d, **e): ...").body
     assert parameters(function) == 5
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert list(registered_in(ast.parse("@HOOKS.register_module()\nclass A: ...\n@b\nclass C: ..."))) == ["HOOKS"]
+    assert registry_locations()["DATA_SAMPLERS"] == "lira_plugin.datasets"

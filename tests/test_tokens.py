@@ -1,7 +1,7 @@
 import logging
 
 import pytest
-from tiny import tiny_tokenizer
+from support.tiny_model import tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace

@@ -3,7 +3,7 @@
     python tools/check_data.py configs/lira/lira_2b.py --workers 16
     python tools/check_data.py configs/lira/lira_2b.py --every 100 --json check.json
 
-No model is built. The exit code is 1 if a record cannot be used.
+The model is built without weights, for its numbers. The exit code is 1 if a record cannot be used.
 """
 
 import argparse
@@ -14,7 +14,9 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from lira_plugin.datasets import fit_to_model
 from lira_plugin.datasets.check import SourceCheck, check_dataset
+from lira_plugin.describe import input_spec_of_recipe
 from lira_plugin.registry import DATASETS, SCOPE
 
 _SHOWN = 5
@@ -39,7 +41,7 @@ def report(check: SourceCheck) -> str:
     samples = max(1, check.samples)
     lines = [
         f"{check.source}: {check.samples} samples of {check.records} records, {len(check.errors)} unusable; "
-        f"rows {check.rows / samples:.0f} on average, {check.max_rows} at most; "
+        f"positions {check.positions / samples:.0f} on average, {check.max_positions} at most; "
         f"text {check.text / samples:.0f}, {check.max_text} at most; "
         f"views {check.views / samples:.2f}; masks {check.masks / samples:.2f}; "
         f"regions left out of {len(check.dropped)} samples"
@@ -61,6 +63,7 @@ def main() -> int:
         raise SystemExit(f"{args.config} has no {args.loader}")
     init_default_scope(config.get("default_scope", SCOPE))
     dataset = DATASETS.build(config[args.loader]["dataset"])
+    fit_to_model(dataset, input_spec_of_recipe(config["model"]), f"{args.loader}.dataset")
     checks = []
     for check in check_dataset(dataset, args.workers, args.draws, args.every):
         checks.append(check)

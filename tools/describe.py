@@ -18,11 +18,11 @@ def size(text: str) -> tuple[int, int]:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="recipe")
-    parser.add_argument("--json", type=Path, help="write the numbers there")
+    parser.add_argument("--json", type=Path, help="write all of it there")
     parser.add_argument(
         "--sizes", type=size, nargs="+", default=[(480, 640), (640, 480), (1080, 1920), (500, 500)], metavar="WxH"
     )
-    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 8, 16], help="numbers of GPUs")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 8, 16], help="how many GPUs")
     parser.add_argument("--text", type=int, default=256, help="text tokens of a sample, half of them supervised")
     parser.add_argument("--regions", type=int, default=3, help="region views of a sample")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings to replace, as key=value")
@@ -47,23 +47,21 @@ def report(name: str, described: dict[str, Any]) -> str:
             if gb == previous:  # nothing is divided
                 continue
             previous = gb
-            numbers = (
-                f"{gb['weights']:>10.1f}{gb['gradients']:>11.1f}{gb['optimizer']:>11.1f}{gb['activations']:>13.1f}"
-            )
-            lines.append(f"{engine:<8}{count:>6}{numbers}{gb['total']:>8.1f}")
+            sizes = f"{gb['weights']:>10.1f}{gb['gradients']:>11.1f}{gb['optimizer']:>11.1f}{gb['activations']:>13.1f}"
+            lines.append(f"{engine:<8}{count:>6}{sizes}{gb['total']:>8.1f}")
     return "\n".join([*lines, *(f"note: {note}" for note in described["notes"])])
 
 
 def report_sequence(sequence: dict[str, Any]) -> list[str]:
-    lines = [f"{'image':<12}{'tiles':>6}{'semantic':>10}{'pixels':>8}{'objects':>9}{'rows':>7}"]
-    for name, rows in sequence["images"].items():
-        counts = f"{rows['tiles']:>6}{rows['semantic']:>10}{rows['pixels']:>8}{rows['objects']:>9}{rows['total']:>7}"
-        lines.append(f"{name:<12}{counts}")
+    lines = [f"{'image':<12}{'tiles':>6}{'semantic':>10}{'pixels':>8}{'objects':>9}{'all':>7}"]
+    for name, counts in sequence["images"].items():
+        line = f"{counts['tiles']:>6}{counts['semantic']:>10}{counts['pixels']:>8}{counts['objects']:>9}{counts['total']:>7}"
+        lines.append(f"{name:<12}{line}")
     return [
         *lines,
-        f"a region view: {sequence['region']} rows; text: at most {sequence['max_text']} tokens",
-        f"memory is for {sequence['batch_size']} x {sequence['length']} rows: the first image, {sequence['text']} text tokens, "
-        f"{sequence['regions']} regions",
+        f"a view: {sequence['region']} positions; text: at most {sequence['max_text']} tokens",
+        f"memory is for {sequence['batch_size']} x {sequence['length']} positions: the first image, "
+        f"{sequence['text']} text tokens, {sequence['regions']} regions",
     ]
 
 

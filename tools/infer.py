@@ -77,12 +77,12 @@ def streamed(
     lira: LIRAInferencer, images: list[str], questions: list[str], **options: Any
 ) -> Iterator[InferenceResult]:
     """Print pieces of the answers as they come."""
-    for number, (image, question) in enumerate(zip(images, questions)):
+    for index, (image, question) in enumerate(zip(images, questions)):
         print(f"{image}: {question}")
-        for progress in lira.stream(image, question, place=number, **options):
+        for progress in lira.stream(image, question, draw_index=index, **options):
             print(progress.piece, end="", flush=True)
         with Image.open(image) as file:
-            yield InferenceResult(number, image, question, progress.answer, upright_rgb(file))
+            yield InferenceResult(index, image, question, progress.answer, upright_rgb(file))
 
 
 def spans_of(answer: GroundedText) -> Iterator[str]:

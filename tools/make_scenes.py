@@ -2,8 +2,8 @@
 
 import argparse
 
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from lira_plugin.datasets.questions import ImageQuestion, read_questions
-from lira_plugin.datasets.scene_files import SceneFiles
-from lira_plugin.datasets.scene_questions import scene_questions
+from lira_plugin.datasets.question_files import ImageQuestion, read_questions
 from lira_plugin.inference import LIRAInferencer
+from lira_plugin.scenes.scene_files import SceneFiles
+from lira_plugin.scenes.scene_questions import scene_questions
 from lira_plugin.visualization import draw_panels, save_image
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     args = parse_args()
     quickstart = Quickstart(
         work_dir=args.work_dir.resolve(),
-        config_dir=Path(__file__).resolve().parents[1] / "configs" / "lira",
+        config_dir=Path(__file__).resolve().parents[1] / "configs" / "lira_tiny",
         seed=args.seed,
         scenes=args.scenes,
         eval_scenes=args.eval_scenes,

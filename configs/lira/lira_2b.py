@@ -3,8 +3,9 @@
 from mmengine.config import read_base
 
 with read_base():
-    from ._base_.datasets.lira import *
+    from ._base_.datasets.paper_data import *
     from ._base_.default_runtime import *
+    from ._base_.models.lira_internvl2 import *
     from ._base_.schedules.one_epoch import *
 
 work_dir = f"{root}/2b"

@@ -10,5 +10,5 @@ with read_base():
 
 work_dir = f"{root}/2b_ilvc_half"
 train_dataloader.dataset.pipeline.interleave.update(prob=0.5, suffixes=two_prompts)
-# Testing is with ILVC; without: interleave.prob=0 and model.generation.ilvc=False on the command line.
+# Testing is with ILVC; model.generation.ilvc=False on the command line tests without.
 test_dataloader.dataset.pipeline.interleave.update(suffixes=two_prompts)

@@ -7,6 +7,3 @@ with read_base():
 
 work_dir = f"{root}/2b_no_sefe"
 model.sefe.update(enrich=False)
-train_dataloader.dataset.pipeline.tile.update(max_tiles=1)  # without semantic tokens nothing reads more
-train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
-test_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)

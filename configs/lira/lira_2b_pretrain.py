@@ -6,8 +6,9 @@ The visual block has no semantic tokens yet.
 from mmengine.config import read_base
 
 with read_base():
-    from ._base_.datasets.lira import *
+    from ._base_.datasets.paper_data import *
     from ._base_.default_runtime import *
+    from ._base_.models.lira_internvl2 import *
     from ._base_.schedules.one_epoch import *
 
 work_dir = f"{root}/2b_pretrain"
@@ -21,7 +22,5 @@ train_dataloader.update(batch_size=8)
 train_dataloader.sampler.update(length_group=None)
 train_dataloader.dataset.update(datasets=[captions])
 train_dataloader.dataset.pipeline.tokenize.update(max_length=4096)
-train_dataloader.dataset.pipeline.tile.update(max_tiles=1)  # without semantic tokens nothing reads more
-train_dataloader.dataset.pipeline.tokenize.layout.update(semantic=False)
 test_dataloader = test_evaluator = test_cfg = None
 default_hooks.checkpoint.update(interval=8000)

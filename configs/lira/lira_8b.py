@@ -10,5 +10,3 @@ work_dir = f"{root}/8b"
 model.merge(model_8b)
 model.llm.lora.update(r=256, lora_alpha=512)
 model.init_from[-1].update(path=f"{root}/8b_pretrain", made_by="xtuner train configs/lira/lira_8b_pretrain.py")
-train_dataloader.dataset.pipeline.tokenize.tokenizer.update(tokenizer_8b)
-test_dataloader.dataset.pipeline.tokenize.tokenizer.update(tokenizer_8b)

@@ -7,5 +7,3 @@ with read_base():
 
 work_dir = f"{root}/8b_no_ilvc"
 model.generation.update(ilvc=False)
-train_dataloader.dataset.pipeline.interleave.update(prob=0.0)
-test_dataloader.dataset.pipeline.interleave.update(prob=0.0)

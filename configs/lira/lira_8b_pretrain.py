@@ -8,4 +8,3 @@ with read_base():
 
 work_dir = f"{root}/8b_pretrain"
 model.merge(model_8b)
-train_dataloader.dataset.pipeline.tokenize.tokenizer.update(tokenizer_8b)

@@ -15,7 +15,3 @@ model.init_from[-1].update(
 model.llm.lora.update(
     target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], shared_inputs=[]
 )
-for loader in (train_dataloader, test_dataloader):
-    loader.dataset.pipeline.tokenize.tokenizer.update(tokenizer_qwen2)
-    loader.dataset.pipeline.interleave.update(template=template_qwen2)
-del loader

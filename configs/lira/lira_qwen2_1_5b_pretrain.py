@@ -8,5 +8,3 @@ with read_base():
 
 work_dir = f"{root}/qwen2_1_5b_pretrain"
 model.merge(model_qwen2)
-train_dataloader.dataset.pipeline.tokenize.tokenizer.update(tokenizer_qwen2)
-train_dataloader.dataset.pipeline.interleave.update(template=template_qwen2)

@@ -3,16 +3,16 @@
 from lira_plugin.convert.consolidate import consolidate_zero
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 from lira_plugin.convert.grow_vocabulary import VocabularyGrowth, grow_checkpoint, grow_llm_folder
-from lira_plugin.convert.internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
-from lira_plugin.convert.lira import convert_lira, export_lira
-from lira_plugin.convert.merge_lora import merge_lora
-from lira_plugin.convert.omg_seg import convert_omg_seg
-from lira_plugin.convert.qwen2_vl import (
+from lira_plugin.convert.import_internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
+from lira_plugin.convert.import_lira import convert_lira, export_lira
+from lira_plugin.convert.import_omg_seg import convert_omg_seg
+from lira_plugin.convert.import_qwen2_vl import (
     convert_qwen2_vl,
     qwen2_from_qwen2_vl,
     qwen2_tokenizer,
     semantic_encoder_from_qwen2_vl,
 )
+from lira_plugin.convert.merge_lora import merge_lora
 
 __all__ = [
     "VocabularyGrowth",

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict, weights_path, write_state_dict
-from lira_plugin.models.zero_checkpoint import is_zero_checkpoint
+from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
+from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict, weights_path, write_state_dict
 
 
 def consolidate_zero(path: str | Path, out: str | Path) -> Path:

@@ -1,17 +1,19 @@
-"""The tokenizer of InternLM2 and InternVL2 as a plain fast tokenizer: no remote code, no sentencepiece."""
+"""The tokenizer of InternLM2 and InternVL2 as a plain fast tokenizer: no remote code, and sentencepiece reads its file only."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from mmengine.logging import print_log
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from lira_plugin.convert.sentencepiece_model import Piece, PieceType, SentencePieceModel, read_sentencepiece
 from lira_plugin.json_file import read_json
 
+Piece = ModelProto.SentencePiece
 SPACE = "▁"  # what sentencepiece writes for a space
 ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -61,26 +63,42 @@ def internlm2_tokenizer(path: str | Path, obtain: str = "") -> PreTrainedTokeniz
     )
 
 
-def _build(model: SentencePieceModel, added: Mapping[int, AddedToken], where: Path) -> Tokenizer:
+def read_sentencepiece(path: Path) -> ModelProto:
+    """Read a ``tokenizer.model``, a protocol buffer.
+
+    Raises:
+        ValueError: the file is cut off or is no sentencepiece model.
+    """
+    try:
+        model = ModelProto.FromString(path.read_bytes())
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no sentencepiece model (is the download complete?): {error}") from error
+    if not model.pieces:
+        raise ValueError(f"{path} is no sentencepiece model (is the download complete?): it has no pieces")
+    return model
+
+
+def _build(model: ModelProto, added: Mapping[int, AddedToken], where: Path) -> Tokenizer:
     # Sentencepiece takes these out of the text before it merges, as a tokenizer does with added tokens.
     own = {
-        index: AddedToken(piece.text.replace(SPACE, " "), normalized=False, special=False)
+        index: AddedToken(piece.piece.replace(SPACE, " "), normalized=False, special=False)
         for index, piece in enumerate(model.pieces)
-        if piece.type == PieceType.USER_DEFINED and index not in added and " " not in piece.text
+        if piece.type == Piece.USER_DEFINED and index not in added and " " not in piece.piece
     }
     _check_kind(model, bool(own), where)
     tokens = {**own, **added}
-    names = [tokens[index].content if index in tokens else piece.text for index, piece in enumerate(model.pieces)]
+    names = [tokens[index].content if index in tokens else piece.piece for index, piece in enumerate(model.pieces)]
     vocabulary = {name: index for index, name in enumerate(names)}
     if len(vocabulary) < len(names):
         twice = next(name for index, name in enumerate(names) if vocabulary[name] != index)
         raise ValueError(f"{where}: {twice!r} has the ids {names.index(twice)} and {vocabulary[twice]}")
-    unknown = next(piece.text for piece in model.pieces if piece.type == PieceType.UNKNOWN)
+    unknown = next(piece.piece for piece in model.pieces if piece.type == Piece.UNKNOWN)
     merges = bpe_merges([piece for index, piece in enumerate(model.pieces) if index not in added], where)
     core = Tokenizer(
-        models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=model.byte_fallback)
+        models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=model.trainer_spec.byte_fallback)
     )
-    prefix = [normalizers.Prepend(SPACE)] if model.add_dummy_prefix else []
+    has_prefix = model.normalizer_spec.add_dummy_prefix
+    prefix = [normalizers.Prepend(SPACE)] if has_prefix else []
     core.normalizer = normalizers.Sequence([*prefix, normalizers.Replace(" ", SPACE)])
     core.add_tokens([tokens[index] for index in sorted(tokens)])
     for index, token in tokens.items():
@@ -93,18 +111,26 @@ def _build(model: SentencePieceModel, added: Mapping[int, AddedToken], where: Pa
             decoders.Replace(SPACE, " "),
             decoders.ByteFallback(),
             decoders.Fuse(),
-            *([_drop_prefix(added)] if model.add_dummy_prefix else []),
+            *([_drop_prefix(added)] if has_prefix else []),
         ]
     )
     return core
 
 
-def _check_kind(model: SentencePieceModel, user_defined: bool, where: Path) -> None:
+def _check_kind(model: ModelProto, user_defined: bool, where: Path) -> None:
+    trainer, normalizer = model.trainer_spec, model.normalizer_spec
+    # "nmt_nfkc" and the like rewrite text by a table; the others strip, keep or move spaces.
+    normalizes = (
+        normalizer.precompiled_charsmap
+        or normalizer.remove_extra_whitespaces
+        or not normalizer.escape_whitespaces
+        or trainer.treat_whitespace_as_suffix
+    )
     problems = {
-        "is no BPE model": not model.is_bpe,
-        "normalises text": model.normalizes,
-        "has user-defined pieces beside a dummy prefix": user_defined and model.add_dummy_prefix,
-        "has no unknown piece": all(piece.type != PieceType.UNKNOWN for piece in model.pieces),
+        "is no BPE model": trainer.model_type != TrainerSpec.BPE,
+        "normalises text": normalizes,
+        "has user-defined pieces beside a dummy prefix": user_defined and normalizer.add_dummy_prefix,
+        "has no unknown piece": all(piece.type != Piece.UNKNOWN for piece in model.pieces),
     }
     found = [problem for problem, present in problems.items() if present]
     if found:
@@ -120,15 +146,15 @@ def bpe_merges(pieces: Sequence[Piece], where: str | Path) -> list[tuple[str, st
 
     Texts that may be split otherwise than by sentencepiece, which no trained model has, are warned about.
     """
-    scores = {piece.text: piece.score for piece in pieces if piece.type == PieceType.NORMAL}
+    scores = {piece.piece: piece.score for piece in pieces if piece.type == Piece.NORMAL}
     found, doubtful, by_score = [], [], {}
     for piece in pieces:
-        if piece.type not in (PieceType.NORMAL, PieceType.UNUSED):
+        if piece.type not in (Piece.NORMAL, Piece.UNUSED):
             continue
-        text = piece.text
+        text = piece.piece
         for cut in range(1, len(text)):
             left, right = text[:cut], text[cut:]
-            if left in scores and right in scores and piece.type == PieceType.NORMAL:
+            if left in scores and right in scores and piece.type == Piece.NORMAL:
                 found.append((-piece.score, text[:-cut] != text[cut:], -cut, left, right))
                 if by_score.setdefault(piece.score, text) != text:
                     doubtful.append(text)
@@ -145,12 +171,12 @@ def bpe_merges(pieces: Sequence[Piece], where: str | Path) -> list[tuple[str, st
 
 
 def _added_tokens(
-    folder: Path, config: Mapping[str, Any], model: SentencePieceModel, special: set[str]
+    folder: Path, config: Mapping[str, Any], model: ModelProto, special: set[str]
 ) -> dict[int, AddedToken]:
     """Ids and tokens of ``added_tokens.json``, ``tokenizer_config.json`` and the special tokens among the pieces."""
     flags = {int(index): token for index, token in config.get("added_tokens_decoder", {}).items()}
     ids = {index: token["content"] for index, token in flags.items()}
-    pieces = {piece.text: index for index, piece in enumerate(model.pieces)}
+    pieces = {piece.piece: index for index, piece in enumerate(model.pieces)}
     known = {content: index for index, content in ids.items()}
     others = _optional(folder / "added_tokens.json")
     others |= {token: pieces[token] for token in special & set(pieces) if token not in known and token not in others}

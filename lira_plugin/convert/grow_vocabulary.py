@@ -10,9 +10,9 @@ from mmengine.config import Config
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict, weights_path, write_state_dict
 from lira_plugin.convert.llm_folder import llm_folder_path, write_llm_folder
 from lira_plugin.convert.safetensors_folder import read_config
-from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict, weights_path, write_state_dict
 from lira_plugin.models.interleaved_llm import fill_with_mean, grow_vocabulary
 from lira_plugin.tokens import add_missing, load_tokenizer, vocabulary_rows
 
@@ -35,8 +35,8 @@ class VocabularyGrowth:
     """Embedding and head are one."""
 
     def __str__(self) -> str:
-        lines = [f"added {token} as {number}" for token, number in self.added.items()]
-        lines += [f"left {token} as {number}, which was there" for token, number in self.present.items()]
+        lines = [f"added {token} as {index}" for token, index in self.added.items()]
+        lines += [f"left {token} as {index}, which was there" for token, index in self.present.items()]
         matrices = "embedding, which is the head as well" if self.tied else "embedding and head"
         return "\n".join([*lines, f"{matrices}: {self.rows_before} rows before, {self.rows} now"])
 
@@ -83,7 +83,7 @@ def grow_checkpoint(
 
     Raises:
         FileNotFoundError: no checkpoint.
-        ValueError: the checkpoint has no embeddings; see :func:`~lira_plugin.models.checkpoint.read_state_dict`.
+        ValueError: the checkpoint has no embeddings; see :func:`~lira_plugin.checkpoint.files.read_state_dict`.
     """
     path, out = find_checkpoint(weights), weights_path(out)
     state = read_state_dict(path)
@@ -109,8 +109,8 @@ def _add(tokenizer: Any, tokens: Sequence[str]) -> tuple[dict[str, int], dict[st
     missing = add_missing(tokenizer, tokens)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens}
     return (
-        {token: number for token, number in ids.items() if token in missing},
-        {token: number for token, number in ids.items() if token not in missing},
+        {token: index for token, index in ids.items() if token in missing},
+        {token: index for token, index in ids.items() if token not in missing},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lira_plugin.models.precision import as_dtype
+from lira_plugin.precision import as_dtype
 
 
 def write_llm_folder(

@@ -6,9 +6,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from lira_plugin.checkpoint.files import load_into, weights_path, write_state_dict
 from lira_plugin.convert.llm_folder import llm_folder_path, write_llm_folder
 from lira_plugin.models import LIRA
-from lira_plugin.models.checkpoint import load_into, weights_path, write_state_dict
 from lira_plugin.registry import MODELS, SCOPE
 
 

@@ -12,13 +12,13 @@ from accelerate import init_empty_weights
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from lira_plugin.checkpoint.files import is_meta_init
 from lira_plugin.convert.published import PUBLISHED
 from lira_plugin.convert.safetensors_folder import SafetensorsFolder, read_config
 from lira_plugin.convert.shards import write_shards
 from lira_plugin.convert.tensor_rules import TensorRule, check_rules, read_targets
-from lira_plugin.models.checkpoint import weights_left_out
-from lira_plugin.models.precision import as_dtype
-from lira_plugin.models.semantic_encoder import TileEncoder
+from lira_plugin.models.semantic_encoder.base import SemanticEncoder
+from lira_plugin.precision import as_dtype
 
 
 class PublishedModel(ABC):
@@ -27,7 +27,7 @@ class PublishedModel(ABC):
     Args:
         path: folder with ``config.json``; the weights are not looked at before they are needed.
         published: name of a published model (:data:`~lira_plugin.convert.published.PUBLISHED`), whose sizes stand in for a folder
-            that is not there while weights are left out (:func:`~lira_plugin.models.checkpoint.weights_left_out`).
+            that is not there while weights are left out (:func:`~lira_plugin.checkpoint.files.is_meta_init`).
         obtain: where the folder comes from, for the message when it is not there.
 
     Raises:
@@ -39,14 +39,14 @@ class PublishedModel(ABC):
     unused: ClassVar[Mapping[str, str]] = {}
     """Regular expressions of names of tensors that are not used, with the reason."""
     llm_class: ClassVar[type[PreTrainedModel]]
-    encoder_class: ClassVar[type[TileEncoder]]
+    encoder_class: ClassVar[type[SemanticEncoder]]
 
     def __init__(self, path: str | Path, published: str | None = None, obtain: str = "") -> None:
         self.path = Path(path)
         try:
             self.config: Mapping[str, Any] = read_config(self.path)
         except FileNotFoundError as error:
-            if published is None or not weights_left_out():
+            if published is None or not is_meta_init():
                 raise FileNotFoundError(f"{error}; {obtain}" if obtain else str(error)) from None
             self.config = PUBLISHED[published]
 
@@ -108,10 +108,10 @@ class PublishedModel(ABC):
         """
         with init_empty_weights(include_buffers=False):
             model = self.llm_class(self.llm_config(**settings))
-        if weights_left_out():
+        if is_meta_init():
             model.to(as_dtype(dtype))
         else:
-            state = self._read(self.llm_rules(), dtype)
+            state = self._read_weights(self.llm_rules(), dtype)
             tied = model.config.tie_word_embeddings
             if tied and "lm_head.weight" in state:
                 raise ValueError(f"{self.path} has a head of its own, which tie_word_embeddings=True would lose")
@@ -121,16 +121,16 @@ class PublishedModel(ABC):
         model.tie_weights()  # each name was given a parameter of its own
         return model
 
-    def load_semantic_encoder(self, dtype: str | torch.dtype = torch.float32, **settings: Any) -> TileEncoder:
+    def load_semantic_encoder(self, dtype: str | torch.dtype = torch.float32, **settings: Any) -> SemanticEncoder:
         """The semantic encoder; on the meta device without weights. ``settings`` are of its class."""
-        # timm computes with numbers of the default device, which a meta tensor does not have.
+        # timm computes with values of the default device, which a meta tensor does not have.
         with torch.device("cpu"), init_empty_weights(include_buffers=False):
             encoder = self.encoder_class(**{**self.semantic_encoder_args(), **settings})
-        if not weights_left_out():
-            encoder.load_state_dict(self._read(self.semantic_encoder_rules(), dtype), assign=True)
+        if not is_meta_init():
+            encoder.load_state_dict(self._read_weights(self.semantic_encoder_rules(), dtype), assign=True)
         return encoder.to(as_dtype(dtype))
 
-    def _read(self, rules: Sequence[TensorRule], dtype: str | torch.dtype) -> dict[str, Tensor]:
+    def _read_weights(self, rules: Sequence[TensorRule], dtype: str | torch.dtype) -> dict[str, Tensor]:
         folder, _ = self.open()
         # A copy, as a view of the file would change or vanish with it.
         return {name: part.clone() for name, part in read_targets(rules, folder, as_dtype(dtype))}

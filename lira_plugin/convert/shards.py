@@ -1,7 +1,6 @@
 """Write converted tensors as shards that a broken-off run leaves behind finished or not at all."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from lira_plugin.checkpoint.files import UNFINISHED, written_aside
 from lira_plugin.convert.safetensors_folder import read_header
 from lira_plugin.convert.tensor_rules import TensorRule, TensorSource, read_targets
 
@@ -58,7 +58,7 @@ def write_shards(
     shards = _divide(rules, source, dtype, shard_bytes)
     strangers = {path.name for path in out.glob("*.safetensors*")} - {shard.name for shard in shards}
     strangers -= {INDEX} if len(shards) > 1 else set()
-    strangers = {name for name in strangers if not name.endswith(".part")}
+    strangers = {name for name in strangers if not name.endswith(UNFINISHED)}
     if strangers:
         raise ValueError(f"{out} holds {sorted(strangers)} of another conversion: remove them or choose another folder")
     with tqdm(total=sum(shard.size for shard in shards), unit="B", unit_scale=True, desc=str(out)) as bar:
@@ -75,9 +75,8 @@ def write_shards(
 
 def _write(path: Path, shard: _Shard, source: TensorSource, dtype: torch.dtype | None) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in read_targets(shard.rules, source, dtype)}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"format": "pt", "origin": source.origin})
-    os.replace(part, path)
+    with written_aside(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"format": "pt", "origin": source.origin})
 
 
 def _is_finished(path: Path, shard: _Shard, source: TensorSource) -> bool:
@@ -96,8 +95,8 @@ def _divide(
 ) -> list[_Shard]:
     groups = list(_groups(rules, source, dtype, shard_bytes))
     shards = []
-    for number, group in enumerate(groups, 1):
-        name = f"model-{number:05d}-of-{len(groups):05d}.safetensors" if len(groups) > 1 else "model.safetensors"
+    for index, group in enumerate(groups, 1):
+        name = f"model-{index:05d}-of-{len(groups):05d}.safetensors" if len(groups) > 1 else "model.safetensors"
         tensors = {
             target: (shape, dtype or source.infos[rule.source].dtype)
             for rule in group

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict
 from lira_plugin.convert.safetensors_folder import TensorInfo
-from lira_plugin.models.checkpoint import find_checkpoint, read_state_dict
 
 
 class TorchFile:
     """Tensors of a checkpoint, which is read as a whole and without running code from it.
 
     Args:
-        path: whatever :func:`~lira_plugin.models.checkpoint.find_checkpoint` takes.
+        path: whatever :func:`~lira_plugin.checkpoint.files.find_checkpoint` takes.
 
     Raises:
         FileNotFoundError: there is none.

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lira_plugin.convert.internvl import InternVLCheckpoint, join_wqkv, split_wqkv
+from lira_plugin.convert.import_internvl import InternVLCheckpoint, join_wqkv, split_wqkv
 from lira_plugin.convert.tensor_rules import TensorRule
 
 Parts = tuple[Tensor, ...]
@@ -61,15 +61,15 @@ def _common(parts: Sequence[Tensor]) -> Tensor:
 def _blocks(parts: Sequence[Tensor]) -> Parts:
     """(rows, rank) each to (rows, 3 * rank), with zeros in the columns of the others."""
     rank = parts[0].shape[1]
-    return tuple(F.pad(part, (number * rank, (2 - number) * rank)) for number, part in enumerate(parts))
+    return tuple(F.pad(part, (index * rank, (2 - index) * rank)) for index, part in enumerate(parts))
 
 
 def _own_columns(parts: Sequence[Tensor], name: str) -> Parts:
     """Undo :func:`_blocks`."""
     columns = [part.chunk(3, dim=1) for part in parts]
-    others = [blocks[place] for number, blocks in enumerate(columns) for place in range(3) if place != number]
+    others = [blocks[other] for own, blocks in enumerate(columns) for other in range(3) if other != own]
     if not others[0].is_meta and any(block.any() for block in others):
         raise ValueError(
             f"{name} mixes the columns of query, key and value: it is no stack of three adapters, as export_lira writes it"
         )
-    return tuple(blocks[number] for number, blocks in enumerate(columns))
+    return tuple(blocks[index] for index, blocks in enumerate(columns))

@@ -1,15 +1,16 @@
 """Data sets, one file a format, and the transforms that turn records into samples."""
 
-from lira_plugin.datasets.base import Draw, GroundingDataset
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.collate import grounding_collate
-from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCG_QUESTIONS, GCGDataset
-from lira_plugin.datasets.image_sampler import ImageBatchSampler, image_batches
+from lira_plugin.datasets.fitting import fit_to_model
+from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCGDataset
+from lira_plugin.datasets.grounding_dataset import Draw, GroundingDataset
+from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
 from lira_plugin.datasets.refer import ReferSegDataset, load_refs
+from lira_plugin.datasets.resumable_sampler import ResumableSampler
 from lira_plugin.datasets.safe_pickle import safe_load
-from lira_plugin.datasets.sampler import ResumableSampler
 from lira_plugin.datasets.transforms import (
     ILVC,
     CutViews,
@@ -23,7 +24,6 @@ from lira_plugin.datasets.transforms import (
 
 __all__ = [
     "GCG_LAYOUTS",
-    "GCG_QUESTIONS",
     "ILVC",
     "CocoInstanceDataset",
     "CutViews",
@@ -42,6 +42,7 @@ __all__ = [
     "ResumableSampler",
     "TileImage",
     "TokenizeConversation",
+    "fit_to_model",
     "grounding_collate",
     "image_batches",
     "load_refs",

@@ -7,9 +7,9 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lira_plugin.datasets.base import Draw
+from lira_plugin.datasets.grounding_dataset import Draw
 from lira_plugin.datasets.mixture import MixtureDataset
-from lira_plugin.structures import GroundingSample, RowKind
+from lira_plugin.structures import GroundingSample, TokenKind
 
 _READ_TOGETHER = 16
 """Samples that a worker reads between two messages."""
@@ -21,8 +21,8 @@ class CheckedSample:
 
     Args:
         name: source and record.
-        rows: length of the sequence, L.
-        text: rows of text, which ``max_length`` limits.
+        positions: length of the sequence, L.
+        text: positions of text, which ``max_length`` limits.
         views: region views.
         masks: masks that are learnt.
         dropped: regions that ``max_length`` left out.
@@ -30,7 +30,7 @@ class CheckedSample:
     """
 
     name: str
-    rows: int = 0
+    positions: int = 0
     text: int = 0
     views: int = 0
     masks: int = 0
@@ -46,7 +46,7 @@ class SourceCheck:
         source: data set and split.
         records: in the data set; of each, some draws are read.
         samples: that were read.
-        rows, text: sums and maxima over the samples, see :class:`CheckedSample`.
+        positions, text: sums and maxima over the samples, see :class:`CheckedSample`.
         views, masks: sums.
         dropped: a line for each sample that lost regions to ``max_length``.
         errors: a message for each sample that could not be made.
@@ -55,8 +55,8 @@ class SourceCheck:
     source: str
     records: int
     samples: int = 0
-    rows: int = 0
-    max_rows: int = 0
+    positions: int = 0
+    max_positions: int = 0
     text: int = 0
     max_text: int = 0
     views: int = 0
@@ -70,9 +70,10 @@ class SourceCheck:
             self.errors.append(sample.error)
             return
         self.samples += 1
-        self.rows += sample.rows
+        self.positions += sample.positions
         self.text += sample.text
-        self.max_rows, self.max_text = max(self.max_rows, sample.rows), max(self.max_text, sample.text)
+        self.max_positions = max(self.max_positions, sample.positions)
+        self.max_text = max(self.max_text, sample.text)
         self.views += sample.views
         self.masks += sample.masks
         if sample.dropped:
@@ -93,16 +94,16 @@ class _Guarded(Dataset):
             named = self.source in message
             return CheckedSample(
                 self.source,
-                error=message if named else f"{self.source}, number {draw.index} in the data set: {message}",
+                error=message if named else f"{self.source}, index {draw.index} of the data set: {message}",
             )
 
 
 def _count(sample: GroundingSample) -> CheckedSample:
     return CheckedSample(
         sample.name,
-        rows=len(sample.input_ids),
-        text=int((sample.kinds == RowKind.TEXT).sum()),
-        views=len(sample.region_tiles),
+        positions=len(sample.input_ids),
+        text=int((sample.kinds == TokenKind.TEXT).sum()),
+        views=len(sample.view_tiles),
         masks=len(sample.masks),
         dropped=sample.dropped_regions,
     )
@@ -114,7 +115,7 @@ def check_dataset(
     """Read the records of a data set, or of each of a mixture, through its pipeline.
 
     Args:
-        dataset: a :class:`~lira_plugin.datasets.base.GroundingDataset` or mixture with its pipeline. Repeats are not read again.
+        dataset: a :class:`~lira_plugin.datasets.GroundingDataset` or mixture with its pipeline. Repeats are not read again.
         num_workers: processes that read.
         draws: how often a record is read, where sentences, questions and views are drawn.
         every: read one record of so many.
@@ -129,12 +130,12 @@ def check_dataset(
     if draws < 1 or every < 1:
         raise ValueError(f"draws and every must be positive, got {draws} and {every}")
     for source, start, records in _sources(dataset):
-        chosen = [Draw(start + index, number) for index in range(0, records, every) for number in range(draws)]
+        drawn = [Draw(start + index, draw) for index in range(0, records, every) for draw in range(draws)]
         loader = DataLoader(
-            _Guarded(dataset, source), _READ_TOGETHER, sampler=chosen, num_workers=num_workers, collate_fn=list
+            _Guarded(dataset, source), _READ_TOGETHER, sampler=drawn, num_workers=num_workers, collate_fn=list
         )
         check = SourceCheck(source, records)
-        with tqdm(desc=source, total=len(chosen), disable=None if show_progress else True) as bar:
+        with tqdm(desc=source, total=len(drawn), disable=None if show_progress else True) as bar:
             for samples in loader:
                 for sample in samples:
                     check.add(sample)
@@ -143,7 +144,7 @@ def check_dataset(
 
 
 def _sources(dataset: Any) -> list[tuple[str, int, int]]:
-    """Name, first index and number of records of each data set."""
+    """Name, first index and count of records of each data set."""
     if not isinstance(dataset, MixtureDataset):
         return [(dataset.source, 0, len(dataset))]
     found, start = [], 0

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import CocoFile, load_coco
-from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Region, Turn
 
@@ -16,12 +16,12 @@ class CocoInstanceDataset(GroundingDataset):
     """Instance segmentation of a COCO file: one record an image, one region per annotation in file order.
 
     The conversation is one empty turn: there is nothing to say to a segmenter. Crowd annotations are left out, which is
-    counted and logged. ``Region.category_id`` is the place of the category among the category ids in ascending order.
+    counted and logged. ``Region.category_id`` is the index of the category among the category ids in ascending order.
 
     Args:
         ann_file: COCO instances file.
         image_root: folder that ``file_name`` is relative to.
-        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
         filter_empty: leave images without a region out (counted and logged).
@@ -88,11 +88,6 @@ class CocoInstanceDataset(GroundingDataset):
     def classes(self) -> tuple[str, ...]:
         """Names of the categories; ``Region.category_id`` counts through them."""
         return self._classes
-
-    @property
-    def modality_length(self) -> list[int]:
-        """One for every record: there is an image and no text, and xtuner's sampler refuses zeros."""
-        return [1] * len(self)
 
     def __len__(self) -> int:
         return len(self._records)

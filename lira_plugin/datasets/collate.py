@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, RowKind
+from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, TokenKind
 
 
 class Collated(TypedDict):
@@ -33,18 +33,18 @@ def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
         input_ids=_pad([sample.input_ids for sample in samples], 0),
         attention_mask=torch.arange(int(lengths.max())) < lengths[:, None],
         labels=_pad([sample.labels for sample in samples], IGNORE_INDEX),
-        kinds=_pad([sample.kinds for sample in samples], RowKind.TEXT),
+        kinds=_pad([sample.kinds for sample in samples], TokenKind.TEXT),
         pixel_images=torch.cat([sample.pixel_images for sample in holders]),
-        block_owner=_owners([len(sample.pixel_images) for sample in samples]),
+        block_sample=_owners([len(sample.pixel_images) for sample in samples]),
         block_image=torch.cat([torch.arange(len(s.pixel_images)) + first for s, first in zip(samples, first_image)]),
         tiles=torch.cat([sample.tiles for sample in holders]),
-        tile_owner=_owners(tile_counts),
-        region_tiles=torch.cat([sample.region_tiles for sample in samples]),
-        region_owner=_owners([len(sample.region_tiles) for sample in samples]),
+        tile_image=_owners(tile_counts),
+        view_tiles=torch.cat([sample.view_tiles for sample in samples]),
+        view_sample=_owners([len(sample.view_tiles) for sample in samples]),
         masks=torch.cat([sample.masks for sample in samples]),
-        mask_owner=torch.cat([torch.full((len(s.masks),), first) for s, first in zip(samples, first_image)]),
+        mask_image=torch.cat([torch.full((len(s.masks),), first) for s, first in zip(samples, first_image)]),
         mask_labels=torch.cat([sample.mask_labels for sample in samples]),
-        seg_masks=torch.cat([sample.seg_masks + first for sample, first in zip(samples, masks_before)]),
+        seg_mask_index=torch.cat([sample.seg_mask_index + first for sample, first in zip(samples, masks_before)]),
         dropped_regions=torch.tensor([sample.dropped_regions for sample in samples]),
     )
     return {"batch": batch, "data_samples": list(samples)}
@@ -54,8 +54,8 @@ def _holders(samples: Sequence[GroundingSample]) -> tuple[list[GroundingSample],
     """The samples that bring images, and the index of the first image of every sample."""
     holders: dict[int | str, tuple[GroundingSample, int]] = {}
     first_image, num_images = [], 0
-    for number, sample in enumerate(samples):
-        key = number if sample.image_key is None else sample.image_key
+    for index, sample in enumerate(samples):
+        key = index if sample.image_key is None else sample.image_key
         if key not in holders:
             holders[key] = sample, num_images
             num_images += len(sample.pixel_images)
@@ -69,8 +69,8 @@ def _holders(samples: Sequence[GroundingSample]) -> tuple[list[GroundingSample],
     return [holder for holder, _ in holders.values()], first_image
 
 
-def _pad(rows: list[Tensor], value: int) -> Tensor:
-    return pad_sequence(rows, batch_first=True, padding_value=value)
+def _pad(sequences: list[Tensor], value: int) -> Tensor:
+    return pad_sequence(sequences, batch_first=True, padding_value=value)
 
 
 def _owners(counts: list[int]) -> Tensor:

@@ -9,25 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import load_coco, read_annotations
-from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, PhraseSpan, Record, Region, Turn
-
-GCG_QUESTIONS = (
-    "Could you please give me a detailed description of the image? "
-    "Please respond with interleaved segmentation masks for the corresponding parts of the answer.",
-    "Can you provide a thorough description of the this image? "
-    "Please output with interleaved segmentation masks for the corresponding phrases.",
-    "Please describe in detail the contents of the image. "
-    "Please respond with interleaved segmentation masks for the corresponding parts of the answer.",
-    "Could you give a comprehensive explanation of what can be found within this picture? "
-    "Please output with interleaved segmentation masks for the corresponding phrases.",
-    "Could you give me an elaborate explanation of this picture? "
-    "Please respond with interleaved segmentation masks for the corresponding phrases.",
-    "Could you provide me with a detailed analysis of this photo? "
-    "Please output with interleaved segmentation masks for the corresponding parts of the answer.",
-)
-"""The questions of GLaMM, which the published checkpoints were trained with, to the letter."""
+from lira_plugin.structures import GCG_QUESTIONS, Conversation, PhraseSpan, Record, Region, Turn
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
 DEGENERATE = "the box or area of an annotation is degenerate (the annotation is left out, not the record)"
@@ -94,7 +78,7 @@ class GCGDataset(GroundingDataset):
         ann_file: the annotations.
         image_root: folder that the file names of images are relative to.
         layout: key of :data:`GCG_LAYOUTS`: ``grandf`` (GranDf-HA and OpenPSG), ``refcocog`` or ``flickr``.
-        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
         source: name for metrics; by default ``gcg/<layout>``.
         seed: seed of the random choices.
         on_bad_record: ``raise``, or ``skip`` to leave records out that contradict the layout.
@@ -154,23 +138,19 @@ class GCGDataset(GroundingDataset):
     def __len__(self) -> int:
         return len(self._records)
 
-    @property
-    def modality_length(self) -> list[int]:
-        """Words of question (the first one stands for all) and caption of each record."""
-        question = len(GCG_QUESTIONS[self.question_index or 0].split())
-        return [question + len(caption.caption.split()) for _, caption in self._records]
-
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``; ``rng`` draws the question unless it is fixed."""
         record_id, caption = self._records[index]
-        place = int(rng.integers(len(GCG_QUESTIONS))) if self.question_index is None else self.question_index
+        question_index = self.question_index
+        if question_index is None:
+            question_index = int(rng.integers(len(GCG_QUESTIONS)))
         phrases = sorted(caption.phrases)
         spans = tuple(PhraseSpan(phrase.start, phrase.end, region) for region, phrase in enumerate(phrases))
         return Record(
             source=self.source,
             record_id=record_id,
             image_path=os.path.join(self._image_root, caption.file_name),
-            conversation=Conversation((Turn(GCG_QUESTIONS[place], caption.caption, spans),)),
+            conversation=Conversation((Turn(GCG_QUESTIONS[question_index], caption.caption, spans),)),
             regions=tuple(Region(caption.caption[p.start : p.end], p.segmentations) for p in phrases),
             size=caption.size,
         )
@@ -203,14 +183,14 @@ def place_phrases(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] 
     """
     placed: list[tuple[int, int] | None] = [None] * len(phrases)
     taken = np.zeros(len(caption), bool)
-    for place in sorted(range(len(phrases)), key=lambda place: -len(phrases[place])):
-        found = _occurrences(caption, phrases[place])
+    for index in sorted(range(len(phrases)), key=lambda index: -len(phrases[index])):
+        found = _occurrences(caption, phrases[index])
         if not found:
-            raise BadRecord("a phrase is not in the caption", f"{phrases[place]!r} in {caption!r}")
+            raise BadRecord("a phrase is not in the caption", f"{phrases[index]!r} in {caption!r}")
         free = [span for span in found if not taken[slice(*span)].any()]
         rests = free or [rest for span in found if (rest := _longest_rest(caption, taken, *span))]
         if rests:
-            placed[place] = rests[0]
+            placed[index] = rests[0]
             taken[slice(*rests[0])] = True
     return placed
 
@@ -225,7 +205,7 @@ def _occurrences(caption: str, phrase: str) -> list[tuple[int, int]]:
 
 def _longest_rest(caption: str, taken: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
     """The longest run of characters in ``[start, end)`` that is not taken, without blanks at its ends."""
-    text = "".join("\0" if taken[place] else caption[place] for place in range(start, end))
+    text = "".join("\0" if taken[index] else caption[index] for index in range(start, end))
     runs = [match.span() for match in re.finditer(r"[^\0\s](?:[^\0]*[^\0\s])?", text)]
     if not runs:
         return None
@@ -350,7 +330,7 @@ def _parse_flickr(entry: tuple[dict[str, Any], list[dict[str, Any]]]) -> Grounde
 
 
 def _as_span(value: Any, name: str) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(place, int) for place in value):
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(end, int) for end in value):
         raise BadRecord("a span is not a pair of character positions", f"{value!r} of {name}")
     return value[0], value[1]
 

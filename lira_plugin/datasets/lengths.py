@@ -8,16 +8,51 @@ import numpy as np
 from mmengine.dataset import Compose
 from PIL import Image, UnidentifiedImageError
 
+from lira_plugin.datasets.agreed import needed
 from lira_plugin.datasets.transforms import ILVC, TileImage, TokenizeConversation
 from lira_plugin.datasets.transforms.image import count_tiles
 from lira_plugin.structures import Record
 
 CHUNK = 1000
-"""Texts tokenized at a time."""
+"""Records that are looked at together."""
+
+
+def record_lengths(dataset: Any, pipeline: Compose) -> list[int]:
+    """Length of each record of a reader for samplers that group equal ones, negative without an image (xtuner's convention).
+
+    Positions of the sequences where the pipeline makes some (:class:`SequenceLengths`), else words of questions and answers, at
+    least one. Sentences and questions that are drawn are drawn once for this.
+
+    Raises:
+        TypeError: the data set is no reader, whose records could be looked at.
+    """
+    if not (hasattr(dataset, "get_record") and hasattr(dataset, "seed")):
+        raise TypeError(
+            f"{type(dataset).__name__} cannot say how long its sequences are, as length_group needs: it has no seed and "
+            "get_record, as a GroundingDataset has; list the parts of a mixture inside of a mixture in the outer one"
+        )
+    lengths_of = SequenceLengths.of_pipeline(pipeline) or _words
+    rng = np.random.default_rng(dataset.seed)
+    records = (dataset.get_record(index, rng) for index in range(len(dataset)))
+    lengths: list[int] = []
+    while chunk := list(islice(records, CHUNK)):
+        signs = (-1 if record.image_path is None else 1 for record in chunk)
+        lengths += [sign * length for sign, length in zip(signs, lengths_of(chunk), strict=True)]
+    return lengths
+
+
+def makes_sequences(pipeline: Compose) -> bool:
+    """Whether a pipeline has the steps that :class:`SequenceLengths` needs."""
+    return SequenceLengths.of_pipeline(pipeline) is not None
+
+
+def _words(records: Sequence[Record]) -> list[int]:
+    turns = ([f"{turn.question} {turn.answer}" for turn in record.conversation.turns] for record in records)
+    return [max(1, sum(len(text.split()) for text in texts)) for texts in turns]
 
 
 class SequenceLengths:
-    """Rows of the sequences that a pipeline makes, for samplers that put equal ones together.
+    """Positions of the sequences that a pipeline makes of records.
 
     Text is tokenized as a whole, views are counted by the share of samples that have them, and of an image only the header is
     read where its size is not annotated. Sentences and questions that are drawn anew each time make the only larger error.
@@ -38,47 +73,31 @@ class SequenceLengths:
             found += [step for step in pipeline.transforms if isinstance(step, kind)][:1]
         return cls(*found) if len(found) == 3 else None
 
-    def __call__(self, dataset: Any) -> list[int]:
-        """Rows of each record of a reader, negative without an image (xtuner's convention).
-
-        Raises:
-            TypeError: it is no reader, whose records could be looked at.
-        """
-        if not (hasattr(dataset, "get_record") and hasattr(dataset, "seed")):
-            raise TypeError(
-                f"{type(dataset).__name__} cannot say how long its sequences are, as length_group needs: it has no seed and "
-                "get_record, as a GroundingDataset has; list the parts of a mixture inside of a mixture in the outer one"
-            )
-        rng = np.random.default_rng(dataset.seed)
-        records = (dataset.get_record(index, rng) for index in range(len(dataset)))
-        lengths: list[int] = []
-        while chunk := list(islice(records, CHUNK)):
-            lengths += self._of(chunk)
-        return lengths
-
-    def _of(self, records: Sequence[Record]) -> list[int]:
+    def __call__(self, records: Sequence[Record]) -> list[int]:
+        """Positions of each of the records."""
         texts = [self._text(record) for record in records]
-        ids = self.tokenize.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids = needed(self.tokenize.tokenizer, self.tokenize, "tokenizer")(texts, add_special_tokens=False)["input_ids"]
         lengths = []
         for record, tokens in zip(records, ids, strict=True):
             mentions = sum(len(turn.spans) for turn in record.conversation.turns)
-            views = round(self.interleave.prob * mentions * len(self.tokenize.layout.region))
-            rows = min(len(tokens), self.tokenize.max_length) + views
-            lengths.append(-rows if record.image_path is None else rows + self._block(record))
+            views = round(self.interleave.view_share * mentions * len(self.tokenize.layout.view))
+            block = 0 if record.image_path is None else self._block(record)
+            lengths.append(min(len(tokens), self.tokenize.max_length) + views + block)
         return lengths
 
     def _text(self, record: Record) -> str:
         """The conversation in its template, with the tokens of grounded phrases but no views."""
-        template, tokens = self.interleave.template, self.interleave.tokens
+        template = needed(self.interleave.template, self.interleave, "template")
+        tokens = self.interleave.tokens
         marks = f"{tokens.seg}{tokens.image_id} {tokens.phrase_start} {tokens.phrase_end} {tokens.seg}"
         text = ""
-        for number, turn in enumerate(record.conversation.turns):
-            question = "".join(template.question(turn.question, first=number == 0))
+        for index, turn in enumerate(record.conversation.turns):
+            question = "".join(template.question(turn.question, first=index == 0))
             text += question + turn.answer + marks * len(turn.spans) + template.suffix
         return text
 
     def _block(self, record: Record) -> int:
-        """Rows of the visual block."""
+        """Positions of the visual block."""
         size = tuple(record.size or _image_size(record))
         if size not in self._blocks:
             tiles = count_tiles(*size, self.tile.min_tiles, self.tile.max_tiles, self.tile.size)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import read_annotations
-from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Turn
 
@@ -19,13 +19,13 @@ class LlavaDataset(GroundingDataset):
     """Questions and answers without regions.
 
     The file is a list of ``{"id": "0", "image": "a/b.jpg", "conversations": [{"from": "human", "value": "<image>\\nQ"},
-    {"from": "gpt", "value": "A"}, ...]}``. Without ``image`` the record is text only. Without ``id`` its position in
-    the file takes the place.
+    {"from": "gpt", "value": "A"}, ...]}``. Without ``image`` the record is text only. Without ``id`` the record
+    is named by its position in the file.
 
     Args:
         ann_file: the JSON file.
         image_root: folder that ``image`` is relative to.
-        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
         on_bad_record: ``raise``, or ``skip`` to leave records out that are not of this form, with a warning.
@@ -72,15 +72,6 @@ class LlavaDataset(GroundingDataset):
     def __len__(self) -> int:
         return len(self._records)
 
-    @property
-    def modality_length(self) -> list[int]:
-        """Words of questions and answers of each record, negative without an image."""
-        lengths = []
-        for record in self._records:
-            words = sum(len(f"{turn.question} {turn.answer}".split()) for turn in record.conversation.turns)
-            lengths.append(max(1, words) * (-1 if record.image_path is None else 1))
-        return lengths
-
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``; nothing is random."""
         return self._records[index]
@@ -99,15 +90,15 @@ def parse_llava(entry: Any) -> tuple[str | None, tuple[Turn, ...]]:
     if image is not None and not isinstance(image, str):
         raise ValueError(f"'image' must be the name of one file, got {image!r}")
     texts = []
-    for place, message in enumerate(messages):
-        speaker = ("human", "gpt")[place % 2]
+    for index, message in enumerate(messages):
+        speaker = ("human", "gpt")[index % 2]
         if not isinstance(message, dict) or message.get("from") != speaker or not isinstance(message.get("value"), str):
-            raise ValueError(f"message {place} must be {{'from': '{speaker}', 'value': text}}, got {message!r}")
+            raise ValueError(f"message {index} must be {{'from': '{speaker}', 'value': text}}, got {message!r}")
         count = message["value"].count(IMAGE)
-        allowed = 1 if place == 0 and image is not None else 0
+        allowed = 1 if index == 0 and image is not None else 0
         if count > allowed:
             raise ValueError(
-                f"message {place} holds {count} times {IMAGE!r}; it may stand once, in the first question of a record "
+                f"message {index} holds {count} times {IMAGE!r}; it may stand once, in the first question of a record "
                 f"with an image (this one has {'no image' if image is None else 'one'})"
             )
         texts.append(message["value"].replace(IMAGE, "").strip() if count else message["value"])

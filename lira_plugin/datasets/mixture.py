@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from lira_plugin.datasets.base import Draw, Pipeline, build_pipeline
-from lira_plugin.datasets.lengths import SequenceLengths
+from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline
+from lira_plugin.datasets.lengths import makes_sequences, record_lengths
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GroundingSample
 
 
 class MixturePart(NamedTuple):
-    """One data set of a mixture: its name, its number of records, and how often it is repeated."""
+    """One data set of a mixture: its name, its count of records, and how often it is repeated."""
 
     source: str
     records: int
@@ -26,7 +26,7 @@ class MixtureDataset(Dataset):
     """Concatenation of data sets, each repeated a whole number of times; the sampler shuffles, not the mixture.
 
     Indices run through the first data set, through its repeats, then through the second, and so on. A :class:`Draw`
-    keeps its number; a plain index gets the number of its repeat, so that the copies of a record differ in what is
+    keeps its ``draw_index``; a plain index gets that of its repeat, so that the copies of a record differ in what is
     random about it.
 
     Args:
@@ -34,10 +34,10 @@ class MixtureDataset(Dataset):
             ``dict(type=GCGDataset, repeats=10, ...)``.
         repeats: how often each data set counts, for those that are given as objects.
         pipeline: one for all data sets, which then have none themselves; see
-            :func:`~lira_plugin.datasets.base.build_pipeline`.
+            :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
 
     Raises:
-        ValueError: there is no data set, or a number of repeats is missing, given twice or not a positive integer.
+        ValueError: there is no data set, or a count of repeats is missing, given twice or not a positive integer.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class MixtureDataset(Dataset):
         self.pipeline = build_pipeline(pipeline)
         self.datasets: list[Any] = []
         self.repeats: list[int] = []
-        for place, entry in enumerate(datasets):
-            count = 1 if repeats is None else repeats[place]
+        for position, entry in enumerate(datasets):
+            count = 1 if repeats is None else repeats[position]
             if isinstance(entry, dict):
                 if repeats is not None and "repeats" in entry:
                     raise ValueError(
-                        f"data set {place} of the mixture has its own 'repeats' besides that of the mixture"
+                        f"data set {position} of the mixture has its own 'repeats' besides that of the mixture"
                     )
                 count = entry.get("repeats", count)
                 entry = DATASETS.build({key: value for key, value in entry.items() if key != "repeats"})
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ValueError(
-                    f"data set {place} of the mixture: 'repeats' must be a positive integer, got {count!r}"
+                    f"data set {position} of the mixture: 'repeats' must be a positive integer, got {count!r}"
                 )
             self.datasets.append(entry)
             self.repeats.append(count)
@@ -77,11 +77,11 @@ class MixtureDataset(Dataset):
     def modality_length(self) -> list[int]:
         """Lengths of the records in the order of this mixture's indices, for samplers; negative without an image.
 
-        Rows of the sequences that the mixture's pipeline makes (:class:`~lira_plugin.datasets.lengths.SequenceLengths`); where
-        it makes none, the words that the data sets count.
+        Positions of the sequences that the mixture's pipeline makes (:func:`~lira_plugin.datasets.lengths.record_lengths`); where
+        it makes none, what the data sets say.
         """
-        rows = SequenceLengths.of_pipeline(self.pipeline)
-        lengths = (child.modality_length if rows is None else rows(child) for child in self.datasets)
+        whole = makes_sequences(self.pipeline)
+        lengths = (record_lengths(child, self.pipeline) if whole else child.modality_length for child in self.datasets)
         return [length for own, count in zip(lengths, self.repeats) for length in own * count]
 
     @property
@@ -104,12 +104,12 @@ class MixtureDataset(Dataset):
     def __getitem__(self, draw: int | Draw) -> GroundingSample:
         index = draw.index if isinstance(draw, Draw) else int(draw)
         if not 0 <= index < len(self):
-            raise IndexError(f"the mixture has {len(self)} records, asked for number {index}")
-        place = bisect_right(self._ends, index)
-        child = self.datasets[place]
-        offset = index - (self._ends[place - 1] if place else 0)
+            raise IndexError(f"the mixture has {len(self)} records, asked for index {index}")
+        position = bisect_right(self._ends, index)
+        child = self.datasets[position]
+        offset = index - (self._ends[position - 1] if position else 0)
         repeat, inner = divmod(offset, len(child))
-        item = child[Draw(inner, draw.number if isinstance(draw, Draw) else repeat)]
+        item = child[Draw(inner, draw.draw_index if isinstance(draw, Draw) else repeat)]
         if isinstance(item, dict):
             item["index"] = index
         elif isinstance(item, GroundingSample):  # of a data set with a pipeline of its own

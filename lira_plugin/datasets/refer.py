@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_annotations
-from lira_plugin.datasets.base import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, Record, Region, Turn, refer_turn
+from lira_plugin.structures import Conversation, Record, Region, refer_turn
 
 DEFAULT_SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}
 """The data sets of this layout, and who made the splits that are in common use."""
@@ -61,7 +61,7 @@ class ReferSegDataset(GroundingDataset):
         split: ``train``, ``val``, ``test``, ``testA``, ``testB``. As in REFER, ``testA`` takes every ref whose split
             contains an A (``testB``: a B; ``test``: the word test); for gRefCOCO the split must be the same.
         image_root: folder that ``file_name`` in ``instances.json`` is relative to.
-        pipeline: see :func:`~lira_plugin.datasets.base.build_pipeline`.
+        pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
         split_by: who made the splits, ``unc`` or ``umd``; by default ``umd`` for RefCOCOg and ``unc`` for the others.
         num_expressions: most sentences a record when training; None for evaluation.
         seed: seed of the random choices.
@@ -114,16 +114,6 @@ class ReferSegDataset(GroundingDataset):
     def __len__(self) -> int:
         return len(self._records)
 
-    @property
-    def modality_length(self) -> list[int]:
-        """Words of questions and answers of each record; where sentences are drawn, what is to be expected."""
-        lengths = []
-        for expressions in self._records:
-            words = sum(len(f"{turn.question} {turn.answer}".split()) for turn in map(_as_turn, expressions))
-            drawn = min(self.num_expressions or 1, len(expressions))
-            lengths.append(max(1, round(words * drawn / len(expressions))))
-        return lengths
-
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``: one sentence, or sentences drawn with ``rng`` for training."""
         evaluation = self.num_expressions is None
@@ -131,7 +121,7 @@ class ReferSegDataset(GroundingDataset):
         record_id = expressions[0].record_id if evaluation else str(expressions[0].image_id)
         if self.num_expressions is not None:
             count = min(self.num_expressions, len(expressions))
-            expressions = [expressions[place] for place in rng.choice(len(expressions), size=count, replace=False)]
+            expressions = [expressions[index] for index in rng.choice(len(expressions), size=count, replace=False)]
         turns, regions = [], []
         for expression in expressions:
             turns.append(refer_turn(expression.label, len(regions) if expression.ann_ids else None))
@@ -174,12 +164,12 @@ def _select_split(refs: list[dict[str, Any]], path: str, split: str, exact: bool
         if not isinstance(ref.get("split"), str):
             raise ValueError(f"{path}: ref {ref.get('ref_id', f'at position {position}')} has no 'split'")
     part = None if exact else {"testA": "A", "testB": "B", "test": "test"}.get(split)
-    chosen = [ref for ref in refs if (part in ref["split"] if part else ref["split"] == split)]
-    if not chosen:
+    selected = [ref for ref in refs if (part in ref["split"] if part else ref["split"] == split)]
+    if not selected:
         raise ValueError(
             f"{path} has no ref of split {split!r}; its splits are {sorted({ref['split'] for ref in refs})}"
         )
-    return chosen
+    return selected
 
 
 def _read_ref(ref: dict[str, Any], position: int, path: str, coco: CocoFile) -> Iterator[Expression]:
@@ -187,31 +177,35 @@ def _read_ref(ref: dict[str, Any], position: int, path: str, coco: CocoFile) -> 
     missing = [key for key in ("ref_id", "ann_id", "image_id", "sentences") if key not in ref]
     if missing:
         raise ValueError(f"{path}: ref {ref_id} lacks {missing}")
-    hint = "take both files from the same release"
+    same_release = "take both files from the same release"
     image_id = ref["image_id"]
     if image_id not in coco.images:
-        raise ValueError(f"{path}: ref {ref_id} names image {image_id}, which {coco.path} does not hold; {hint}")
+        raise ValueError(
+            f"{path}: ref {ref_id} names image {image_id}, which {coco.path} does not hold; {same_release}"
+        )
     ann_ids = tuple(ref["ann_id"]) if isinstance(ref["ann_id"], list | tuple) else (ref["ann_id"],)
     if ann_ids == (-1,):
         ann_ids = ()
     for ann_id in ann_ids:
         annotation = coco.annotations.get(ann_id)
         if annotation is None:
-            raise ValueError(f"{path}: ref {ref_id} names annotation {ann_id}, which {coco.path} does not hold; {hint}")
+            raise ValueError(
+                f"{path}: ref {ref_id} names annotation {ann_id}, which {coco.path} does not hold; {same_release}"
+            )
         if annotation["image_id"] != image_id:
             raise ValueError(
                 f"{path}: ref {ref_id} is about image {image_id}, but its annotation {ann_id} belongs to image "
-                f"{annotation['image_id']} in {coco.path}; {hint}"
+                f"{annotation['image_id']} in {coco.path}; {same_release}"
             )
         if "segmentation" not in annotation:
             raise ValueError(
                 f"{path}: ref {ref_id} names annotation {ann_id}, which has no 'segmentation' in {coco.path}"
             )
-    for place, sentence in enumerate(ref["sentences"]):
+    for index, sentence in enumerate(ref["sentences"]):
         if not isinstance(sentence, dict) or not isinstance(sentence.get("sent"), str):
-            raise ValueError(f"{path}: sentence {place} of ref {ref_id} has no text 'sent'")
+            raise ValueError(f"{path}: sentence {index} of ref {ref_id} has no text 'sent'")
         label = sentence["sent"].strip().lower()
-        yield Expression(f"{ref_id}-{sentence.get('sent_id', place)}", image_id, label, ann_ids)
+        yield Expression(f"{ref_id}-{sentence.get('sent_id', index)}", image_id, label, ann_ids)
 
 
 def _by_image(expressions: list[Expression]) -> list[tuple[Expression, ...]]:
@@ -219,7 +213,3 @@ def _by_image(expressions: list[Expression]) -> list[tuple[Expression, ...]]:
     for expression in expressions:
         grouped.setdefault(expression.image_id, []).append(expression)
     return [tuple(group) for group in grouped.values()]
-
-
-def _as_turn(expression: Expression) -> Turn:
-    return refer_turn(expression.label, 0 if expression.ann_ids else None)

@@ -16,7 +16,7 @@ from lira_plugin.demo.chat import Chat, read_image
 from lira_plugin.demo.own_origin import OwnOriginOnly
 from lira_plugin.inference import LIRAInferencer
 from lira_plugin.models.generation import Progress
-from lira_plugin.structures import GroundedText, MaskView
+from lira_plugin.structures import GroundedText, MaskStage
 
 _STYLE = """
 footer {display: none !important}
@@ -55,7 +55,7 @@ class Demo:
         return [chat, "", chat.picture(), _choice_of_answers(chat)]
 
     def ask(
-        self, question: str, chat: Chat | None, ilvc: bool, view: MaskView, threshold: float
+        self, question: str, chat: Chat | None, ilvc: bool, stage: MaskStage, threshold: float
     ) -> Iterator[list[Any]]:
         """Answer, piece by piece: chat, conversation, picture, choice of answers, question, stop button."""
         question = question.strip()
@@ -68,23 +68,23 @@ class Demo:
             for progress in self._stream(chat, question, ilvc):
                 now = chat.with_turn(question, progress.answer)
                 masks = [span.refined for span in progress.answer.spans]
-                picture = gr.skip() if masks == drawn else now.picture(view=view, threshold=threshold)
+                picture = gr.skip() if masks == drawn else now.picture(stage=stage, threshold=threshold)
                 drawn = masks
                 yield [now, now.to_html(), picture, gr.skip(), gr.skip(), gr.skip()]
         except ValueError as error:  # the chat is as before, and the question still there to be changed
-            picture = chat.picture(view=view, threshold=threshold)
+            picture = chat.picture(stage=stage, threshold=threshold)
             yield [chat, chat.to_html(), picture, _choice_of_answers(chat), question, gr.skip()]
             raise gr.Error(str(error)) from error
 
-    def draw(self, chat: Chat | None, turn: int | None, view: MaskView, threshold: float) -> Any:
+    def draw(self, chat: Chat | None, turn: int | None, stage: MaskStage, threshold: float) -> Any:
         """The picture, after something about the masks has been chosen."""
         if chat is None:
             return None
-        return chat.picture(-1 if turn is None or turn >= len(chat.turns) else turn, view, threshold)
+        return chat.picture(-1 if turn is None or turn >= len(chat.turns) else turn, stage, threshold)
 
-    def save_zip(self, chat: Chat | None, view: MaskView, threshold: float) -> Any:
+    def save_zip(self, chat: Chat | None, stage: MaskStage, threshold: float) -> Any:
         """The masks of a chat as PNG files: the file to download."""
-        return self._save("masks.zip", _needed(chat).mask_zip(view, threshold))
+        return self._save("masks.zip", _needed(chat).mask_zip(stage, threshold))
 
     def save_json(self, chat: Chat | None, threshold: float) -> Any:
         """The answers of a chat with their masks as RLE: the file to download."""
@@ -129,7 +129,7 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
                     label="Image", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=260,
                     elem_id="image",
                 )  # fmt: skip
-                image.preprocess = _path_of  # gradio would open the file before its size in pixels is known
+                image.preprocess = _path_of  # gradio 5 would open the file before its size in pixels is known
                 conversation = gr.HTML(label="Conversation", elem_id="conversation", show_label=False)
                 question = gr.Textbox(
                     label="Question", placeholder="Please segment the red circle.", max_length=1000, elem_id="question"
@@ -144,20 +144,20 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
                     label="Masks", interactive=False, format="png", elem_id="picture", show_download_button=False
                 )
                 shown = gr.Dropdown([], label="Answer", elem_id="shown")
-                view = gr.Radio(["refined", "coarse"], value="refined", label="Kind of masks", elem_id="view")
+                stage = gr.Radio(["refined", "coarse"], value="refined", label="Kind of masks", elem_id="view")
                 level = gr.Slider(0.01, 0.99, threshold, step=0.01, label="Threshold", elem_id="threshold")
                 with gr.Row():
                     save_zip = gr.Button("Masks as PNG (zip)", elem_id="save-zip")
                     save_json = gr.Button("Masks as COCO RLE (JSON)", elem_id="save-json")
                 file = gr.File(label="Download", interactive=False, visible=False, elem_id="file")
-        outputs, how = [chat, conversation, picture, shown], [chat, shown, view, level]
+        outputs, how = [chat, conversation, picture, shown], [chat, shown, stage, level]
         private = {"api_name": False, "show_progress": "hidden"}
         one_at_a_time = {"concurrency_id": "model", "concurrency_limit": 1}
         opened = image.change(demo.open, image, outputs, **private)
         asked = gr.on(
             [question.submit, ask.click],
             demo.ask,
-            [question, chat, look, view, level],
+            [question, chat, look, stage, level],
             [*outputs, question, stop],
             trigger_mode="once",
             **one_at_a_time,
@@ -167,11 +167,11 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
         renewed = forget.click(demo.open, image, outputs, cancels=[asked], **private)
         for event in (stop.click, forget.click, image.input):
             event(_stopped, None, stop, cancels=[asked], **private)
-        chosen = [event(demo.draw, how, picture, **private) for event in (shown.input, view.input, level.release)]
-        chosen.append(asked.then(demo.draw, how, picture, **private))  # something may have been chosen meanwhile
-        save_zip.click(demo.save_zip, [chat, view, level], file, **private)
+        redrawn = [event(demo.draw, how, picture, **private) for event in (shown.input, stage.input, level.release)]
+        redrawn.append(asked.then(demo.draw, how, picture, **private))  # something may have been chosen meanwhile
+        save_zip.click(demo.save_zip, [chat, stage, level], file, **private)
         save_json.click(demo.save_json, [chat, level], file, **private)
-        for event in (opened, renewed, *chosen):  # the file is of other masks now
+        for event in (opened, renewed, *redrawn):  # the file is of other masks now
             event.then(lambda: gr.update(value=None, visible=False), None, file, **private)
     for block in page.blocks.values():  # a request may name a file for any input
         block.async_move_resource_to_block_cache = partial(_uploads_only, block.async_move_resource_to_block_cache)
@@ -201,7 +201,7 @@ def launch(page: gr.Blocks, host: str, port: int, max_bytes: int, **options: Any
 
 
 async def _uploads_only(move: Callable[[Any], Awaitable[str | None]], path: Any) -> str | None:
-    """Refuse an address in the place of an upload: gradio would download it, whatever its size."""
+    """Refuse an address instead of an upload: gradio 5 would download it, whatever its size."""
     if is_http_url_like(str(path)):
         raise gr.Error("Upload the image; the demo fetches none.")
     return await move(path)
@@ -211,7 +211,7 @@ def _choice_of_answers(chat: Chat | None) -> Any:
     """The answers whose masks can be shown; the last one is."""
     turns = () if chat is None else chat.turns
     titles = (shorten(question, _TITLE, placeholder=" …") for question, _ in turns)
-    choices = [(f"{number + 1}: {title}", number) for number, title in enumerate(titles)]
+    choices = [(f"{index + 1}: {title}", index) for index, title in enumerate(titles)]
     return gr.update(choices=choices, value=len(turns) - 1 if turns else None)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from lira_plugin.datasets.transforms import upright_rgb
-from lira_plugin.structures import GroundedText, MaskView, resize_image
-from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, resize_mask, span_numbers
+from lira_plugin.structures import GroundedText, MaskStage, resize_image
+from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, resize_mask, span_labels
 
 SHOWN_SIDES = (480, 1024)
 """Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
@@ -75,12 +75,12 @@ class Chat:
         colors = palette(ends[-1])
         return [colors[start:end] for start, end in pairwise(ends)]
 
-    def picture(self, turn: int = -1, view: MaskView = "refined", threshold: float = 0.5) -> np.ndarray:
+    def picture(self, turn: int = -1, stage: MaskStage = "refined", threshold: float = 0.5) -> np.ndarray:
         """The image with the masks of an answer, (H', W', 3) uint8, its longer side within ``SHOWN_SIDES``.
 
         Args:
-            turn: place of the answer in ``turns``; there need not be one if it is the last one that is asked for.
-            view: which masks.
+            turn: index of the answer in ``turns``; there need not be one if it is the last one that is asked for.
+            stage: which masks.
             threshold: foreground probability from which on a pixel belongs to a mask.
         """
         height, width = self.image.shape[:2]
@@ -90,20 +90,20 @@ class Chat:
         if not self.turns:
             return image
         answer = self.turns[turn][1]
-        masks = [resize_mask(span.mask_of(view), (width, height)) for span in answer.at(threshold).spans]
-        colors, numbers = self.colors[turn], span_numbers(answer)
+        masks = [resize_mask(span.mask_of(stage), (width, height)) for span in answer.at(threshold).spans]
+        colors, labels = self.colors[turn], span_labels(answer)
         drawn = draw_masks(image, masks, colors)
-        return label_masks(drawn, masks, numbers, colors) if numbers else drawn
+        return label_masks(drawn, masks, labels, colors) if labels else drawn
 
-    def mask_zip(self, view: MaskView = "refined", threshold: float = 0.5) -> bytes:
+    def mask_zip(self, stage: MaskStage = "refined", threshold: float = 0.5) -> bytes:
         """A zip file with a PNG a mask, 0 and 255, of all answers: ``<turn>_<span>_<phrase>.png``, counted from 1."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:  # a PNG is compressed already
-            for number, (_, answer) in enumerate(self.turns, 1):
-                for place, span in enumerate(answer.at(threshold).spans, 1):
+            for turn_index, (_, answer) in enumerate(self.turns, 1):
+                for span_index, span in enumerate(answer.at(threshold).spans, 1):
                     png = io.BytesIO()
-                    Image.fromarray(span.mask_of(view).astype(np.uint8) * 255).save(png, "PNG")
-                    archive.writestr(f"{number:02d}_{place:02d}_{_file_name(span.phrase)}.png", png.getvalue())
+                    Image.fromarray(span.mask_of(stage).astype(np.uint8) * 255).save(png, "PNG")
+                    archive.writestr(f"{turn_index:02d}_{span_index:02d}_{_file_name(span.phrase)}.png", png.getvalue())
         return buffer.getvalue()
 
     def mask_json(self, threshold: float = 0.5) -> bytes:
@@ -120,7 +120,7 @@ class Chat:
 
 def _turn_html(question: str, answer: GroundedText, colors: Sequence[Color]) -> str:
     waiting = not (answer.text or answer.spans or answer.finished)
-    text, spans = ("\N{HORIZONTAL ELLIPSIS}", []) if waiting else answer_caption(answer, span_numbers(answer))
+    text, spans = ("\N{HORIZONTAL ELLIPSIS}", []) if waiting else answer_caption(answer, span_labels(answer))
     pieces, end = [], 0
     for (start, stop), color in zip(spans, colors):
         style = f"background:rgb{color};color:white".replace(" ", "")

@@ -4,7 +4,7 @@ Weights, gradients and optimizer states are exact. Activations are those of the 
 for the backward pass, SEFE and the mask decoder keep some tens of megabytes. The CUDA context, communication buffers and
 fragmentation (one to three gigabytes) come on top.
 
-Symbols: L rows of a sequence, H width, K width of all key heads, F feed-forward width, V vocabulary, n supervised rows.
+Symbols: L positions of a sequence, H width, K width of all key heads, F feed-forward width, V vocabulary, n supervised positions.
 """
 
 from dataclasses import dataclass
@@ -69,25 +69,25 @@ class ActivationShape:
     adapted: int = 0
     checkpointing: bool = True
 
-    def layer_bytes(self, rows: int) -> float:
+    def layer_bytes(self, positions: int) -> float:
         """What one layer keeps for the backward pass, with attention that keeps no score matrix.
 
         7 H: input, its norm, query, rotated query, attention output, residual, its norm; 3 K: key, rotated key, value; 4 F: gate,
         activated gate, up, their product. An adapter keeps its input after dropout, and the dropout mask as a byte a value.
         """
         kept = 7 * self.hidden + 3 * self.key_width + 4 * self.feed_forward
-        return rows * (kept * BF16 + self.adapted * (BF16 + 1))
+        return positions * (kept * BF16 + self.adapted * (BF16 + 1))
 
-    def bytes(self, rows: int, supervised: int) -> float:
-        """Of ``rows`` rows in all (those of a batch together), of which ``supervised`` have logits.
+    def bytes(self, positions: int, supervised: int) -> float:
+        """Of ``positions`` in all (those of a batch together), of which ``supervised`` have logits.
 
         Logits exist in bf16, in fp32 for the loss, and as a gradient.
         """
         logits = supervised * self.vocabulary * (BF16 + 2 * FP32)
         if not self.checkpointing:
-            return self.layers * self.layer_bytes(rows) + logits
-        inputs = self.layers * rows * self.hidden * BF16
-        return inputs + max(self.layer_bytes(rows), logits)
+            return self.layers * self.layer_bytes(positions) + logits
+        inputs = self.layers * positions * self.hidden * BF16
+        return inputs + max(self.layer_bytes(positions), logits)
 
 
 def estimate_memory(

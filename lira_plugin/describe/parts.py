@@ -13,6 +13,7 @@ from lira_plugin.describe.blank_tokenizer import blank_tokenizer
 from lira_plugin.models import LIRA
 from lira_plugin.models.interleaved_llm import build_causal_lm
 from lira_plugin.registry import MODELS
+from lira_plugin.structures import InputSpec
 from lira_plugin.tokens import SpecialTokens, build_tokenizer
 
 
@@ -79,6 +80,21 @@ def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
     _tie(built.llm.causal_lm)
     parts = count_parts(built)
     return RecipeSize(built, parts, parts["semantic_encoder"].total + llm_size, notes)
+
+
+def input_spec_of_recipe(model: Mapping[str, Any]) -> InputSpec | None:
+    """What a recipe's model asks of its data, found without its weights; None where it does not say.
+
+    Args:
+        model: config of a LIRA, or of a part that trains alone.
+
+    Raises:
+        FileNotFoundError: the tokenizer's files are not there.
+    """
+    if "tokenizer" in model:
+        build_tokenizer(model["tokenizer"])  # for the measured model would take a blank one
+    built = measure_recipe(model).model
+    return built.input_spec if hasattr(type(built), "input_spec") else None
 
 
 def count_parts(model: BaseModel) -> dict[str, PartSize]:

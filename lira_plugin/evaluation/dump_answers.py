@@ -21,8 +21,8 @@ class DumpAnswers(RecordMetric):
     :meth:`~lira_plugin.structures.GroundedText.to_json`: ``text``, ``raw_text``, ``finished`` and ``spans``, whose masks
     are COCO's compressed RLE at the size of the image.
 
-    Its values are ``<source>/answers`` (number), ``<source>/finished`` (fraction that ended before the token limit) and
-    ``<source>/spans`` (mean number of an answer).
+    Its values are ``<source>/answers`` (count), ``<source>/finished`` (fraction that ended before the token limit) and
+    ``<source>/spans`` (mean count of an answer).
 
     Args:
         out_file: the file; folders are made.
@@ -47,12 +47,12 @@ class DumpAnswers(RecordMetric):
         """Write the file and count."""
         self.out_file.parent.mkdir(parents=True, exist_ok=True)
         with self.out_file.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in results)
+            file.writelines(json.dumps(result, ensure_ascii=False) + "\n" for result in results)
         print_log(f"wrote {len(results)} answers to {self.out_file}", logger="current")
         metrics: dict[str, float] = {}
-        for source in dict.fromkeys(row["source"] for row in results):
-            rows = [row for row in results if row["source"] == source]
-            metrics[f"{source}/answers"] = float(len(rows))
-            metrics[f"{source}/finished"] = float(np.mean([row["finished"] for row in rows]))
-            metrics[f"{source}/spans"] = float(np.mean([len(row["spans"]) for row in rows]))
+        for source in dict.fromkeys(result["source"] for result in results):
+            own = [result for result in results if result["source"] == source]
+            metrics[f"{source}/answers"] = float(len(own))
+            metrics[f"{source}/finished"] = float(np.mean([result["finished"] for result in own]))
+            metrics[f"{source}/spans"] = float(np.mean([len(result["spans"]) for result in own]))
         return metrics

@@ -56,18 +56,20 @@ class InstanceSegMetric(RecordMetric):
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Average precision over all records."""
-        labels = {label for row in results for label, *_ in row["truth"] + row["found"]}
+        labels = {label for result in results for label, *_ in result["truth"] + result["found"]}
         truth, found = [], []
-        for image, row in enumerate(results, 1):
-            truth += [_annotation(len(truth) + n, image, label, rle) for n, (label, rle) in enumerate(row["truth"], 1)]
-            found += [_annotation(0, image, label, rle) | {"score": score} for label, score, rle in row["found"]]
+        for image, result in enumerate(results, 1):
+            truth += [
+                _annotation(len(truth) + n, image, label, rle) for n, (label, rle) in enumerate(result["truth"], 1)
+            ]
+            found += [_annotation(0, image, label, rle) | {"score": score} for label, score, rle in result["found"]]
         with redirect_stdout(io.StringIO()):  # pycocotools reports on every step
             coco = COCO()
             coco.dataset = {
                 "info": {},
                 "images": [
-                    {"id": image, "height": row["size"][0], "width": row["size"][1]}
-                    for image, row in enumerate(results, 1)
+                    {"id": image, "height": result["size"][0], "width": result["size"][1]}
+                    for image, result in enumerate(results, 1)
                 ],
                 "annotations": truth,
                 "categories": [{"id": label, "name": str(label)} for label in sorted(labels)],
@@ -80,6 +82,6 @@ class InstanceSegMetric(RecordMetric):
         return {name: float(value) for name, value in zip(("mAP", "AP50", "AP75"), evaluation.stats)}
 
 
-def _annotation(number: int, image: int, label: int, rle: dict[str, Any]) -> dict[str, Any]:
+def _annotation(index: int, image: int, label: int, rle: dict[str, Any]) -> dict[str, Any]:
     area = float(coco_mask.area(rle))
-    return {"id": number, "image_id": image, "category_id": label, "segmentation": rle, "area": area, "iscrowd": 0}
+    return {"id": index, "image_id": image, "category_id": label, "segmentation": rle, "area": area, "iscrowd": 0}

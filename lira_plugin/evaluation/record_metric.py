@@ -11,11 +11,11 @@ from lira_plugin.structures import GroundedText, GroundingSample
 
 
 class RecordMetric(BaseMetric):
-    """Base of metrics that keep one row for each record.
+    """Base of metrics that keep one result for each record.
 
-    A subclass says in :meth:`score` what a row is and in ``compute_metrics`` what the rows say together. MMEngine's own
+    A subclass says in :meth:`score` what that is, and in ``compute_metrics`` what all results say together. MMEngine's own
     gathering interleaves the lists of the processes and cuts the end off, which is right only for equal shares that were
-    dealt in turn; here rows carry the place of their record in the data set. A record that several processes have, as
+    dealt in turn; here results carry the index of their record in the data set. A record that several processes have, as
     samplers pad, counts once; one that none has is an error.
 
     Args:
@@ -28,11 +28,11 @@ class RecordMetric(BaseMetric):
         super().__init__(prefix=prefix)
 
     def score(self, sample: GroundingSample, answer: GroundedText) -> Any:
-        """Make the row of a record: something small that can be pickled."""
+        """Make the result of a record: something small that can be pickled."""
         raise NotImplementedError
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[GroundedText]) -> None:
-        """Keep the rows of one batch.
+        """Keep the results of one batch.
 
         Args:
             data_batch: what collate returned; ``data_batch["data_samples"]`` are the samples.
@@ -47,46 +47,46 @@ class RecordMetric(BaseMetric):
         for sample, answer in zip(samples, data_samples):
             if sample.index is None:
                 raise ValueError(
-                    f"{sample.name} does not know its place in the data set: set GroundingSample.index, which "
+                    f"{sample.name} does not know its index in the data set: set GroundingSample.index, which "
                     "PackGroundingInputs takes from the key 'index'"
                 )
             self.results.append((sample.index, self.score(sample, answer)))
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the rows of all processes and summarise them; every process gets the result.
+        """Gather the results of all processes and summarise them; every process gets the result.
 
         Args:
             size: records of the data set.
 
         Raises:
-            ValueError: a record of the data set has no row, or a row belongs to none.
+            ValueError: a record of the data set has no result, or a result belongs to none.
         """
         own, self.results = self.results, []
-        rows = in_order(chain.from_iterable(all_gather_object(own)), size)
+        results = in_order(chain.from_iterable(all_gather_object(own)), size)
         summary: list[dict[str, float] | None] = [None]
         if is_main_process():
             prefix = f"{self.prefix}/" if self.prefix else ""
-            summary = [{prefix + name: value for name, value in self.compute_metrics(rows).items()}]
+            summary = [{prefix + name: value for name, value in self.compute_metrics(results).items()}]
         broadcast_object_list(summary)
         return summary[0]
 
 
-def in_order(rows: Iterable[tuple[int, Any]], size: int) -> list[Any]:
-    """Put (index, row) in the order of the indices 0 to ``size - 1``; of several rows with one index the first counts.
+def in_order(results: Iterable[tuple[int, Any]], size: int) -> list[Any]:
+    """Put (index, result) in the order of the indices 0 to ``size - 1``; of several results with one index the first counts.
 
     Raises:
         ValueError: an index is missing or out of range.
     """
     found: dict[int, Any] = {}
-    for index, row in rows:
-        found.setdefault(index, row)
+    for index, result in results:
+        found.setdefault(index, result)
     missing = [index for index in range(size) if index not in found]
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise ValueError(
-            f"{len(missing)} of {size} records were not answered: number {shown}; the sampler must give every record to "
+            f"{len(missing)} of {size} records were not answered: index {shown}; the sampler must give every record to "
             "some process"
         )
     if len(found) > size:
-        raise ValueError(f"record number {max(found)} was answered, but the data set has only {size}")
+        raise ValueError(f"the record of index {max(found)} was answered, but the data set has only {size}")
     return [found[index] for index in range(size)]

@@ -10,9 +10,9 @@ from mmengine.logging import print_log
 from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
 from lira_plugin.evaluation.record_metric import RecordMetric
 from lira_plugin.registry import METRICS
-from lira_plugin.structures import GroundedText, GroundingSample, MaskView, decode_union
+from lira_plugin.structures import GroundedText, GroundingSample, MaskStage, decode_union
 
-VIEWS: tuple[MaskView, ...] = ("refined", "coarse")
+MASK_STAGES: tuple[MaskStage, ...] = ("refined", "coarse")
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of P@t."""
@@ -45,7 +45,7 @@ class ReferSegMetric(RecordMetric):
             (``omg_llava/tools/refcoco_lira.py``): nothing in cIoU, so that the missed object is lost from U, and 0 in
             gIoU even without a target. N-acc and T-acc see an empty mask either way.
         min_pixels: a predicted mask of fewer pixels counts as empty; gRefCOCO's rule is 50.
-        dump: JSON file to write, one row a sentence, or None.
+        dump: JSON file to write, one object a sentence, or None.
         prefix: put in front of the keys; none by default.
     """
 
@@ -64,20 +64,20 @@ class ReferSegMetric(RecordMetric):
         self.dump = None if dump is None else Path(dump)
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Summarise the rows by source, and write them to ``dump``."""
+        """Summarise the results by source, and write them to ``dump``."""
         groups: dict[str, list[dict[str, Any]]] = {}
-        for row in results:
-            groups.setdefault(row["source"], []).append(row)
+        for result in results:
+            groups.setdefault(result["source"], []).append(result)
         if self.dump is not None:
             self.dump.parent.mkdir(parents=True, exist_ok=True)
-            lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in results)
+            lines = ",\n".join(json.dumps(result, ensure_ascii=False) for result in results)
             self.dump.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
             print_log(f"wrote the scores of {len(results)} sentences to {self.dump}", logger="current")
         metrics: dict[str, float] = {}
-        for source, rows in groups.items():
-            for view in VIEWS:
-                metrics.update({f"{source}/{view}/{name}": value for name, value in self._summary(rows, view).items()})
-            metrics[f"{source}/missing_seg"] = _fraction(row["missing_seg"] for row in rows)
+        for source, own in groups.items():
+            for stage in MASK_STAGES:
+                metrics.update({f"{source}/{stage}/{name}": value for name, value in self._summary(own, stage).items()})
+            metrics[f"{source}/missing_seg"] = _fraction(result["missing_seg"] for result in own)
         return metrics
 
     def score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class ReferSegMetric(RecordMetric):
         """
         target = _target_mask(sample)
         span = answer.spans[0] if answer.spans else None
-        row = {
+        result = {
             "source": sample.source,
             "record_id": sample.record_id,
             "image": sample.image_key,
@@ -98,42 +98,42 @@ class ReferSegMetric(RecordMetric):
             "missing_seg": span is None,
             "target_pixels": int(np.count_nonzero(target)),
         }
-        for view in VIEWS:
+        for stage in MASK_STAGES:
             if span is None:
                 mask = np.zeros_like(target)
             else:
-                mask = np.asarray(span.mask_of(view)).astype(bool)
+                mask = np.asarray(span.mask_of(stage)).astype(bool)
             if mask.shape != target.shape:
-                raise ValueError(f"{sample.name}: the {view} mask is {mask.shape}, but the image is {target.shape}")
+                raise ValueError(f"{sample.name}: the {stage} mask is {mask.shape}, but the image is {target.shape}")
             if np.count_nonzero(mask) < self.min_pixels:
                 mask = np.zeros_like(target)
             skipped = span is None and self.skip_missing
             intersection, union = (0, 0) if skipped else intersection_union(mask, target)
-            row[f"{view}_I"] = intersection
-            row[f"{view}_U"] = union
-            row[f"{view}_iou"] = iou_from_counts(intersection, union, empty=0.0 if skipped else 1.0)
-            row[f"{view}_pixels"] = int(np.count_nonzero(mask))
-        return row
+            result[f"{stage}_I"] = intersection
+            result[f"{stage}_U"] = union
+            result[f"{stage}_iou"] = iou_from_counts(intersection, union, empty=0.0 if skipped else 1.0)
+            result[f"{stage}_pixels"] = int(np.count_nonzero(mask))
+        return result
 
-    def _summary(self, rows: list[dict[str, Any]], view: str) -> dict[str, float]:
-        counted = [row for row in rows if not (self.skip_missing and row["missing_seg"])]
-        with_target = [row for row in rows if row["target_pixels"]]
-        no_target = [row for row in rows if not row["target_pixels"]]
+    def _summary(self, results: list[dict[str, Any]], stage: str) -> dict[str, float]:
+        counted = [result for result in results if not (self.skip_missing and result["missing_seg"])]
+        with_target = [result for result in results if result["target_pixels"]]
+        no_target = [result for result in results if not result["target_pixels"]]
         summary = {
             "cIoU": iou_from_counts(
-                sum(row[f"{view}_I"] for row in rows),
-                sum(row[f"{view}_U"] for row in rows),
+                sum(result[f"{stage}_I"] for result in results),
+                sum(result[f"{stage}_U"] for result in results),
                 empty=1.0 if counted else 0.0,
             ),
-            "gIoU": float(np.mean([row[f"{view}_iou"] for row in rows])),
+            "gIoU": float(np.mean([result[f"{stage}_iou"] for result in results])),
         }
         if with_target:
             for threshold in THRESHOLDS:
-                summary[f"P@{threshold}"] = _fraction(row[f"{view}_iou"] >= threshold for row in with_target)
+                summary[f"P@{threshold}"] = _fraction(result[f"{stage}_iou"] >= threshold for result in with_target)
         if no_target:
-            summary["N-acc"] = _fraction(row[f"{view}_pixels"] == 0 for row in no_target)
+            summary["N-acc"] = _fraction(result[f"{stage}_pixels"] == 0 for result in no_target)
         if no_target and with_target:
-            summary["T-acc"] = _fraction(row[f"{view}_pixels"] > 0 for row in with_target)
+            summary["T-acc"] = _fraction(result[f"{stage}_pixels"] > 0 for result in with_target)
         return summary
 
 

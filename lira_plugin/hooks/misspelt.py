@@ -42,31 +42,31 @@ class MisspeltSettingsHook(Hook):
             return
         written = dict(_plain(Config.fromfile(config.filename)))
         given = dict(_plain({name: config[name] for name in own}))
-        for place in given.keys() & written.keys():
-            if given[place] != written[place]:
-                used = _uses(place, written)
+        for key in given.keys() & written.keys():
+            if given[key] != written[key]:
+                used = _uses(key, written)
                 raise ValueError(
-                    f"{place}={given[place]!r} changes nothing: it is a variable of {recipe}, which has read it before. Give the "
+                    f"{key}={given[key]!r} changes nothing: it is a variable of {recipe}, which has read it before. Give the "
                     f"settings that it is used in{', perhaps ' + ', '.join(used) if used else ''}; paths have environment "
                     "variables (docs/weights.md)"
                 )
 
 
-def _uses(place: str, written: Mapping[str, Any]) -> list[str]:
+def _uses(key: str, written: Mapping[str, Any]) -> list[str]:
     """Up to four settings of the runner that may have been read from a variable: they have its value, and its name if many do."""
-    used = [other for other in written if other.split(".")[0] in _RUNNER and written[other] == written[place]]
-    return used if len(used) <= 4 else [other for other in used if other.split(".")[-1] == place.split(".")[-1]][:4]
+    used = [other for other in written if other.split(".")[0] in _RUNNER and written[other] == written[key]]
+    return used if len(used) <= 4 else [other for other in used if other.split(".")[-1] == key.split(".")[-1]][:4]
 
 
-def _plain(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Texts, numbers and None inside of containers, with their dotted places."""
+def _plain(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Texts, numbers and None inside of containers, with their dotted keys."""
     if isinstance(value, Mapping | Config):
         pairs = value.items()
     elif isinstance(value, list | tuple):
         pairs = enumerate(value)
     else:
         if value is None or isinstance(value, str | int | float):
-            yield place, value
+            yield path, value
         return
     for key, inner in pairs:
-        yield from _plain(inner, f"{place}.{key}" if place else str(key))
+        yield from _plain(inner, f"{path}.{key}" if path else str(key))

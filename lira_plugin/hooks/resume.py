@@ -10,14 +10,17 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from lira_plugin.hooks.fit_data import build_fitted
 from lira_plugin.registry import HOOKS, LOOPS
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(IterBasedTrainLoop):
     """Iteration-based training that resumes without loading the data it has already seen.
+
+    The data set takes from the model what both have to agree on (:func:`~lira_plugin.datasets.fit_to_model`).
 
     MMEngine's loop draws and throws away every batch up to the iteration resumed from; here the sampler skips them. It needs a
     sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
@@ -44,9 +47,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self._seed_before_resume = runner.seed
         if (max_iters is None) == (max_epochs is None):
             raise ValueError(f"give max_iters or max_epochs, got {max_iters} and {max_epochs}")
+        if isinstance(dataloader, dict):
+            dataloader = _build_dataloader(runner, dataloader)
         if max_epochs is not None:
-            if isinstance(dataloader, dict):
-                dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
             max_iters = math.ceil(max_epochs * len(dataloader))
         super().__init__(runner, dataloader, max_iters, **kwargs)
 
@@ -98,6 +101,17 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         sampler.skip(self._iter * self.dataloader.batch_size)
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
         print_log(f"Resumed at iteration {self._iter}", logger="current", level=logging.INFO)
+
+
+def _build_dataloader(runner: Runner, dataloader: dict) -> DataLoader:
+    """Build it with a data set that is fitted to the model before the sampler asks for lengths or workers read ahead."""
+    config = dataloader["dataset"]
+
+    def build() -> Dataset:  # a function, for the runner copies what is in the config, and would copy a data set
+        return build_fitted(config, runner, "train_dataloader.dataset")
+
+    diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)  # as MMEngine's loops do
+    return runner.build_dataloader({**dataloader, "dataset": {"type": build}}, runner.seed, diff_rank_seed)
 
 
 @HOOKS.register_module()

@@ -15,15 +15,15 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from lira_plugin.datasets import ILVC, PackGroundingInputs, grounding_collate, image_batches
-from lira_plugin.datasets.base import build_pipeline
-from lira_plugin.inference.prompts import History, ImageInput, Prompt, read_prompts
-from lira_plugin.inference.recipe import Recipe, find_recipe
+from lira_plugin.checkpoint.files import load_into
+from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, grounding_collate, image_batches
+from lira_plugin.datasets.grounding_dataset import build_pipeline
+from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
+from lira_plugin.inference.loading import Recipe, find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
-from lira_plugin.models.checkpoint import load_into
 from lira_plugin.models.generation import Progress, Request
-from lira_plugin.models.precision import as_dtype
+from lira_plugin.precision import as_dtype
 from lira_plugin.registry import MODELS, SCOPE
 from lira_plugin.structures import GroundedText, GroundingSample
 from lira_plugin.visualization import GroundingVisualizer
@@ -95,7 +95,7 @@ class LIRAInferencer(BaseInferencer):
         answers = {}
         with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize) as writer:
             for result in self.iterate(images, questions, **options):
-                answers[result.number] = result.answer
+                answers[result.index] = result.answer
                 if writer is not None:
                     writer.add(result)
         return self.postprocess(answers)
@@ -125,17 +125,17 @@ class LIRAInferencer(BaseInferencer):
         settings = self._settings(return_logits, settings)
         images = [None if prompt.image is None else prompt.name for prompt in prompts]
         batches = image_batches(images, settings["batch_size"])
-        order = [number for batch in batches for number in batch]
+        order = [index for batch in batches for index in batch]
         samples: dict[int, GroundingSample] = {}  # of the answers being written
         requests = self.preprocess(
             prompts, batches, samples=samples, ilvc=settings["ilvc"], force=force, history=history
         )
         with tqdm(total=len(prompts), desc="answers", leave=False, disable=None if self.show_progress else True) as bar:
-            for place, answer in self.forward(requests, **settings):
-                number = order[place]
-                prompt, sample = prompts[number], samples.pop(number)
+            for request_index, answer in self.forward(requests, **settings):
+                index = order[request_index]
+                prompt, sample = prompts[index], samples.pop(index)
                 bar.update()
-                yield InferenceResult(number, prompt.name, prompt.question, answer, sample.image)
+                yield InferenceResult(index, prompt.name, prompt.question, answer, sample.image)
 
     def stream(
         self,
@@ -145,7 +145,7 @@ class LIRAInferencer(BaseInferencer):
         *,
         force: bool = False,
         return_logits: bool = False,
-        place: int = 0,
+        draw_index: int = 0,
         **settings: Any,
     ) -> Iterator[Progress]:
         """Answer one question and tell of each piece of text and each mask when it is there.
@@ -154,12 +154,12 @@ class LIRAInferencer(BaseInferencer):
             image: path, array, PIL image, or None.
             question: the question.
             history, force, return_logits, settings: see :meth:`iterate`.
-            place: of the question among several, for its random draws to be those of :meth:`iterate`.
+            draw_index: index of the question among several; its random draws are then those of :meth:`iterate`.
         """
         prompts = read_prompts([image], [question])
         settings = {**self._settings(return_logits, settings), "batch_size": 1}
         requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
-        requests = (replace(request, draw=place) for request in requests)
+        requests = (replace(request, draw_index=draw_index) for request in requests)
         return self.model.generator(**settings).stream(requests)
 
     def preprocess(
@@ -177,22 +177,22 @@ class LIRAInferencer(BaseInferencer):
         Args:
             inputs: all prompts.
             batches: which of them are encoded together.
-            samples: what is loaded is put here by number of the prompt.
+            samples: what is loaded is put here by index of the prompt.
             ilvc, force, history: see :meth:`iterate`.
         """
         pipeline = self._prompting_pipeline(ilvc, force)
         for batch in batches:
-            for number in batch:
-                prompt = inputs[number]
-                record = prompt.record(number, history, force)
-                samples[number] = pipeline(
-                    {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": number}
+            for index in batch:
+                prompt = inputs[index]
+                record = prompt.record(index, history, force)
+                samples[index] = pipeline(
+                    {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index}
                 )
-            collated = self.collate_fn([samples[number] for number in batch])
+            collated = self.collate_fn([samples[index] for index in batch])
             yield from self.model.requests(**self.model.data_preprocessor(collated, False))
 
     def forward(self, inputs: Iterator[Request], **settings: Any) -> Iterator[tuple[int, GroundedText]]:
-        """Run Algorithm 1: (place of the request, answer), each as soon as it is done."""
+        """Run Algorithm 1: (index of the request, answer), each as soon as it is done."""
         return self.model.generator(**settings).answers(inputs)
 
     def visualize(self, inputs: InferenceResult) -> np.ndarray:
@@ -201,7 +201,7 @@ class LIRAInferencer(BaseInferencer):
 
     def postprocess(self, preds: dict[int, GroundedText]) -> list[GroundedText]:
         """Put the answers in the order of the prompts."""
-        return [preds[number] for number in sorted(preds)]
+        return [preds[index] for index in sorted(preds)]
 
     def _settings(self, return_logits: bool, settings: dict[str, Any]) -> dict[str, Any]:
         """Settings of the generator; those that are needed here are filled in from the recipe."""
@@ -227,7 +227,7 @@ class LIRAInferencer(BaseInferencer):
                 "the recipe does not say how images and questions are prepared: test_dataloader.dataset.pipeline needs the "
                 f"steps from LoadImage to PackGroundingInputs, ILVC among them; it has {[kind.__name__ for kind in kinds]}"
             )
-        return pipeline
+        return fit_to_model(pipeline, self.model.input_spec, "test_dataloader.dataset.pipeline")
 
     def _prompting_pipeline(self, ilvc: bool, force: bool) -> Compose:
         """The recipe's pipeline, made to write prompts of this kind."""

@@ -20,14 +20,14 @@ class InferenceResult:
     """An answer with what it is about.
 
     Args:
-        number: place of the question among all.
+        index: of the question among all.
         name: path of the image, or ``image 3``.
         question: the question.
         answer: its masks are at the resolution of the image.
         image: (H, W, 3) uint8, upright; None where there is none.
     """
 
-    number: int
+    index: int
     name: str
     question: str
     answer: GroundedText
@@ -40,8 +40,8 @@ class ResultWriter:
     * ``predictions.json``, when the writer is closed: a list in the order of the questions of ``{"image", "size": [height,
       width], "question", "text", "raw_text", "finished", "spans", "overlay"}``; a span is ``{"start", "end", "phrase",
       "score", "segmentation", "coarse_segmentation", "mask"}`` with COCO's compressed RLE and the path of a PNG.
-    * ``masks/<number>_<image>_<span>.png``: 0 and 255.
-    * ``overlays/<number>_<image>.png``: the answer, drawn.
+    * ``masks/<index>_<image>_<span>.png``: 0 and 255.
+    * ``overlays/<index>_<image>.png``: the answer, drawn.
 
     Files of an earlier run are overwritten where they have the same name.
 
@@ -52,7 +52,7 @@ class ResultWriter:
 
     def __init__(self, out_dir: str | Path, draw: Callable[[InferenceResult], np.ndarray]) -> None:
         self.out_dir, self.draw = Path(out_dir), draw
-        self._rows: dict[int, dict[str, Any]] = {}
+        self._entries: dict[int, dict[str, Any]] = {}
         for folder in ("masks", "overlays"):
             (self.out_dir / folder).mkdir(parents=True, exist_ok=True)
 
@@ -68,21 +68,21 @@ class ResultWriter:
         """Write masks and picture of a result."""
         size = None if result.image is None else [int(side) for side in result.image.shape[:2]]
         answer = result.answer.to_json()
-        row = {"image": result.name, "size": size, "question": result.question, **answer, "overlay": None}
-        stem = f"{result.number:05d}_{_file_name(result.name)}"
-        for place, span in enumerate(result.answer.spans):
-            name = f"masks/{stem}_{place}.png"
+        entry = {"image": result.name, "size": size, "question": result.question, **answer, "overlay": None}
+        stem = f"{result.index:05d}_{_file_name(result.name)}"
+        for span_index, span in enumerate(result.answer.spans):
+            name = f"masks/{stem}_{span_index}.png"
             Image.fromarray(span.mask.astype(np.uint8) * 255).save(self.out_dir / name)
-            row["spans"][place]["mask"] = name
+            entry["spans"][span_index]["mask"] = name
         if result.image is not None:
-            row["overlay"] = f"overlays/{stem}.png"
-            save_image(self.out_dir / row["overlay"], self.draw(result))
-        self._rows[result.number] = row
+            entry["overlay"] = f"overlays/{stem}.png"
+            save_image(self.out_dir / entry["overlay"], self.draw(result))
+        self._entries[result.index] = entry
 
     def close(self) -> None:
         """Write ``predictions.json``."""
-        rows = [self._rows[number] for number in sorted(self._rows)]
-        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        entries = [self._entries[index] for index in sorted(self._entries)]
+        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
         (self.out_dir / "predictions.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 

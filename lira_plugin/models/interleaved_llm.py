@@ -1,6 +1,6 @@
 """A causal language model whose sequence interleaves text with image features.
 
-Shape letters: B samples, L rows, H width, V vocabulary, n supervised rows.
+Shape letters: B samples, L positions, H width, V vocabulary, n supervised positions.
 """
 
 import inspect
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.integrations import deepspeed as zero
 
-from lira_plugin.models.data_parallel import mean_count
-from lira_plugin.models.decoder_pass import HuggingFacePass, LlamaPass
+from lira_plugin.distributed import mean_count
+from lira_plugin.models.generation import HuggingFacePass, LlamaPass
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
-from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, RowKind
+from lira_plugin.structures import IGNORE_INDEX, ChatTemplate, TokenKind, build_template
 
 _INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values", "cache_position")
-"""What a causal LM's stack of layers has to take: features, positions of their own, and a cache that its rows share."""
+"""What a causal LM's stack of layers has to take: embeddings, positions of their own, and a cache of another's making."""
 _LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings by which some causal LMs change the logits behind their head."""
 
@@ -32,7 +32,7 @@ class LLMOutput(NamedTuple):
     hidden: Tensor
     """(B, L, H) after the final norm."""
     loss: Tensor | None
-    """Mean cross-entropy over the supervised rows of all training processes; an exact zero where this one has none."""
+    """Mean cross-entropy over the supervised positions of all training processes; an exact zero where this one has none."""
 
 
 @MODELS.register_module()
@@ -50,6 +50,8 @@ class InterleavedLLM(nn.Module):
             already.
         lora: arguments of :class:`peft.LoraConfig`, or None.
         gradient_checkpointing: recompute activations in the backward pass.
+        chat_template: how turns are written in text for this LLM (:class:`~lira_plugin.structures.ChatTemplate`, its arguments or
+            its name); the data take it from here. None leaves it to them.
 
     Raises:
         ValueError: the causal LM is none of these, or LoRA would leave the embeddings of new tokens untrained.
@@ -62,8 +64,10 @@ class InterleavedLLM(nn.Module):
         first_new_token: int | None = None,
         lora: dict[str, Any] | None = None,
         gradient_checkpointing: bool = False,
+        chat_template: ChatTemplate | dict | str | None = None,
     ) -> None:
         super().__init__()
+        self.chat_template = build_template(chat_template)
         with _whole_weights():
             model = build_causal_lm(llm) if isinstance(llm, dict) else llm
             _check_causal_lm(model)
@@ -143,7 +147,7 @@ class InterleavedLLM(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
         """Move and cast weights, and leave the frequencies of rotary positions exact, as published LLMs have them.
 
-        DeepSpeed casts whole modules to 16 bits; rounded frequencies are off by radians after some thousand rows.
+        DeepSpeed casts whole modules to 16 bits; rounded frequencies are off by radians after some thousand positions.
         """
         exact = [(module, module.inv_freq) for module in self.modules() if hasattr(module, "inv_freq")]
         super()._apply(fn, recurse)
@@ -157,9 +161,9 @@ class InterleavedLLM(nn.Module):
 
         Args:
             embeddings: (B, L, H).
-            attention_mask: (B, L) bool. A row that is cleared is neither seen nor counted as a position, so a cleared row
-                in the middle is as good as absent.
-            labels: (B, L); row i predicts ``labels[i + 1]``. Logits are computed for supervised rows only.
+            attention_mask: (B, L) bool. A position that is cleared is neither attended to nor counted, so it is as good as
+                absent, in the middle too.
+            labels: (B, L); position i predicts ``labels[i + 1]``. Logits are computed for supervised positions only.
         """
         decoder = self.causal_lm.base_model
         if getattr(decoder, "gradient_checkpointing", False):
@@ -179,46 +183,32 @@ class InterleavedLLM(nn.Module):
         return F.cross_entropy(logits, targets[supervised], reduction="sum") / count
 
 
-def seg_positions(tokens: Tensor, seg_id: int) -> Tensor:
-    """Where the states of ``<seg>`` are: a mask over ``tokens``, which are labels in training, generated ids otherwise.
-
-    The state of a ``<seg>`` is the one at the row that the token itself occupies (``omg_llava/model/lira.py:786``). A
-    ``<seg>`` in a question is no label, hence not asked for.
-    """
-    return tokens == seg_id
-
-
 def scatter_features(
-    embeddings: Tensor, kinds: Tensor, features: Mapping[RowKind, Tensor], names: Sequence[str]
+    embeddings: Tensor, kinds: Tensor, features: Mapping[TokenKind, Tensor], names: Sequence[str]
 ) -> Tensor:
-    """Put features into the rows that wait for them.
+    """Put features into the positions that wait for them.
 
     Args:
         embeddings: (B, L, H).
-        kinds: (B, L) :class:`RowKind`.
-        features: for each kind (n, H), in row-major order of the rows.
+        kinds: (B, L) :class:`TokenKind`.
+        features: for each kind (n, H), in row-major order of the sequences.
         names: of the B samples, for the message.
 
     Raises:
-        ValueError: the number of rows of a kind differs from the number of features; names the samples with such rows.
+        ValueError: a kind has more or fewer positions than features; names the samples that hold it.
     """
-    for kind, rows in features.items():
-        places = kinds == kind
-        expected = int(places.sum())
-        if expected != len(rows):
-            counts = places.sum(1).tolist()
+    for kind, own in features.items():
+        holds = kinds == kind
+        expected = int(holds.sum())
+        if expected != len(own):
+            counts = holds.sum(1).tolist()
             holders = ", ".join(f"{name}: {count}" for name, count in zip(names, counts) if count) or "none"
             raise ValueError(
-                f"the sequences have {expected} rows for {kind.name} features but {len(rows)} features came "
-                f"(rows a sample: {holders}); check that VisualLayout of the data pipeline agrees with the model"
+                f"the sequences have {expected} positions for {kind.name} features but {len(own)} features came "
+                f"(positions of each sample: {holders}); check that VisualLayout of the data pipeline agrees with the model"
             )
-        embeddings = embeddings.index_put(places.nonzero(as_tuple=True), rows.to(embeddings.dtype))
+        embeddings = embeddings.index_put(holds.nonzero(as_tuple=True), own.to(embeddings.dtype))
     return embeddings
-
-
-def object_attention(batch: GroundingBatch, object_valid: Tensor) -> Tensor:
-    """The attention mask of a batch with unused object rows cleared; ``object_valid`` is (N, Q) bool."""
-    return batch.attention_mask.masked_scatter(batch.kinds == RowKind.OBJECT, object_valid.flatten())
 
 
 def grow_vocabulary(model: PreTrainedModel, size: int, known: int | None = None, mean_embeddings: bool = False) -> int:

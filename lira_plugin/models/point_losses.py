@@ -7,7 +7,7 @@ from mmcv.ops import point_sample
 from mmdet.models.utils import get_uncertain_point_coords_with_randomness
 from torch import Tensor, nn
 
-from lira_plugin.models.data_parallel import mean_count
+from lira_plugin.distributed import mean_count
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from lira_plugin.models.pixel_encoder import PixelFeatures
+from lira_plugin.models.pixel_encoder.pixel_encoder import PixelFeatures
 from lira_plugin.registry import MODELS
 
 
 class VisualTokens(NamedTuple):
-    """Rows of the visual blocks of N images."""
+    """What the visual blocks of N images hold."""
 
     semantic: Tensor
     """(T, U, H), tile by tile; empty without SEFE."""
@@ -63,19 +63,19 @@ class SEFE(nn.Module):
         """(..., 2D) object features to (..., H), before any look at the semantic tokens."""
         return self.object_proj(self.query_proj(objects))
 
-    def forward(self, features: PixelFeatures, semantic: Tensor, tile_owner: Tensor) -> VisualTokens:
+    def forward(self, features: PixelFeatures, semantic: Tensor, tile_image: Tensor) -> VisualTokens:
         """Fuse.
 
         Args:
             features: of N images.
             semantic: (T, U, H) of all tiles.
-            tile_owner: (T,) image of each tile, ascending.
+            tile_image: (T,) image of each tile, ascending.
         """
         objects = self.project_objects(features.objects)
         pixels = self.pixel_proj(features.pixels)
         if self.enrich is None:
             return VisualTokens(semantic[:0], pixels, objects, features.object_valid)
-        context, padding = _pad_by_owner(semantic, tile_owner, len(pixels))
+        context, padding = _pad_by_image(semantic, tile_image, len(pixels))
         objects = self.enrich(objects, context, padding)
         pixels = self.enrich(pixels, context, padding)
         return VisualTokens(semantic, pixels, objects, features.object_valid)
@@ -91,7 +91,7 @@ class SemanticAttention(nn.Module):
         self.attention = nn.MultiheadAttention(hidden_size, num_heads, batch_first=True)
 
     def forward(self, tokens: Tensor, context: Tensor, padding: Tensor) -> Tensor:
-        """``tokens`` (N, n, H) look at ``context`` (N, m, H), of which rows marked in ``padding`` (N, m) are void."""
+        """``tokens`` (N, n, H) look at ``context`` (N, m, H), of which those marked in ``padding`` (N, m) are void."""
         context = self.norm_context(context)
         attended, _ = self.attention(
             self.norm_query(tokens), context, context, key_padding_mask=padding, need_weights=False
@@ -103,9 +103,9 @@ def _mlp(channels: int, hidden_size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size))
 
 
-def _pad_by_owner(semantic: Tensor, tile_owner: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
+def _pad_by_image(semantic: Tensor, tile_image: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
     """(T, U, H) to (N, most tiles * U, H) and the padding mask (N, most tiles * U)."""
-    counts = torch.bincount(tile_owner, minlength=num_images)
+    counts = torch.bincount(tile_image, minlength=num_images)
     if num_images and int(counts.min()) == 0:
         raise ValueError(f"image {int(counts.argmin())} of the batch has no tile; SEFE needs at least one an image")
     context = pad_sequence([tiles.flatten(0, 1) for tiles in semantic.split(counts.tolist())], batch_first=True)

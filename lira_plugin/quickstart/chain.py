@@ -15,10 +15,11 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
-from lira_plugin.datasets.scene_files import SceneFiles, write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
-from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config, last_checkpoint
-from lira_plugin.quickstart.xtuner_process import run_xtuner, stop_server
+from lira_plugin.checkpoint.files import find_checkpoint
+from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config
+from lira_plugin.quickstart.xtuner_process import run_xtuner
+from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
 PACKAGES = (
     "lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "mmcv", "xtuner", "transformers", "timm", "numpy",
@@ -78,7 +79,7 @@ class Quickstart:
 
     @property
     def sentences(self) -> Path:
-        """What the evaluation writes: one row a sentence, see :class:`~lira_plugin.evaluation.ReferSegMetric`."""
+        """What the evaluation writes: one object a sentence, see :class:`~lira_plugin.evaluation.ReferSegMetric`."""
         return self.work_dir / self.stages[-1].folder / "test" / "sentences.json"
 
     def run(self) -> dict[str, Any]:
@@ -90,10 +91,7 @@ class Quickstart:
         """
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         files = self.make_data()
-        try:
-            report = self._train_and_evaluate(files)
-        finally:
-            stop_server()
+        report = self._train_and_evaluate(files)
         panel = self.work_dir / f"panel{self.variant}.png"
         if not panel.is_file() or panel.stat().st_mtime < self._metrics.stat().st_mtime:
             self.draw(files, panel)
@@ -150,7 +148,7 @@ class Quickstart:
             ValueError: its folder holds checkpoints that were made from something else, and ``overwrite`` is False.
         """
         folder = self.work_dir / stage.folder
-        record, checkpoint = StageRecord.read(folder), last_checkpoint(folder)
+        record, checkpoint = StageRecord.read(folder), _checkpoint_in(folder)
         if checkpoint and (changes := record.differences(made_from, checkpoint)):
             self._forget(stage, changes)
             record, checkpoint = StageRecord({}), None
@@ -165,7 +163,7 @@ class Quickstart:
         start = time.perf_counter()
         peak = run_xtuner(command + self._cfg_options(), folder, stage.name)
         seconds = round(before + time.perf_counter() - start, 1)
-        checkpoint = last_checkpoint(folder)
+        checkpoint = find_checkpoint(folder)
         iters = int(checkpoint.stem.removeprefix("iter_"))
         record = StageRecord(made_from, 0.0, seconds, iters, digest(checkpoint.read_bytes()), peak)
         record.write(folder)
@@ -196,7 +194,7 @@ class Quickstart:
         folder = self.work_dir / stage.folder
         output = folder / "test"
         command = ["test", str(stage.config), "--work-dir", str(output)]
-        command += ["--checkpoint", str(last_checkpoint(folder))]
+        command += ["--checkpoint", str(find_checkpoint(folder))]
         command += self._cfg_options(f"test_evaluator.dump={self.sentences}")
         peak = run_xtuner(command, output, "evaluate")
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
@@ -211,8 +209,8 @@ class Quickstart:
 
     def draw(self, files: SceneFiles, path: Path) -> None:
         """Draw questions of every task about val scenes, as ``tools/panels.py`` does."""
-        from lira_plugin.datasets.scene_questions import scene_questions
         from lira_plugin.inference import LIRAInferencer
+        from lira_plugin.scenes.scene_questions import scene_questions
         from lira_plugin.visualization import draw_panels, save_image
 
         stage = self.stages[-1]
@@ -222,6 +220,13 @@ class Quickstart:
         config.merge_from_dict(parser.parse_args(self._cfg_options()).cfg_options)
         lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
+
+
+def _checkpoint_in(folder: Path) -> Path | None:
+    """The last checkpoint of a stage; None before there is one."""
+    with suppress(FileNotFoundError):
+        return find_checkpoint(folder)
+    return None
 
 
 def _versions() -> dict[str, str]:
@@ -236,10 +241,10 @@ def _versions() -> dict[str, str]:
 def format_summary(report: dict[str, Any]) -> str:
     """The scores of a run as a small table."""
     lines = ["split   masks      cIoU   gIoU  P@0.5"]
-    for split, views in report["eval"].items():
-        for view in ("refined", "coarse"):
-            scores = views[view]
-            lines.append(f"{split:7} {view:7} {scores['cIoU']:7.3f} {scores['gIoU']:6.3f} {scores['P@0.5']:6.3f}")
+    for split, by_stage in report["eval"].items():
+        for mask_stage in ("refined", "coarse"):
+            scores = by_stage[mask_stage]
+            lines.append(f"{split:7} {mask_stage:7} {scores['cIoU']:7.3f} {scores['gIoU']:6.3f} {scores['P@0.5']:6.3f}")
     seconds = sum(stage["seconds"] for stage in report["stages"].values())
     lines.append(f"trained for {seconds / 60:.1f} minutes; the largest process took {report['peak_rss_mb']} MiB")
     return "\n".join(lines)

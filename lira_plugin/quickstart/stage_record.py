@@ -56,13 +56,6 @@ class StageRecord:
         (folder / "stage.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that MMEngine wrote last, wherever the folder has been moved to."""
-    marker = folder / "last_checkpoint"
-    path = folder / Path(marker.read_text().strip()).name if marker.is_file() else None
-    return path if path and path.is_file() else None
-
-
 def digest_config(config: Path) -> dict[str, str]:
     """A digest of the code of a config and of each file that it reads, by name of the file."""
     return {path.name: digest(_code(path)) for path in _with_bases(config)}

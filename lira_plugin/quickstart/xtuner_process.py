@@ -2,37 +2,35 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lira_plugin.quickstart.xtuner_server import Request
-
-_ROW = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
-"""A row of MMEngine's log: iteration, their number, and values."""
+_ITERATION = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
+"""A line of MMEngine's log: index of the iteration, how many there are, and values."""
 _VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-"""Lets glibc, whose largest threshold for mmap is 32 MiB, keep freed memory, which an iteration asks for again, and ask for huge
-pages (from version 2.35 on, where Linux leaves that to programs)."""
-_SERVE = "import sys; from lira_plugin.quickstart.xtuner_server import serve; serve(int(sys.argv[1]))"
+"""Lets glibc keep freed memory, which the next iteration asks for again (32 MiB is its largest threshold for mmap), and ask
+for huge pages (from version 2.35 on, where Linux leaves that to programs)."""
+_SECONDS_BETWEEN_LOOKS = 0.5
+_LINES_SHOWN = 25
+"""Of the output of a process that failed."""
 
 
 def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     """Run xtuner in a process of its own with a progress bar; its output goes to a log file.
 
-    The first call starts a server for all (:mod:`lira_plugin.quickstart.xtuner_server`), until :func:`stop_server`.
+    Args:
+        arguments: tool and its arguments, such as ``["train", "config.py"]``.
+        folder: where ``xtuner_<tool>.log`` is written.
+        name: what the progress bar is called.
 
     Returns:
         The highest resident memory of the process, in MiB.
@@ -40,67 +38,43 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
     Raises:
         RuntimeError: it failed; the message has the end of its output.
     """
+    tool, *rest = arguments
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"xtuner_{arguments[0]}.log"
-    log.write_text("")
-    connection, started = _server().connection, None
+    log = folder / f"xtuner_{tool}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"xtuner.tools.{tool}", *rest],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_MALLOC | os.environ,
+        )
     try:
-        connection.send(Request(arguments[0], arguments[1:], str(log), dict(os.environ), os.getcwd()))
-        started = connection.recv()
-        code, peak = _follow(connection, log, name)
-    except BaseException as error:
-        if started is not None:
-            with suppress(ProcessLookupError):
-                os.kill(started, signal.SIGTERM)
-        stop_server()
-        if not isinstance(error, EOFError | ConnectionError):
-            raise
-        code, peak = 1, 0  # the server has ended: it could not import the tool, or was killed
-    if code:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        peak = _follow(process, log, name)
+    finally:
+        if process.returncode is None:  # interrupted
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
         command = " ".join(["xtuner", *arguments])
-        raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{tail}")
+        raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{end}")
     return peak // (1 if sys.platform == "linux" else 1024) // 1024
 
 
-@dataclass(frozen=True)
-class _Server:
-    process: subprocess.Popen
-    connection: Connection
-
-
-@lru_cache(1)
-def _server() -> _Server:
-    """The process that starts the others; it ends with this one, too."""
-    ours, theirs = Pipe()
-    with theirs:
-        command = [sys.executable, "-c", _SERVE, str(theirs.fileno())]
-        environment = _MALLOC | os.environ
-        return _Server(subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment), ours)
-
-
-def stop_server() -> None:
-    """End the process that starts the others, if there is one."""
-    if _server.cache_info().currsize:
-        server = _server()
-        _server.cache_clear()
-        server.connection.close()
-        server.process.terminate()
-        server.process.wait()
-
-
-def _follow(connection: Connection, log: Path, name: str) -> tuple[int, int]:
-    """Show the iteration and loss that MMEngine logs until the process ends; return what is said of its end."""
+def _follow(process: subprocess.Popen, log: Path, name: str) -> int:
+    """Show the iteration and loss that MMEngine logs until the process ends; return its ``ru_maxrss``."""
     with tqdm(desc=name, unit="it", disable=None) as bar:
         while True:
-            ended = connection.poll(0.5)
-            if rows := _ROW.findall(_end(log)):
-                number, total, values = rows[-1]
-                bar.n, bar.total = int(number), int(total)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if lines := _ITERATION.findall(_end(log)):
+                done, total, values = lines[-1]
+                bar.n, bar.total = int(done), int(total)
                 bar.set_postfix_str(", ".join(_VALUE.findall(values)), refresh=False)
             bar.refresh()
             if ended:
-                return connection.recv()
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_maxrss
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _end(log: Path) -> str:

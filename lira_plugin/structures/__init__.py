@@ -1,34 +1,34 @@
 """Data classes that flow through the package."""
 
-from lira_plugin.structures.conversation import (
-    CHAT_TEMPLATES,
-    INTERNVL2_TEMPLATE,
-    ChatTemplate,
-    Conversation,
-    PhraseSpan,
-    Record,
-    Region,
-    Turn,
-    refer_label,
-    refer_question,
-    refer_turn,
-)
+from lira_plugin.structures.conversation import Conversation, PhraseSpan, Record, Region, Turn
 from lira_plugin.structures.grounding import (
     IGNORE_INDEX,
     GroundedSpan,
     GroundedText,
     GroundingBatch,
     GroundingSample,
-    MaskView,
-    RowKind,
+    MaskStage,
+    TokenKind,
 )
+from lira_plugin.structures.input_spec import InputSpec
 from lira_plugin.structures.letterbox import Letterbox
 from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, logit_of
+from lira_plugin.structures.prompts import (
+    CHAT_TEMPLATES,
+    GCG_QUESTIONS,
+    INTERNVL2_TEMPLATE,
+    ChatTemplate,
+    build_template,
+    refer_label,
+    refer_question,
+    refer_turn,
+)
 from lira_plugin.structures.region_view import region_view, resize_image
 from lira_plugin.structures.visual_layout import VisualLayout
 
 __all__ = [
     "CHAT_TEMPLATES",
+    "GCG_QUESTIONS",
     "IGNORE_INDEX",
     "INTERNVL2_TEMPLATE",
     "ChatTemplate",
@@ -37,14 +37,16 @@ __all__ = [
     "GroundedText",
     "GroundingBatch",
     "GroundingSample",
+    "InputSpec",
     "Letterbox",
-    "MaskView",
+    "MaskStage",
     "PhraseSpan",
     "Record",
     "Region",
-    "RowKind",
+    "TokenKind",
     "Turn",
     "VisualLayout",
+    "build_template",
     "decode_segmentation",
     "decode_union",
     "encode_mask",

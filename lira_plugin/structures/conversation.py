@@ -1,6 +1,5 @@
 """Grounded conversations: what was asked and answered, and which phrases own a region."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,64 +100,3 @@ class Record:
                 raise ValueError(
                     f"{self.source} record {self.record_id}: a span names region {index}, but there are {len(self.regions)}"
                 )
-
-
-@dataclass(frozen=True)
-class ChatTemplate:
-    """How turns become text.
-
-    Args:
-        system: put in front of the first turn.
-        instruction: holds ``{input}``, which is replaced by the question.
-        suffix: ends an answer; its last token is where generation stops.
-    """
-
-    system: str
-    instruction: str
-    suffix: str
-
-    def __post_init__(self) -> None:
-        if self.instruction.count("{input}") != 1:
-            raise ValueError(f"the instruction of a chat template must hold '{{input}}' once, got {self.instruction!r}")
-
-    def question(self, text: str, first: bool) -> tuple[str, str]:
-        """The text before the question and the text from it on; an image goes between the two."""
-        before, after = self.instruction.split("{input}")
-        return (self.system if first else "") + before, text + after
-
-
-INTERNVL2_TEMPLATE = ChatTemplate(
-    system=(
-        "<|im_start|>system\n你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，"
-        "英文名叫InternVL, 是一个有用无害的人工智能助手。<|im_end|>"
-    ),
-    instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n",
-    suffix="<|im_end|>",
-)
-# ChatML parts turns by a line break; the one before a question stands in front of the first, too, after the system prompt.
-QWEN_TEMPLATE = ChatTemplate(
-    system="<|im_start|>system\nYou are a helpful assistant.<|im_end|>",
-    instruction="\n<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n",
-    suffix="<|im_end|>",
-)
-CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE, "qwen_chat": QWEN_TEMPLATE}
-"""Published templates by the names that xtuner and LIRA give them."""
-
-
-def refer_question(label: str) -> str:
-    """RefSeg's question (``omg_llava/dataset/process_functions/referring_seg_process.py``)."""
-    return f"Please segment {label}."
-
-
-def refer_label(question: str) -> str | None:
-    """The label that a RefSeg question asks for, None where it is another question: the inverse of :func:`refer_question`."""
-    match = re.fullmatch(r"please\s+segment\s+(.*[^\s.])[\s.]*", question.strip(), re.IGNORECASE | re.DOTALL)
-    return match.group(1).lower() if match else None
-
-
-def refer_turn(label: str, region: int | None) -> Turn:
-    """One RefSeg turn; ``region=None`` is the answer to an expression that names nothing in the image."""
-    label = label.strip().lower()
-    if region is None:
-        return Turn(refer_question(label), f"There is no {label}.")
-    return Turn(refer_question(label), f"{label}.", (PhraseSpan(0, len(label), region),))

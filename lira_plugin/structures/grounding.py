@@ -1,6 +1,6 @@
 """What flows between data, model and metrics.
 
-Shape letters: B samples, L rows of the LLM sequence, N images, T tiles, R regions with a view, M masks, K ``<seg>``
+Shape letters: B samples, L positions of the LLM's sequence, N images, T tiles, R regions with a view, M masks, K ``<seg>``
 tokens, S side of the letterboxed image, t side of a tile, H x W an original image.
 """
 
@@ -18,11 +18,11 @@ from lira_plugin.structures.masks import encode_mask, logit_of
 IGNORE_INDEX = -100
 """Label of a row without supervision."""
 
-MaskView = Literal["refined", "coarse"]
+MaskStage = Literal["refined", "coarse"]
 """The masks of a span: decoded after and before its phrase."""
 
 
-class RowKind(IntEnum):
+class TokenKind(IntEnum):
     """What a row of the LLM sequence holds. Rows other than TEXT are replaced by features."""
 
     TEXT = 0
@@ -31,7 +31,7 @@ class RowKind(IntEnum):
     PIXEL = 3
     PIXEL_SEPARATOR = 4
     OBJECT = 5
-    REGION = 6
+    VIEW = 6
 
 
 @dataclass
@@ -41,25 +41,25 @@ class GroundingSample:
     Args:
         source: data set and split; metrics group by it.
         record_id: identifies the record inside its source.
-        input_ids: (L,) long; feature rows hold the padding id.
+        input_ids: (L,) long; positions of features hold the padding id.
         labels: (L,) long, ``IGNORE_INDEX`` where nothing is supervised.
-        kinds: (L,) long, :class:`RowKind` of each row.
+        kinds: (L,) long, :class:`TokenKind` of each row.
         pixel_images: (N, 3, S, S) uint8, letterboxed images for the pixel encoder.
         tiles: (T, 3, t, t) uint8, tiles for the semantic encoder, image by image.
         tile_counts: tiles of each image.
-        region_tiles: (R, 3, t, t) uint8, crops in the order of their ``<image_id>``.
+        view_tiles: (R, 3, t, t) uint8, crops in the order of their ``<image_id>``.
         masks: (M, S, S) bool, letterboxed ground truth of the regions that the sequence (or segmenter) learns.
         mask_labels: (M,) long category index, -1 where there is none.
-        seg_masks: (K,) long; ``seg_masks[k]`` is the mask that the k-th ``<seg>`` of the sequence is to decode to.
+        seg_mask_index: (K,) long; ``seg_mask_index[k]`` is the mask that the k-th ``<seg>`` of the sequence is to decode to.
         dropped_regions: regions that did not fit into the maximum length.
         letterbox: geometry of ``pixel_images[0]``.
         image: (H, W, 3) uint8 original, kept where regions are cropped while generating.
         regions: annotations at original size, kept for evaluation.
         question: the last question, kept for evaluation.
         image_key: samples of a batch with the same key show the same image, which is then encoded once; None shares nothing.
-        forced_answer: interleaved text that generation puts in front of what the model says; all of the answer if it is
-            not empty and ends with a ``<seg>``.
-        index: place of the record in its data set, by which metrics put the answers of all processes in order.
+        forced_ids: tokens that the answer begins with, whatever the model would say; they are the whole answer where they end
+            with a ``<seg>``.
+        index: of the record in its data set, by which metrics put the answers of all processes in order.
     """
 
     source: str
@@ -70,17 +70,17 @@ class GroundingSample:
     pixel_images: Tensor
     tiles: Tensor
     tile_counts: tuple[int, ...]
-    region_tiles: Tensor
+    view_tiles: Tensor
     masks: Tensor
     mask_labels: Tensor
-    seg_masks: Tensor
+    seg_mask_index: Tensor
     dropped_regions: int = 0
     letterbox: Letterbox | None = None
     image: np.ndarray | None = None
     regions: tuple[Region, ...] = ()
     question: str = ""
     image_key: str | None = None
-    forced_answer: str = ""
+    forced_ids: tuple[int, ...] = ()
     index: int | None = None
 
     @property
@@ -95,32 +95,32 @@ class GroundingBatch(NamedTuple):
     input_ids: Tensor
     """(B, L) long, padded on the right."""
     attention_mask: Tensor
-    """(B, L) bool; object rows are cleared later, when the segmenter has said which of them it uses."""
+    """(B, L) bool; object tokens are cleared later, when the segmenter has said which of them it uses."""
     labels: Tensor
     """(B, L) long."""
     kinds: Tensor
-    """(B, L) long, :class:`RowKind`."""
+    """(B, L) long, :class:`TokenKind`."""
     pixel_images: Tensor
     """(N, 3, S, S) uint8."""
-    block_owner: Tensor
+    block_sample: Tensor
     """(K',) long, sample of each visual block in row-major order."""
     block_image: Tensor
     """(K',) long, image of each visual block; questions about the same image share it."""
     tiles: Tensor
     """(T, 3, t, t) uint8."""
-    tile_owner: Tensor
+    tile_image: Tensor
     """(T,) long, image of each tile, ascending."""
-    region_tiles: Tensor
+    view_tiles: Tensor
     """(R, 3, t, t) uint8."""
-    region_owner: Tensor
+    view_sample: Tensor
     """(R,) long, sample of each region view, ascending."""
     masks: Tensor
     """(M, S, S) bool."""
-    mask_owner: Tensor
+    mask_image: Tensor
     """(M,) long, image of each mask."""
     mask_labels: Tensor
     """(M,) long."""
-    seg_masks: Tensor
+    seg_mask_index: Tensor
     """(K,) long, index into ``masks`` of each ``<seg>`` in row-major order of the batch."""
     dropped_regions: Tensor
     """(B,) long."""
@@ -152,9 +152,9 @@ class GroundedSpan:
     refined: bool = True
     coarse_logits: np.ndarray | None = None
 
-    def mask_of(self, view: MaskView) -> np.ndarray:
+    def mask_of(self, stage: MaskStage) -> np.ndarray:
         """(H, W) bool; without ILVC there is one mask, which is both views."""
-        return self.coarse_mask if view == "coarse" and self.coarse_mask is not None else self.mask
+        return self.coarse_mask if stage == "coarse" and self.coarse_mask is not None else self.mask
 
     def at(self, threshold: float) -> "GroundedSpan":
         """The span as if it had been generated with another threshold, from the logits that were kept.

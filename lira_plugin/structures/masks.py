@@ -16,8 +16,8 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
     Args:
         segmentation: polygons ``[[x, y, ...], ...]``, an RLE dict (compressed or not), a list of RLE dicts, or empty.
-        height: rows of the image.
-        width: columns of the image.
+        height: of the image in pixels.
+        width: of the image in pixels.
 
     Returns:
         (height, width) bool.
@@ -70,11 +70,11 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
         return coco_mask.frPyObjects(part, height, width) if isinstance(counts, list) else part
     if isinstance(part, list | tuple):
         if len(part) < 6 or len(part) % 2:
-            raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} numbers")
-        for axis, side, places in (("x", width, part[::2]), ("y", height, part[1::2])):
-            if min(places) < -_MARGIN or max(places) > side + _MARGIN:
+            raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} values")
+        for axis, side, values in (("x", width, part[::2]), ("y", height, part[1::2])):
+            if min(values) < -_MARGIN or max(values) > side + _MARGIN:
                 raise ValueError(
-                    f"the polygon reaches from {axis}={min(places):g} to {max(places):g}, but the image is {width} wide and "
+                    f"the polygon reaches from {axis}={min(values):g} to {max(values):g}, but the image is {width} wide and "
                     f"{height} high"
                 )
         return coco_mask.frPyObjects([list(part)], height, width)[0]
@@ -84,8 +84,8 @@ def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
 def _total_of_runs(counts: str | bytes) -> int:
     """Pixels of a compressed RLE (``rleFrString`` of the COCO API).
 
-    A run is a number of five bits a character, low ones first, of which bit 5 says that more follow and bit 4 of the last one is
-    the sign; from the fourth run on it is the difference to the run before the last.
+    A run is written five bits a character, low ones first. Of a character, bit 5 says that more follow, and bit 4 of the last one
+    is the sign; from the fourth run on it is the difference to the run before the last.
     """
     codes = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
     last = codes & 32 == 0

@@ -1,13 +1,13 @@
-"""Which rows the visual block of an image has in the LLM sequence."""
+"""Which positions the visual block of an image has in the sequence."""
 
 from dataclasses import dataclass
 
-from lira_plugin.structures.grounding import RowKind
+from lira_plugin.structures.grounding import TokenKind
 
 
 @dataclass(frozen=True)
 class VisualLayout:
-    """Row counts of the visual block ``[semantic | separator | pixel | separator | objects]``.
+    """Counts of the positions of the visual block ``[semantic | separator | pixel | separator | objects]``.
 
     Args:
         tokens_per_tile: semantic tokens of a tile, and region tokens of a crop.
@@ -21,17 +21,17 @@ class VisualLayout:
     object_tokens: int = 300
     semantic: bool = True
 
-    def block(self, num_tiles: int) -> list[RowKind]:
-        """Kinds of the rows of an image that was cut into ``num_tiles`` tiles."""
+    def block(self, num_tiles: int) -> list[TokenKind]:
+        """Kinds of the positions of an image that was cut into ``num_tiles`` tiles."""
         return (
-            [RowKind.SEMANTIC] * (self.tokens_per_tile * num_tiles * self.semantic)
-            + [RowKind.SEMANTIC_SEPARATOR]
-            + [RowKind.PIXEL] * self.pixel_tokens
-            + [RowKind.PIXEL_SEPARATOR]
-            + [RowKind.OBJECT] * self.object_tokens
+            [TokenKind.SEMANTIC] * (self.tokens_per_tile * num_tiles * self.semantic)
+            + [TokenKind.SEMANTIC_SEPARATOR]
+            + [TokenKind.PIXEL] * self.pixel_tokens
+            + [TokenKind.PIXEL_SEPARATOR]
+            + [TokenKind.OBJECT] * self.object_tokens
         )
 
     @property
-    def region(self) -> list[RowKind]:
-        """Kinds of the rows that follow an ``<image_id>``."""
-        return [RowKind.REGION] * self.tokens_per_tile
+    def view(self) -> list[TokenKind]:
+        """Kinds of the positions that follow an ``<image_id>``."""
+        return [TokenKind.VIEW] * self.tokens_per_tile

@@ -3,8 +3,8 @@
 Everything is NumPy in and out: images are (H, W, 3) uint8 RGB, masks (H, W) bool.
 """
 
-from lira_plugin.visualization.answers import answer_caption, answer_row, span_numbers
-from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
+from lira_plugin.visualization.answers import answer_caption, answer_row, span_labels
+from lira_plugin.visualization.colored_text import caption_height, label_masks, write_caption
 from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, Cell, PanelRow, panel
 from lira_plugin.visualization.overlay import Color, draw_masks, palette, resize_mask, save_image
 from lira_plugin.visualization.panels import draw_panels
@@ -26,6 +26,6 @@ __all__ = [
     "panel",
     "resize_mask",
     "save_image",
-    "span_numbers",
+    "span_labels",
     "write_caption",
 ]

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from lira_plugin.evaluation import match_masks, mean_matched_iou
-from lira_plugin.structures import GroundedText, MaskView, Region, decode_union
+from lira_plugin.structures import GroundedText, MaskStage, Region, decode_union
 from lira_plugin.visualization.figure import Cell, PanelRow
 from lira_plugin.visualization.overlay import Color, palette
 
-MAX_UNNUMBERED = 9
-"""Spans beyond this number have a number on the mask and behind the phrase, since so many colours are hard to tell apart."""
+MAX_UNLABELLED = 9
+"""Beyond so many spans, each has a number on its mask and behind the phrase, since so many colours are hard to tell apart."""
 
 _UNNAMED = "\N{BLACK SQUARE}"
 _MATCHING_SIDE = 256
@@ -45,22 +45,22 @@ def answer_row(
         ValueError: an annotation of a region does not fit the image.
     """
     truth = [decode_union(region.segmentations, *image.shape[:2]) for region in regions]
-    numbers = span_numbers(answer)
+    labels = span_labels(answer)
     own, true = _colors(answer, truth)
     cells = [Cell("image", image)] if draw_image or not (answer.spans or regions) else []
     if regions:
         target = any(mask.any() for mask in truth)
         cells.append(Cell("ground truth" if target else "ground truth: no target", image, truth, true))
-    views: list[MaskView] = ["refined"] if answer.spans or regions else []
+    stages: list[MaskStage] = ["refined"] if answer.spans or regions else []
     two = any(span.coarse_mask is not None for span in answer.spans)
     if draw_coarse and two:
-        views.insert(0, "coarse")
-    for view in views:
-        masks = [span.mask_of(view) for span in answer.spans]
-        name = f"{view} " * two + ("mask" if len(masks) == 1 else "masks" if masks else "no mask")
+        stages.insert(0, "coarse")
+    for stage in stages:
+        masks = [span.mask_of(stage) for span in answer.spans]
+        name = f"{stage} " * two + ("mask" if len(masks) == 1 else "masks" if masks else "no mask")
         score = f", IoU {mean_matched_iou(masks, truth):.2f}" if regions else ""
-        cells.append(Cell(name + score, image, masks, own, numbers))
-    caption, spans = answer_caption(answer, numbers)
+        cells.append(Cell(name + score, image, masks, own, labels))
+    caption, spans = answer_caption(answer, labels)
     return PanelRow(cells, title=question, heading=heading, caption=caption, spans=spans, colors=own)
 
 
@@ -79,23 +79,23 @@ def _colors(answer: GroundedText, truth: Sequence[np.ndarray]) -> tuple[list[Col
     ]
 
 
-def span_numbers(answer: GroundedText) -> list[str]:
+def span_labels(answer: GroundedText) -> list[str]:
     """What is written on the masks of an answer to tell them apart; nothing where their colours suffice."""
-    return [str(index + 1) for index in range(len(answer.spans))] if len(answer.spans) > MAX_UNNUMBERED else []
+    return [str(index + 1) for index in range(len(answer.spans))] if len(answer.spans) > MAX_UNLABELLED else []
 
 
-def answer_caption(answer: GroundedText, numbers: Sequence[str] = ()) -> tuple[str, list[tuple[int, int]]]:
+def answer_caption(answer: GroundedText, labels: Sequence[str] = ()) -> tuple[str, list[tuple[int, int]]]:
     """The text to show of an answer, and the characters ``(start, end)`` of each span in it.
 
     Args:
         answer: the answer.
-        numbers: of the spans, written behind their phrases; none where empty.
+        labels: of the spans, written behind their phrases; none where empty.
     """
     text, spans, end = "", [], 0
     for index, span in enumerate(answer.spans):
         text += answer.text[end : span.start]
         start = len(text)
-        text += (answer.text[span.start : span.end] or _UNNAMED) + (f" [{numbers[index]}]" if numbers else "")
+        text += (answer.text[span.start : span.end] or _UNNAMED) + (f" [{labels[index]}]" if labels else "")
         spans.append((start, len(text)))
         end = span.end
     text += answer.text[end:]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lira_plugin.visualization.caption import caption_height, label_masks, write_caption
+from lira_plugin.visualization.colored_text import caption_height, label_masks, write_caption
 from lira_plugin.visualization.fonts import load_font
 from lira_plugin.visualization.overlay import Color, check_image, draw_masks, resize_mask
 

@@ -48,7 +48,7 @@ class TextFont:
         """Cut ``text`` where the font changes; tabs and the like become blanks."""
         text = text.translate(_BLANKS)
         start, current, missing = 0, None, set()
-        for place, character in enumerate(text):
+        for index, character in enumerate(text):
             if current is not None and (character == " " or unicodedata.category(character)[0] in "MC"):
                 continue  # blanks, accents and joiners stay with what is before them
             path = _find_font(character, self._paths)
@@ -56,8 +56,8 @@ class TextFont:
                 missing.add(character)
                 path = self._paths[0]
             if current is not None and path != current:
-                yield Piece(text[start:place], _load(current, self.size))
-                start = place
+                yield Piece(text[start:index], _load(current, self.size))
+                start = index
             current = path
         if current is not None:
             yield Piece(text[start:], _load(current, self.size))

@@ -121,14 +121,14 @@ def _extended_palette() -> list[Color]:
         for saturation in (0.55, 0.95)
     ]
     candidates = [color for color in candidates if _contrast_with_white(color) >= 3.5]
-    chosen = list(_BASE_PALETTE)
+    colors = list(_BASE_PALETTE)
     lab = _to_lab(candidates)
-    distance = np.min(np.linalg.norm(lab[:, None] - _to_lab(chosen)[None], axis=-1), axis=1)
+    distance = np.min(np.linalg.norm(lab[:, None] - _to_lab(colors)[None], axis=-1), axis=1)
     while distance.max() > 3:
         farthest = int(distance.argmax())
-        chosen.append(candidates[farthest])
+        colors.append(candidates[farthest])
         distance = np.minimum(distance, np.linalg.norm(lab - lab[farthest], axis=-1))
-    return chosen
+    return colors
 
 
 def _to_lab(colors: Sequence[Color]) -> np.ndarray:

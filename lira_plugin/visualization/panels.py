@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lira_plugin.datasets.questions import ImageQuestion
+from lira_plugin.datasets.question_files import ImageQuestion
 from lira_plugin.datasets.transforms import upright_rgb
 from lira_plugin.structures import GroundedText
 from lira_plugin.visualization.answers import answer_row
@@ -50,7 +50,7 @@ def draw_panels(
             for item, answer in zip(asked, answers, strict=True):
                 rows.append(
                     answer_row(
-                        _read(item.image),
+                        _read_image(item.image),
                         answer,
                         question=item.question,
                         heading=item.task,
@@ -63,6 +63,6 @@ def draw_panels(
     return panel(rows, cell_height=cell_height, width=width, flow=True, font_size=font_size, font=font)
 
 
-def _read(path: str) -> np.ndarray:
+def _read_image(path: str) -> np.ndarray:
     with Image.open(path) as image:
         return upright_rgb(image)

@@ -148,5 +148,5 @@ class GroundingVisualizer(Visualizer):
             backend.add_image(name.replace("/", "_") if local else name, image, step)
 
 
-def _either(chosen: bool | None, otherwise: bool) -> bool:
-    return otherwise if chosen is None else chosen
+def _either(given: bool | None, otherwise: bool) -> bool:
+    return otherwise if given is None else given

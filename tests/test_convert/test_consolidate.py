@@ -5,16 +5,18 @@ import shutil
 
 import pytest
 import torch
-from distributed import deepspeed_engine, on_two_processes
 from mmengine.logging import MessageHub
 from safetensors.torch import load_file
-from tiny import make_batch, refer_record, tiny_lira, tiny_llama
+from support.processes import deepspeed_engine, on_two_processes
+from support.tiny_model import make_batch, refer_record, tiny_lira, tiny_llama
 from torch import nn
 
+from lira_plugin.checkpoint.files import find_checkpoint, load_into, read_state_dict
 from lira_plugin.convert import consolidate_zero
 from lira_plugin.inference import find_recipe
 from lira_plugin.models import InterleavedLLM
-from lira_plugin.models.checkpoint import find_checkpoint, load_into, read_state_dict
+
+pytestmark = pytest.mark.slow
 
 
 class Trained(nn.Module):

@@ -5,15 +5,15 @@ import random
 import re
 
 import pytest
-import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from internvl_twin import ADDED_TOKENS, CHAT_TOKENS, RESERVED, TEXTS, train_sentencepiece, write_tokenizer
+from support.internvl_twin import ADDED_TOKENS, CHAT_TOKENS, RESERVED, TEXTS, train_sentencepiece, write_tokenizer
 from transformers import AutoTokenizer
 
-from lira_plugin.convert.fast_tokenizer import bpe_merges, internlm2_tokenizer
-from lira_plugin.convert.sentencepiece_model import Piece, PieceType, read_sentencepiece
+from lira_plugin.convert.fast_tokenizer import Piece, bpe_merges, internlm2_tokenizer, read_sentencepiece
 from lira_plugin.tokens import SpecialTokens
+
+pytestmark = pytest.mark.slow
 
 CONTROL = {"<unk>": 0, "<s>": 1, "</s>": 2}
 LETTERS = ("ab", "ab ", "abc ", "abcd")
@@ -161,24 +161,8 @@ def test_saved_and_loaded_without_remote_code(reference, tmp_path):
         assert loaded.decode(ids[1:]) == text
 
 
-def test_the_reader_agrees_with_sentencepiece(tmp_path):
-    model = train_sentencepiece()
-    (tmp_path / "tokenizer.model").write_bytes(model)
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
-    read = read_sentencepiece(tmp_path / "tokenizer.model")
-    assert (read.is_bpe, read.normalizes, read.add_dummy_prefix, read.byte_fallback) == (True, False, False, True)
-    assert len(read.pieces) == pieces.get_piece_size()
-    for index, piece in enumerate(read.pieces):
-        assert piece.text == pieces.id_to_piece(index)
-        assert piece.score == pytest.approx(pieces.get_score(index))
-        assert (piece.type == PieceType.BYTE) == pieces.is_byte(index)
-        assert (piece.type == PieceType.CONTROL) == pieces.is_control(index)
-        assert (piece.type == PieceType.UNKNOWN) == pieces.is_unknown(index)
-        assert (piece.type == PieceType.UNUSED) == pieces.is_unused(index)
-
-
 def test_overlapping_pairs_are_merged_from_the_left():
-    normal = [Piece(text, -float(rank), PieceType.NORMAL) for rank, text in enumerate(["ab", "a", "b", "ba", "aba"])]
+    normal = [Piece(piece=text, score=-float(rank)) for rank, text in enumerate(["ab", "a", "b", "ba", "aba"])]
     merges = bpe_merges(normal, "model")
     assert merges.index(("ab", "a")) < merges.index(("a", "ba")), "ab|a|ba is read as aba|ba"
 
@@ -196,7 +180,7 @@ def test_texts_that_may_be_split_otherwise_are_warned_about(pieces, monkeypatch)
 
     said = []
     monkeypatch.setattr(module, "print_log", lambda message, **kwargs: said.append(message))
-    bpe_merges([Piece(text, score, PieceType.NORMAL) for text, score in pieces], "x/tokenizer.model")
+    bpe_merges([Piece(piece=text, score=score) for text, score in pieces], "x/tokenizer.model")
     assert len(said) == 1 and "x/tokenizer.model" in said[0]
 
 
@@ -221,6 +205,11 @@ def break_file(folder, name, change):
             lambda folder: (folder / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes()[:-300]),
             ValueError,
             r"tokenizer\.model is no sentencepiece model",
+        ),
+        (
+            lambda folder: (folder / "tokenizer.model").write_bytes(b""),
+            ValueError,
+            r"tokenizer\.model is no sentencepiece model .*no pieces",
         ),
         (lambda folder: (folder / "tokenizer_config.json").write_text('{"a": '), ValueError, "is not a JSON file"),
         (

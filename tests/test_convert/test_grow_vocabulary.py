@@ -3,12 +3,12 @@
 import pytest
 import torch
 from mmengine.config import Config
-from tiny import H, lira_config, tiny_llama, tiny_tokenizer
+from support.tiny_model import H, lira_config, tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lira_plugin.checkpoint.files import load_into, read_state_dict
 from lira_plugin.convert import grow_checkpoint, grow_llm_folder
 from lira_plugin.models import LIRA, InterleavedLLM
-from lira_plugin.models.checkpoint import load_into, read_state_dict
 
 WORDS = len(tiny_tokenizer())
 

@@ -3,13 +3,15 @@
 import pytest
 import torch
 from mmengine.config import Config
-from tiny import lira_config, make_batch, refer_record, text_record, tiny_llama
+from support.tiny_model import lira_config, make_batch, refer_record, text_record, tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lira_plugin.checkpoint.files import load_into, read_state_dict
 from lira_plugin.convert import merge_lora
 from lira_plugin.models import LIRA, InterleavedLLM
-from lira_plugin.models.checkpoint import load_into, read_state_dict
-from lira_plugin.structures import RowKind
+from lira_plugin.structures import TokenKind
+
+pytestmark = pytest.mark.slow
 
 ADAPTED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
 LORA = {"r": 3, "lora_alpha": 6, "lora_dropout": 0.1, "target_modules": ADAPTED, "train_embeddings": True}
@@ -66,7 +68,7 @@ def test_merged_logits_are_the_adapters_logits(trained, merged, tmp_path):
     _, model = trained
     records = [refer_record(tmp_path, "a", ["cup", "plate"]), refer_record(tmp_path, "b", ["dog"], 40, 70)]
     data = make_batch([*records, text_record("c")], max_tiles=2)
-    assert {RowKind.SEMANTIC, RowKind.PIXEL, RowKind.OBJECT, RowKind.REGION} <= set(
+    assert {TokenKind.SEMANTIC, TokenKind.PIXEL, TokenKind.OBJECT, TokenKind.VIEW} <= set(
         data["batch"].kinds.unique().tolist()
     )
     expected = logits(model, data)

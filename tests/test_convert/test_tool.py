@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from internvl_twin import write_internvl
-from process_state import process_state_restored
-from qwen2_vl_twin import write_qwen2_vl
-from recipes import write_work_dir
-from tiny import tiny_llama, tiny_tokenizer
+from support.internvl_twin import write_internvl
+from support.process_state import process_state_restored
+from support.qwen2_vl_twin import write_qwen2_vl
+from support.tiny_model import tiny_llama, tiny_tokenizer
+from support.tiny_recipes import write_work_dir
 from transformers import AutoTokenizer
 
+from lira_plugin.checkpoint.files import load_into
 from lira_plugin.inference import find_recipe
-from lira_plugin.models.checkpoint import load_into
 from lira_plugin.registry import MODELS
+
+pytestmark = pytest.mark.slow
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert_checkpoint.py"
 
@@ -74,7 +76,7 @@ def test_grow_vocabulary_of_a_folder_prints_what_it_did(tool, tmp_path, capsys):
 
 
 def test_grow_vocabulary_of_a_checkpoint_writes_its_tokenizer(tool, tmp_path, capsys):
-    (tmp_path / "recipe.py").write_text("model = dict(tokenizer=dict(type='tiny.tiny_tokenizer'))")
+    (tmp_path / "recipe.py").write_text("model = dict(tokenizer=dict(type='support.tiny_model.tiny_tokenizer'))")
     torch.save({"llm.model.model.embed_tokens.weight": torch.randn(300, 4)}, tmp_path / "iter_2.pth")
     arguments = [str(tmp_path / "iter_2.pth"), str(tmp_path / "out.pth"), "--tokens", "<new>"]
     tool.main(["grow-vocabulary", *arguments, "--tokenizer", str(tmp_path / "tokenizer")])

@@ -117,7 +117,7 @@ KINDS = ("grandf", "refcocog", "llava", "refer")
 def test_good_input_goes_through(world, kind):
     sample = getattr(world, kind)()[0]
     regions = {"grandf": 2, "refcocog": 1, "llava": 0, "refer": 1}[kind]
-    assert len(sample.masks) == len(sample.region_tiles) == regions and len(sample.seg_masks) == 2 * regions
+    assert len(sample.masks) == len(sample.view_tiles) == regions and len(sample.seg_mask_index) == 2 * regions
     assert sample.dropped_regions == 0
 
 

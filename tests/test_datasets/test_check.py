@@ -8,12 +8,12 @@ import torch
 
 from lira_plugin.datasets import Draw, GroundingDataset, MixtureDataset
 from lira_plugin.datasets.check import check_dataset
-from lira_plugin.structures import Conversation, GroundingSample, Record, RowKind, Turn
+from lira_plugin.structures import Conversation, GroundingSample, Record, TokenKind, Turn
 
 
 def sample_of(source: str, number: int) -> GroundingSample:
     """A sample of ``number`` text rows, one pixel row and ``number`` views and masks."""
-    kinds = torch.tensor([RowKind.TEXT] * number + [RowKind.PIXEL])
+    kinds = torch.tensor([TokenKind.TEXT] * number + [TokenKind.PIXEL])
     return GroundingSample(
         source=source,
         record_id=str(number),
@@ -23,10 +23,10 @@ def sample_of(source: str, number: int) -> GroundingSample:
         pixel_images=torch.zeros((1, 3, 2, 2), dtype=torch.uint8),
         tiles=torch.zeros((1, 3, 2, 2), dtype=torch.uint8),
         tile_counts=(1,),
-        region_tiles=torch.zeros((number, 3, 2, 2), dtype=torch.uint8),
+        view_tiles=torch.zeros((number, 3, 2, 2), dtype=torch.uint8),
         masks=torch.zeros((number, 2, 2), dtype=torch.bool),
         mask_labels=torch.zeros(number, dtype=torch.long),
-        seg_masks=torch.zeros(0, dtype=torch.long),
+        seg_mask_index=torch.zeros(0, dtype=torch.long),
     )
 
 
@@ -45,7 +45,7 @@ class Numbers(GroundingDataset):
 
     def __getitem__(self, draw):
         assert isinstance(draw, Draw)
-        self.read.append((draw.index, draw.number))
+        self.read.append((draw.index, draw.draw_index))
         return sample_of(self.source, draw.index + 1)
 
 
@@ -57,7 +57,7 @@ def test_what_is_counted():
     [check] = checks(Numbers("a/train", 5))
     assert (check.source, check.records, check.samples) == ("a/train", 5, 5)
     assert (check.text, check.max_text) == (sum(range(1, 6)), 5)
-    assert (check.rows, check.max_rows) == (sum(range(2, 7)), 6)
+    assert (check.positions, check.max_positions) == (sum(range(2, 7)), 6)
     assert (check.views, check.masks) == (15, 15)
     assert check.errors == check.dropped == []
 
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_told_and_the_rest_is_read(num_workers):
     assert check.samples == 3
     assert check.errors == [
         "b/train record 7: no image at x.jpg",
-        "b/train, number 2 in the data set: KeyError('height')",
+        "b/train, index 2 of the data set: KeyError('height')",
     ]
     assert check.dropped == ["b/train record 4: max_length leaves out 2 regions"]
 
@@ -112,7 +112,7 @@ def test_draws_read_the_samples_of_a_training():
 
     class Drawn(Numbers):
         def __getitem__(self, draw):
-            rng = np.random.default_rng((self.seed, draw.number, draw.index))
+            rng = np.random.default_rng((self.seed, draw.draw_index, draw.index))
             return sample_of(self.source, int(rng.integers(1, 50)))
 
     [check] = checks(Drawn("a/train", 4), draws=3)

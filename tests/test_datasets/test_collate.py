@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, Region, RowKind
+from lira_plugin.structures import IGNORE_INDEX, GroundingBatch, GroundingSample, Region, TokenKind
 
 SIDE, TILE = 8, 4
 
@@ -29,10 +29,10 @@ def sample(name, length, images=1, tiles=2, views=0, masks=0, segs=(), dropped=0
         pixel_images=random(images, 3, SIDE, SIDE).to(torch.uint8),
         tiles=random(images * tiles, 3, TILE, TILE).to(torch.uint8),
         tile_counts=(tiles,) * images,
-        region_tiles=random(views, 3, TILE, TILE).to(torch.uint8),
+        view_tiles=random(views, 3, TILE, TILE).to(torch.uint8),
         masks=random(masks, SIDE, SIDE, high=3) > 1,
         mask_labels=random(masks),
-        seg_masks=torch.tensor(segs, dtype=torch.long),
+        seg_mask_index=torch.tensor(segs, dtype=torch.long),
         dropped_regions=dropped,
         image=np.zeros((2, 3, 3), np.uint8),
         regions=(Region("x", ()),),
@@ -59,37 +59,37 @@ def test_sequences_are_padded_on_the_right(samples):
     for row, one in enumerate(samples):
         length = len(one.input_ids)
         assert batch.attention_mask[row].tolist() == [True] * length + [False] * (12 - length)
-        for key, padding in (("input_ids", 0), ("labels", IGNORE_INDEX), ("kinds", RowKind.TEXT)):
+        for key, padding in (("input_ids", 0), ("labels", IGNORE_INDEX), ("kinds", TokenKind.TEXT)):
             assert getattr(batch, key)[row].tolist() == getattr(one, key).tolist() + [padding] * (12 - length), key
             assert getattr(batch, key).dtype == torch.long
 
 
 def test_owners(samples):
     batch = grounding_collate(samples)["batch"]
-    assert batch.block_owner.tolist() == [0, 2, 3, 4, 4, 5]
+    assert batch.block_sample.tolist() == [0, 2, 3, 4, 4, 5]
     assert batch.block_image.tolist() == [0, 1, 2, 3, 4, 5]
-    assert batch.tile_owner.tolist() == [0] * 3 + [1] + [2] * 5 + [3] * 2 + [4] * 2 + [5], "images, not samples"
-    assert batch.region_owner.tolist() == [0, 0, 3]
-    assert batch.mask_owner.tolist() == [0, 0, 0, 2, 2, 2, 5], "images, not samples"
+    assert batch.tile_image.tolist() == [0] * 3 + [1] + [2] * 5 + [3] * 2 + [4] * 2 + [5], "images, not samples"
+    assert batch.view_sample.tolist() == [0, 0, 3]
+    assert batch.mask_image.tolist() == [0, 0, 0, 2, 2, 2, 5], "images, not samples"
     assert batch.dropped_regions.tolist() == [0, 0, 0, 2, 0, 0]
     for key in (
-        "block_owner",
+        "block_sample",
         "block_image",
-        "tile_owner",
-        "region_owner",
-        "mask_owner",
+        "tile_image",
+        "view_sample",
+        "mask_image",
         "dropped_regions",
-        "seg_masks",
+        "seg_mask_index",
     ):
         assert getattr(batch, key).dtype == torch.long, key
 
 
 def test_each_seg_finds_its_own_mask(samples):
     batch = grounding_collate(samples)["batch"]
-    assert batch.seg_masks.tolist() == [0, 0, 2, 2, 5, 5, 6]
-    wanted = torch.cat([one.masks[one.seg_masks] for one in samples])
-    assert torch.equal(batch.masks[batch.seg_masks], wanted)
-    owner_of_image = batch.block_owner[batch.mask_owner[batch.seg_masks]]
+    assert batch.seg_mask_index.tolist() == [0, 0, 2, 2, 5, 5, 6]
+    wanted = torch.cat([one.masks[one.seg_mask_index] for one in samples])
+    assert torch.equal(batch.masks[batch.seg_mask_index], wanted)
+    owner_of_image = batch.block_sample[batch.mask_image[batch.seg_mask_index]]
     assert owner_of_image.tolist() == [0, 0, 0, 0, 3, 3, 5], "and each lies in its own sample"
 
 
@@ -98,20 +98,20 @@ def test_the_content_of_each_sample_can_be_got_back(samples):
     batch = collated["batch"]
     assert [one.record_id for one in collated["data_samples"]] == [one.record_id for one in samples]
     for row, one in enumerate(samples):
-        images = (batch.block_owner == row).nonzero()[:, 0]
-        tiles = torch.isin(batch.tile_owner, images)
-        masks = torch.isin(batch.mask_owner, images)
+        images = (batch.block_sample == row).nonzero()[:, 0]
+        tiles = torch.isin(batch.tile_image, images)
+        masks = torch.isin(batch.mask_image, images)
         assert torch.equal(batch.pixel_images[images], one.pixel_images)
         assert torch.equal(batch.tiles[tiles], one.tiles)
-        assert torch.bincount(batch.tile_owner, minlength=len(batch.pixel_images))[images].tolist() == list(
+        assert torch.bincount(batch.tile_image, minlength=len(batch.pixel_images))[images].tolist() == list(
             one.tile_counts
         )
-        assert torch.equal(batch.region_tiles[batch.region_owner == row], one.region_tiles)
+        assert torch.equal(batch.view_tiles[batch.view_sample == row], one.view_tiles)
         assert torch.equal(batch.masks[masks], one.masks)
         assert torch.equal(batch.mask_labels[masks], one.mask_labels)
 
 
-@pytest.mark.parametrize("key", ["pixel_images", "tiles", "region_tiles"])
+@pytest.mark.parametrize("key", ["pixel_images", "tiles", "view_tiles"])
 def test_pictures_stay_bytes(samples, key):
     assert getattr(grounding_collate(samples)["batch"], key).dtype == torch.uint8
 
@@ -120,14 +120,22 @@ def test_a_batch_of_text_alone():
     batch = grounding_collate([sample("a", 3, images=0), sample("b", 5, images=0)])["batch"]
     assert batch.pixel_images.shape == (0, 3, SIDE, SIDE) and batch.tiles.shape == (0, 3, TILE, TILE)
     assert batch.masks.shape == (0, SIDE, SIDE) and batch.masks.dtype == torch.bool
-    for key in ("block_owner", "block_image", "tile_owner", "region_owner", "mask_owner", "mask_labels", "seg_masks"):
+    for key in (
+        "block_sample",
+        "block_image",
+        "tile_image",
+        "view_sample",
+        "mask_image",
+        "mask_labels",
+        "seg_mask_index",
+    ):
         assert getattr(batch, key).shape == (0,) and getattr(batch, key).dtype == torch.long, key
 
 
 def test_a_batch_of_the_segmenter_stage_has_no_sequence():
     batch = grounding_collate([sample("a", 0, tiles=0, masks=2), sample("b", 0, tiles=0, masks=1)])["batch"]
     assert batch.input_ids.shape == batch.attention_mask.shape == (2, 0)
-    assert batch.mask_owner.tolist() == [0, 0, 1] and len(batch.tiles) == 0
+    assert batch.mask_image.tolist() == [0, 0, 1] and len(batch.tiles) == 0
 
 
 def test_a_sample_alone_is_itself():
@@ -135,7 +143,7 @@ def test_a_sample_alone_is_itself():
     batch = grounding_collate([one])["batch"]
     for key in ("input_ids", "labels", "kinds"):
         assert torch.equal(getattr(batch, key)[0], getattr(one, key))
-    assert batch.attention_mask.all() and torch.equal(batch.seg_masks, one.seg_masks)
+    assert batch.attention_mask.all() and torch.equal(batch.seg_mask_index, one.seg_mask_index)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -169,13 +177,13 @@ def test_an_image_that_several_samples_show_comes_once(samples):
     shown = [replace(refer, image_key="a"), text, replace(several, image_key="b"), vqa]
     again = [replace(several, image_key="b", input_ids=several.input_ids[:3]), replace(refer, image_key="a"), vqa]
     batch = grounding_collate([*shown, *again])["batch"]
-    assert batch.block_owner.tolist() == [0, 2, 2, 3, 4, 4, 5, 6]
+    assert batch.block_sample.tolist() == [0, 2, 2, 3, 4, 4, 5, 6]
     assert batch.block_image.tolist() == [0, 1, 2, 3, 1, 2, 0, 4]
     assert torch.equal(batch.pixel_images, torch.cat([s.pixel_images for s in (refer, several, vqa, vqa)]))
     assert torch.equal(batch.tiles, torch.cat([s.tiles for s in (refer, several, vqa, vqa)]))
-    assert batch.tile_owner.tolist() == [0] * 3 + [1] * 2 + [2] * 2 + [3, 4]
-    assert batch.mask_owner.tolist() == [0] * 6 and batch.region_owner.tolist() == [0, 0, 5, 5]
-    assert batch.seg_masks.tolist() == [0, 0, 2, 2, 3, 3, 5, 5], "masks are not shared"
+    assert batch.tile_image.tolist() == [0] * 3 + [1] * 2 + [2] * 2 + [3, 4]
+    assert batch.mask_image.tolist() == [0] * 6 and batch.view_sample.tolist() == [0, 0, 5, 5]
+    assert batch.seg_mask_index.tolist() == [0, 0, 2, 2, 3, 3, 5, 5], "masks are not shared"
 
 
 def test_an_image_prepared_in_two_ways_is_an_error(samples):

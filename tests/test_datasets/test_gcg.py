@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from lira_plugin.datasets import GCG_LAYOUTS, GCG_QUESTIONS, Draw, GCGDataset, gcg
-from lira_plugin.structures import decode_union, encode_mask
+from lira_plugin.datasets import GCG_LAYOUTS, Draw, GCGDataset, gcg
+from lira_plugin.structures import GCG_QUESTIONS, decode_union, encode_mask
 
 POLYGON = [[1, 2, 30, 2, 30, 20]]
 
@@ -161,7 +161,9 @@ def test_grandf_keeps_the_longer_of_nested_spans_and_unites_equal_ones(tmp_path,
 def test_grandf_spans_of_other_words_are_taken_and_logged(tmp_path, monkeypatch):
     """Names may differ in case; a span that is off is the file's affair, but not a silent one."""
     messages = []
-    monkeypatch.setattr("lira_plugin.datasets.base.print_log", lambda message, **_: messages.append(message))
+    monkeypatch.setattr(
+        "lira_plugin.datasets.grounding_dataset.print_log", lambda message, **_: messages.append(message)
+    )
     groundings = {"sky": ((0, 3), [box(1, 2)]), "sea": ((14, 16), [box(20, 5)])}
     record = build(tmp_path, [grandf("Sky above the sea.", groundings)], "grandf")[0]["record"]
     assert [region.phrase for region in record.regions] == ["Sky", "se"]

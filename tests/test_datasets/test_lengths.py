@@ -1,13 +1,14 @@
 """Lengths that a sampler groups by are those of the sequences that training sees."""
 
 import importlib.util
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import on_two_processes
 from PIL import Image, ImageFile
-from tiny import LAYOUT, TEMPLATE, TILE, tiny_tokenizer
+from support.processes import on_two_processes
+from support.tiny_model import LAYOUT, TEMPLATE, TILE, tiny_tokenizer
 
 from lira_plugin.datasets import (
     ILVC,
@@ -24,7 +25,7 @@ from lira_plugin.datasets import (
     TokenizeConversation,
 )
 from lira_plugin.datasets.lengths import _image_size
-from lira_plugin.datasets.scene_files import write_scenes
+from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.structures import Conversation, Record, Turn
 
 GROUP = 4
@@ -53,7 +54,7 @@ def mixture(tmp_path_factory):
     )
 
 
-def test_they_are_the_rows_of_the_sequences_within_a_few_percent(mixture):
+def test_they_are_the_positions_of_the_sequences_within_a_few_percent(mixture):
     wanted = np.array([len(mixture[index].input_ids) for index in range(len(mixture))])
     found = np.abs(mixture.modality_length)
     assert len(found) == len(wanted) and wanted.max() > 2 * wanted.min()
@@ -62,6 +63,18 @@ def test_they_are_the_rows_of_the_sequences_within_a_few_percent(mixture):
     assert np.abs(found - wanted)[fixed].max() <= 2, (
         "only questions and sentences that are drawn anew make a larger error"
     )
+
+
+def test_a_data_set_with_a_pipeline_of_its_own_says_the_same(mixture):
+    vqa = mixture.datasets[-1]
+    alone = copy(vqa)
+    alone.pipeline = mixture.pipeline
+    assert alone.modality_length == mixture.modality_length[-len(vqa) :]
+    words = [
+        sum(len(f"{t.question} {t.answer}".split()) for t in vqa.get_record(n, None).conversation.turns)
+        for n in range(3)
+    ]
+    assert list(map(abs, vqa.modality_length[:3])) == words, "words where there is no pipeline"
 
 
 def test_a_part_that_cannot_tell_its_lengths_is_named(mixture):

@@ -80,7 +80,9 @@ def test_errors_name_the_file_and_the_record(tmp_path, change, message):
 
 def test_bad_records_are_left_out_on_request_and_said(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("lira_plugin.datasets.base.print_log", lambda message, **settings: said.append(message))
+    monkeypatch.setattr(
+        "lira_plugin.datasets.grounding_dataset.print_log", lambda message, **settings: said.append(message)
+    )
     good, bad = {"id": "ok", "conversations": turns("Q", "A")}, {"id": "r9", "conversations": turns("Q", "A", "Q")}
     data = build(tmp_path, [bad, good], on_bad_record="skip")
     assert [data[index]["record"].record_id for index in range(len(data))] == ["ok"]

@@ -215,7 +215,9 @@ def test_modality_length_is_positive_and_counts_words(tmp_path):
         for n in range(2)
     ]
     assert everything.modality_length == words
-    assert build(tmp_path, num_expressions=1).modality_length[0] == round(words[0] / 5)
+    turns = record(everything, 0).conversation.turns
+    single = {len(f"{turn.question} {turn.answer}".split()) for turn in turns}
+    assert build(tmp_path, num_expressions=1).modality_length[0] in single, "of the sentence that is drawn"
 
 
 def test_sentences_without_text_are_left_out_and_logged(tmp_path, monkeypatch):

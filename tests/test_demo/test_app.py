@@ -9,7 +9,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from tiny import write_image
+from support.tiny_model import write_image
+
+pytestmark = pytest.mark.slow
 
 gradio = pytest.importorskip("gradio", reason="needs gradio: uv sync --extra demo")
 

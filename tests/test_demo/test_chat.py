@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
-from tiny import write_image
+from support.tiny_model import write_image
 
 from lira_plugin.demo import Chat, read_image
 from lira_plugin.structures import GroundedSpan, GroundedText
@@ -82,13 +82,13 @@ def test_a_threshold_afterwards_is_one_while_generating(lira, tmp_path):
         assert one.score == pytest.approx(two.score, abs=1e-6)
 
 
-@pytest.mark.parametrize("view", ["refined", "coarse"])
-def test_the_zip_has_all_masks_as_png(chat, view):
-    archive = zipfile.ZipFile(io.BytesIO(chat.mask_zip(view, 0.7)))
+@pytest.mark.parametrize("stage", ["refined", "coarse"])
+def test_the_zip_has_all_masks_as_png(chat, stage):
+    archive = zipfile.ZipFile(io.BytesIO(chat.mask_zip(stage, 0.7)))
     assert archive.namelist() == ["01_01_a-dog.png", "01_02_a-ball.png"]
     for name, span in zip(archive.namelist(), chat.turns[0][1].spans):
         pixels = np.array(Image.open(io.BytesIO(archive.read(name))))
-        logits = span.logits if view == "refined" else span.coarse_logits
+        logits = span.logits if stage == "refined" else span.coarse_logits
         np.testing.assert_array_equal(pixels, 255 * (probability(logits) > 0.7))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
-from tiny import write_image
+from support.tiny_model import write_image
 
 pytestmark = pytest.mark.browser
 gradio = pytest.importorskip("gradio", reason="needs gradio: uv sync --extra demo")

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tiny import lira_config, tiny_tokenizer
+from support.paths import ROOT, config_path
+from support.tiny_model import lira_config, tiny_tokenizer
+from support.tiny_recipes import unformatted_configs
 
 from lira_plugin.describe import describe_recipe, measure_recipe
 from lira_plugin.models import LIRA
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "lm_head"], "train_embeddings": True}
 
 
@@ -74,7 +77,7 @@ def describe(tmp_path_factory):
         if name not in done:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("LIRA_WEIGHTS", str(tmp_path_factory.mktemp("nothing")))
-                done[name] = describe_recipe(Config.fromfile(ROOT / "configs" / "lira" / f"{name}.py"))
+                done[name] = describe_recipe(Config.fromfile(config_path(name)))
         return done[name]
 
     return describe
@@ -105,6 +108,21 @@ def test_2b_trains_what_the_paper_trains(describe):
         "semantic_encoder",
         "pixel_encoder",
     }
+
+
+def test_an_own_decoder_is_trained_beside_what_the_paper_trains(describe):
+    """A copy of the segmenter's nine layers, norm and mask embedding; the segmenter itself stays frozen."""
+    shared, own = describe("lira_2b"), describe("lira_2b_own_decoder")
+    width, wide = 256, 2048
+    attention, norm = 4 * (width * width + width), 2 * width
+    layer = 2 * attention + width * wide + wide + wide * width + width + 3 * norm
+    copied = 9 * layer + norm + 3 * (width * width + width)
+    extra = {
+        key: own["parts"]["mask_decoder"][key] - shared["parts"]["mask_decoder"][key] for key in ("total", "trainable")
+    }
+    assert extra == {"total": copied, "trainable": copied}
+    assert own["trainable"] - shared["trainable"] == own["total"] - shared["total"] == copied
+    assert own["parts"]["pixel_encoder"] == shared["parts"]["pixel_encoder"]
 
 
 def test_8b_trains_what_the_paper_trains(describe):
@@ -154,7 +172,8 @@ def test_lengths_and_memory_of_the_finetune(describe):
 def test_a_recipe_that_was_written_out_is_the_same_and_without_ilvc_has_no_views(describe, tmp_path, monkeypatch):
     """MMEngine writes types as dotted paths into a work dir."""
     monkeypatch.setenv("LIRA_WEIGHTS", str(tmp_path))
-    Config.fromfile(ROOT / "configs" / "lira" / "lira_2b_no_ilvc.py").dump(tmp_path / "recipe.py")
+    with unformatted_configs():
+        Config.fromfile(config_path("lira_2b_no_ilvc")).dump(tmp_path / "recipe.py")
     written, whole = describe_recipe(Config.fromfile(tmp_path / "recipe.py")), describe("lira_2b")
     assert written["parts"] == whole["parts"] and written["base"] == whole["base"]
     assert written["sequence"]["length"] == 2350 + 256
@@ -165,7 +184,7 @@ def test_a_stage_that_learns_queries_has_views_and_an_llm_need_not_share_its_key
     from transformers import GPTNeoXConfig
 
     monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
-    config = Config.fromfile(ROOT / "configs" / "lira" / "lira_tiny_pretrain.py")
+    config = Config.fromfile(config_path("lira_tiny_pretrain"))
     llama = describe_recipe(config, regions=2)
     assert llama["sequence"]["regions"] == 2
     sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -175,7 +194,7 @@ def test_a_stage_that_learns_queries_has_views_and_an_llm_need_not_share_its_key
 
 def test_the_command_prints_a_report_and_writes_the_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LIRA_TINY_ROOT", str(tmp_path))
-    config, out = ROOT / "configs" / "lira" / "lira_tiny.py", tmp_path / "tiny.json"
+    config, out = config_path("lira_tiny"), tmp_path / "tiny.json"
     monkeypatch.setattr(
         sys, "argv", ["describe.py", str(config), "--json", str(out), "--sizes", "96x64", "--gpus", "1"]
     )
@@ -199,7 +218,7 @@ def test_the_pixel_encoder_is_omg_seg(describe):
     used = {name: shape for name, shape in published.items() if not name.split(".")[1].startswith(unused)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIRA_WEIGHTS", "/nonexistent")
-        config = Config.fromfile(ROOT / "configs" / "lira" / "lira_2b.py").model.pixel_encoder
+        config = Config.fromfile(config_path("lira_2b")).model.pixel_encoder
     segmenter = measure_recipe(config).model.segmenter
     ours = {name: list(tensor.shape) for name, tensor in segmenter.state_dict().items()}
     classifier = ("cls_proj", "mask_pooling_proj")

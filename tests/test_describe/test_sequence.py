@@ -1,14 +1,16 @@
 """Rows of sequences against the real transforms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import LAYOUT, TILE, caption_record, make_samples
+from support.tiny_model import LAYOUT, TILE, caption_record, make_samples, tiny_tokenizer
 
-from lira_plugin.datasets import TileImage
+from lira_plugin.datasets import ILVC, LetterboxImage, TileImage, TokenizeConversation
 from lira_plugin.describe import SequencePlan
-from lira_plugin.structures import VisualLayout
+from lira_plugin.structures import InputSpec, VisualLayout
 
 FULL = SequencePlan(VisualLayout(), max_text=1024, tile_size=448, min_tiles=1, max_tiles=6)
 
@@ -44,13 +46,21 @@ def test_the_length_is_that_of_a_real_sample(tmp_path):
     assert torch.is_tensor(sample.tiles)
 
 
-def test_it_is_read_from_a_pipeline_by_name():
+def test_it_is_read_from_a_pipeline_by_name_and_from_the_model():
     pipeline = {
-        "tile": {"size": 64, "max_tiles": 4},
-        "tokenize": {"max_length": 99, "layout": {"tokens_per_tile": 4, "pixel_tokens": 9, "object_tokens": 5}},
+        "letterbox": {"type": LetterboxImage, "size": 96},
+        "interleave": {"type": ILVC, "prob": 0.5},
+        "tile": {"type": TileImage, "max_tiles": 4},
+        "tokenize": {"type": TokenizeConversation, "max_length": 99, "tokenizer": {"type": "missing"}},
     }
-    plan = SequencePlan.of_pipeline(pipeline)
-    assert (plan.max_text, plan.tile_size, plan.min_tiles, plan.max_tiles) == (99, 64, 1, 4)
+    asked = {"tile_size": 64, "tokens_per_tile": 4, "pixel_cell": 32, "object_tokens": 5, "ilvc": True}
+    spec = InputSpec(**asked, semantic=True, tokenizer=tiny_tokenizer())
+    plan = SequencePlan.of_pipeline(pipeline, spec)
+    assert (plan.max_text, plan.tile_size, plan.min_tiles, plan.max_tiles, plan.view_share) == (99, 64, 1, 4, 0.5)
     described = plan.describe([(64, 64)])
     assert described["images"]["64x64"]["total"] == 4 + 2 + 9 + 5
     assert described["region"] == 4
+    assert SequencePlan.of_pipeline(pipeline, replace(spec, semantic=False)).image(300, 300).total == 2 + 9 + 5
+    pipeline["tile"]["size"] = 32
+    with pytest.raises(ValueError, match=r"pipeline\.tile\.size=32, but model\.semantic_encoder makes tile_size=64"):
+        SequencePlan.of_pipeline(pipeline, spec)

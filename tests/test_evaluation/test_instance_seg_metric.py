@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import make_samples, refer_record
+from support.tiny_model import make_samples, refer_record
 
 from lira_plugin.evaluation import InstanceSegMetric
 

@@ -4,8 +4,8 @@ import json
 import random
 
 import pytest
-from distributed import on_two_processes
 from pycocotools import mask as coco_mask
+from support.processes import on_two_processes
 from test_refer_seg_metric import answer_of, block, sample_of
 
 from lira_plugin.evaluation import DumpAnswers, RecordMetric, in_order
@@ -54,15 +54,15 @@ def test_in_order_as_by_sorting(seed):
 def test_records_that_nobody_has_are_an_error():
     metric = Texts()
     feed(metric, [0, 2, 5])
-    with pytest.raises(ValueError, match=r"4 of 7 records were not answered: number 1, 3, 4, 6;"):
+    with pytest.raises(ValueError, match=r"4 of 7 records were not answered: index 1, 3, 4, 6;"):
         metric.evaluate(7)
     feed(metric, [0, 1, 2])
-    with pytest.raises(ValueError, match="number 2 was answered, but the data set has only 2"):
+    with pytest.raises(ValueError, match="the record of index 2 was answered, but the data set has only 2"):
         metric.evaluate(2)
 
 
-def test_a_sample_without_its_place_is_an_error():
-    with pytest.raises(ValueError, match=r"refcoco/val record 1 does not know its place"):
+def test_a_sample_without_its_index_is_an_error():
+    with pytest.raises(ValueError, match=r"refcoco/val record 1 does not know its index"):
         Texts().process({"data_samples": [sample_of(index=None)]}, [answer_of(None)])
     with pytest.raises(ValueError, match="1 answers to 2 samples"):
         Texts().process({"data_samples": [sample_of(), sample_of()]}, [answer_of(None)])
@@ -89,7 +89,7 @@ def _evaluate_on_rank(rank: int) -> list:
 def test_two_processes_with_unequal_shares():
     for whole, lopsided, error in on_two_processes(_evaluate_on_rank):
         assert whole == lopsided == {"texts": EXPECTED}
-        assert error.startswith("1 of 3 records were not answered: number 2;"), "every process learns of it"
+        assert error.startswith("1 of 3 records were not answered: index 2;"), "every process learns of it"
 
 
 def test_answers_are_written_in_order_with_masks_as_rle(tmp_path):

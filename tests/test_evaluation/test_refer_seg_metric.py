@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from distributed import on_two_processes
+from support.processes import on_two_processes
 
 from lira_plugin.evaluation import ReferSegMetric
 from lira_plugin.structures import (
@@ -45,10 +45,10 @@ def sample_of(*targets: np.ndarray, source="refcoco/val", record_id="1", shape=S
         pixel_images=torch.zeros(0, 3, 4, 4),
         tiles=torch.zeros(0, 3, 4, 4),
         tile_counts=(),
-        region_tiles=torch.zeros(0, 3, 4, 4),
+        view_tiles=torch.zeros(0, 3, 4, 4),
         masks=torch.zeros(0, 4, 4, dtype=torch.bool),
         mask_labels=nothing,
-        seg_masks=nothing,
+        seg_mask_index=nothing,
         question=f"Please segment thing {record_id}.",
         **kwargs,
     )
@@ -139,10 +139,10 @@ def test_scores_equal_a_loop_over_pixels(seed, with_empty, options):
     ]
     got = evaluate(pairs, **options)
     expected = {}
-    for view, column in (("refined", 0), ("coarse", 1)):
+    for stage, column in (("refined", 0), ("coarse", 1)):
         scores = by_loop([(case[column], case[2]) for case in cases], **options)
         expected["refcoco/val/missing_seg"] = scores.pop("missing_seg")
-        expected.update({f"refcoco/val/{view}/{name}": value for name, value in scores.items()})
+        expected.update({f"refcoco/val/{stage}/{name}": value for name, value in scores.items()})
     assert got == pytest.approx(expected, abs=1e-12)
     assert all(type(value) is float for value in got.values())
     assert ("refcoco/val/refined/N-acc" in got) == with_empty

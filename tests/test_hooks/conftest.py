@@ -1,6 +1,6 @@
 import pytest
-from process_state import process_state_restored
-from training import train
+from support.process_state import process_state_restored
+from support.training_runs import train
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,15 +15,17 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.visualization import LocalVisBackend, Visualizer
-from tiny import caption_record, lira_config, make_samples, refer_record, text_record
+from support.tiny_model import caption_record, lira_config, make_samples, refer_record, text_record
 from torch import nn
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.hooks import GroundingVisualizationHook, visualization
+from lira_plugin.hooks import GroundingVisualizationHook, grounding_visualization
 from lira_plugin.models import LIRA
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GroundedSpan, GroundedText, decode_union
 from lira_plugin.visualization import GroundingVisualizer
+
+pytestmark = pytest.mark.slow
 
 
 class Restless(LIRA):
@@ -134,7 +136,7 @@ def test_training_is_bitwise_the_same_with_and_without(tmp_path, monkeypatch):
     assert weights.keys() == seen_weights.keys()
     assert all(torch.equal(weights[name], seen_weights[name]) for name in weights)
 
-    monkeypatch.setattr(visualization, "preserved_random_state", nullcontext)
+    monkeypatch.setattr(grounding_visualization, "preserved_random_state", nullcontext)
     disturbed, _ = run("disturbed", GroundingVisualizationHook(samples, interval=1, num_samples=2))
     assert disturbed.drawn != plain.drawn, "otherwise this test would prove nothing"
 
@@ -176,12 +178,12 @@ def test_pictures_and_iou_are_logged_every_interval_and_at_the_end(tmp_path):
     assert set(pictures(tmp_path / "run")) == {f"vis_{index}_{step}" for index in (0, 2) for step in (2, 4, 5)}
     rows = scalars(tmp_path / "run")
     assert set(rows) == {2, 4, 5} and model.predictions == 3
-    for view, shift in (("refined", 2), ("coarse", 6)):
+    for stage, shift in (("refined", 2), ("coarse", 6)):
         # the boxes of tiny.py are 22 columns wide in expressions and 28 in captions
         expected = {0: box_iou(22, shift), 2: box_iou(28, shift)}
         for index, value in expected.items():
-            assert rows[4][f"vis/iou/{view}/{index}"] == pytest.approx(value)
-        assert rows[4][f"vis/iou/{view}"] == pytest.approx(np.mean(list(expected.values())))
+            assert rows[4][f"vis/iou/{stage}/{index}"] == pytest.approx(value)
+        assert rows[4][f"vis/iou/{stage}"] == pytest.approx(np.mean(list(expected.values())))
 
 
 def test_the_last_weights_are_not_drawn_twice(tmp_path):
@@ -233,7 +235,7 @@ def test_other_processes_neither_load_nor_predict(tmp_path, monkeypatch):
         def __len__(self):
             raise AssertionError("loaded")
 
-    monkeypatch.setattr(visualization, "is_main_process", lambda: False)
+    monkeypatch.setattr(grounding_visualization, "is_main_process", lambda: False)
     model = Scripted()
     trace, _ = train(tmp_path / "run", model, [GroundingVisualizationHook(Never(), interval=1)])
     assert len(trace.losses) == 4 and model.predictions == 0 and not pictures(tmp_path / "run")
@@ -271,7 +273,7 @@ def test_what_cannot_work_is_refused(tmp_path):
 def test_sharded_weights_are_warned_about_and_trained_without_pictures(tmp_path, monkeypatch):
     """One process alone cannot gather the weights; ``ds_id`` is ZeRO-3's mark on a parameter."""
     warnings = []
-    monkeypatch.setattr(visualization, "print_log", lambda message, **_: warnings.append(message))
+    monkeypatch.setattr(grounding_visualization, "print_log", lambda message, **_: warnings.append(message))
     sharded = Scripted()
     sharded.weight.ds_id = 0
     hook = GroundingVisualizationHook(make_samples(records(tmp_path), for_generation=True), interval=1)

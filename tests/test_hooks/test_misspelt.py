@@ -1,12 +1,12 @@
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from support.paths import RECIPES
 
 from lira_plugin.hooks import MisspeltSettingsHook
 
-LEAVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "lira").glob("*.py"))
+LEAVES = RECIPES
 
 
 def look_at(config):

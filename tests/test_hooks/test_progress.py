@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from training import train
+from support.training_runs import train
 
 from lira_plugin.hooks import ProgressBarHook
 

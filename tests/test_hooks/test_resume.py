@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR
-from training import BATCH, train
+from support.training_runs import BATCH, train
 
 from lira_plugin.hooks import ResumableTrainLoop, SeedEachIterHook
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("stop", [5, 10])
@@ -21,7 +23,7 @@ def test_a_resumed_training_goes_on_bit_by_bit(tmp_path, uninterrupted, stop):
 def test_a_resumed_training_loads_only_what_is_new(tmp_path, uninterrupted):
     folder, _, draws = uninterrupted
     _, resumed = train(tmp_path, 12, folder / "iter_5.pth")
-    assert [draw.number for draw in draws] == list(range(12 * BATCH)), "five epochs of seven records"
+    assert [draw.draw_index for draw in draws] == list(range(12 * BATCH)), "five epochs of seven records"
     assert resumed == draws[5 * BATCH :], "not one record of the first five iterations"
 
 

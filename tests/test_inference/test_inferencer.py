@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
-from recipes import tiny_recipe
-from tiny import write_image
+from support.tiny_model import write_image
+from support.tiny_recipes import tiny_recipe
 
 from lira_plugin.inference import LIRAInferencer, find_recipe
 from lira_plugin.structures import GroundedSpan, GroundedText
+
+pytestmark = pytest.mark.slow
 
 SIZES = [(48, 64), (64, 30), (17, 90), (40, 40), (33, 65)]
 QUESTIONS = ["Please segment the cat.", "What is this?", "Describe the image."]
@@ -221,11 +223,11 @@ def test_stream_ends_with_the_answer_and_its_pieces_make_the_text(lira, images):
         assert "".join(one.piece for one in news) == answer.text
 
 
-def test_streamed_draws_are_those_of_the_place(lira, images):
+def test_streamed_draws_are_those_of_the_question_of_that_index(lira, images):
     settings = {"do_sample": True, "temperature": 3.0, "max_new_tokens": 12}
     together = lira(images[0], QUESTIONS[:1] * 3, **settings)
-    for place, answer in enumerate(together):
-        *_, last = lira.stream(images[0], QUESTIONS[0], place=place, **settings)
+    for index, answer in enumerate(together):
+        *_, last = lira.stream(images[0], QUESTIONS[0], draw_index=index, **settings)
         assert last.answer.raw_text == answer.raw_text
     assert len({answer.raw_text for answer in together}) == 3
 
@@ -240,7 +242,7 @@ def test_a_chat_knows_what_was_said(lira, images):
     moved = GroundedText("the cat.", (GroundedSpan(4, 7, "cat", mask[::-1, ::-1].copy()),))
     prompts = [captured(lira, images[0], [(history[0][0], answer)]) for answer in (said, moved)]
     assert torch.equal(prompts[0].input_ids, prompts[1].input_ids)
-    assert prompts[0].region_tiles.shape[0] == 1 and not torch.equal(prompts[0].region_tiles, prompts[1].region_tiles)
+    assert prompts[0].view_tiles.shape[0] == 1 and not torch.equal(prompts[0].view_tiles, prompts[1].view_tiles)
     assert list(lira.stream(images[0], "And the dog?", history))[-1].answer.raw_text == after.raw_text
 
 

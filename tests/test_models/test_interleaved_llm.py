@@ -3,12 +3,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import H, make_batch, refer_record, text_record, tiny_llama, tiny_llm, tiny_tokenizer
+from support.tiny_model import H, make_batch, refer_record, text_record, tiny_llama, tiny_llm, tiny_tokenizer
 
 from lira_plugin.models import InterleavedLLM
-from lira_plugin.models.interleaved_llm import grow_vocabulary, object_attention, scatter_features, seg_positions
-from lira_plugin.structures import IGNORE_INDEX, RowKind
-from lira_plugin.tokens import SpecialTokens
+from lira_plugin.models.interleaved_llm import grow_vocabulary, scatter_features
+from lira_plugin.models.visual_blocks import object_attention
+from lira_plugin.structures import IGNORE_INDEX, TokenKind
+from lira_plugin.tokens import SpecialTokens, seg_positions
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -25,11 +26,17 @@ def test_casting_to_16_bits_leaves_positions_exact(dtype):
 
 
 def test_features_go_to_the_rows_of_their_kind_in_order():
-    kinds = torch.tensor([[0, RowKind.PIXEL, RowKind.OBJECT, RowKind.PIXEL], [RowKind.PIXEL, 0, 0, RowKind.OBJECT]])
+    kinds = torch.tensor(
+        [[0, TokenKind.PIXEL, TokenKind.OBJECT, TokenKind.PIXEL], [TokenKind.PIXEL, 0, 0, TokenKind.OBJECT]]
+    )
     embeddings = torch.randn(2, 4, H)
-    features = {RowKind.PIXEL: torch.randn(3, H), RowKind.OBJECT: torch.randn(2, H), RowKind.REGION: torch.zeros(0, H)}
+    features = {
+        TokenKind.PIXEL: torch.randn(3, H),
+        TokenKind.OBJECT: torch.randn(2, H),
+        TokenKind.VIEW: torch.zeros(0, H),
+    }
     result = scatter_features(embeddings, kinds, features, ["a", "b"])
-    pixels, objects = features[RowKind.PIXEL], features[RowKind.OBJECT]
+    pixels, objects = features[TokenKind.PIXEL], features[TokenKind.OBJECT]
     expected = [
         [embeddings[0, 0], pixels[0], objects[0], pixels[1]],
         [pixels[2], embeddings[1, 1], embeddings[1, 2], objects[1]],
@@ -39,17 +46,17 @@ def test_features_go_to_the_rows_of_their_kind_in_order():
 
 @pytest.mark.parametrize("given", [1, 3])
 def test_a_wrong_number_of_features_is_an_error_that_names_the_sample(given):
-    kinds = torch.tensor([[0, 0, 0], [0, RowKind.REGION, RowKind.REGION]])
+    kinds = torch.tensor([[0, 0, 0], [0, TokenKind.VIEW, TokenKind.VIEW]])
     names = ["vqa record 1", "gcg record 7"]
-    with pytest.raises(ValueError, match=rf"2 rows for REGION features but {given}.*gcg record 7: 2") as error:
-        scatter_features(torch.zeros(2, 3, H), kinds, {RowKind.REGION: torch.zeros(given, H)}, names)
+    with pytest.raises(ValueError, match=rf"2 positions for VIEW features but {given}.*gcg record 7: 2") as error:
+        scatter_features(torch.zeros(2, 3, H), kinds, {TokenKind.VIEW: torch.zeros(given, H)}, names)
     assert "vqa record 1" not in str(error.value)
 
 
 def test_rows_of_unused_objects_are_not_attended():
     batch = make_batch([text_record("a"), text_record("b", "Is it not?")])["batch"]
     kinds = batch.kinds.clone()
-    kinds[:, 2:5] = RowKind.OBJECT
+    kinds[:, 2:5] = TokenKind.OBJECT
     valid = torch.tensor([[True, False, True], [False, False, True]])
     mask = object_attention(batch._replace(kinds=kinds), valid)
     assert torch.equal(mask[:, 2:5], valid)
@@ -99,7 +106,7 @@ def test_labels_of_region_rows_follow_the_reference(tmp_path):
     ids = SpecialTokens().resolve(tokenizer)
     forced = tokenizer(" <p>", add_special_tokens=False)["input_ids"]
     labels, kinds = batch.labels[0], batch.kinds[0]
-    (regions,) = (kinds == RowKind.REGION).nonzero(as_tuple=True)
+    (regions,) = (kinds == TokenKind.VIEW).nonzero(as_tuple=True)
     first, last = int(regions[0]), int(regions[-1])
     assert len(regions) == last - first + 1 == 4
     assert (labels[regions] == IGNORE_INDEX).all()

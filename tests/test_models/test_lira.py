@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import (
+from support.tiny_model import (
     IMAGE,
     LAYOUT,
     TILE,
@@ -24,9 +24,10 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models import LIRA, InterleavedLLM, batch_images
+from lira_plugin.models import LIRA, InterleavedLLM, QueryLoss
+from lira_plugin.models import visual_blocks as batch_images
 from lira_plugin.registry import MODELS
-from lira_plugin.structures import IGNORE_INDEX, RowKind, VisualLayout
+from lira_plugin.structures import IGNORE_INDEX, TokenKind, VisualLayout
 
 FROZEN = ("pixel_encoder", "semantic_encoder.vit")
 
@@ -70,7 +71,7 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
 
 
 def test_misspelt_settings_are_errors():
-    with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection', 'query'\]"):
+    with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection'\]"):
         tiny_lira(loss_weights={"querry": 1.0})
     with pytest.raises(TypeError, match="max_new_token'"):
         tiny_lira(generation={"max_new_token": 5})
@@ -91,7 +92,7 @@ def test_projection_loss_is_the_mean_square_of_what_the_state_projection_recover
 
 def test_query_loss_asks_each_seg_state_for_the_query_that_segments_its_object_best(records):
     data = make_batch(records)
-    model = tiny_lira(loss_weights={"masks": 0.0, "query": 2.0}).eval()
+    model = tiny_lira(loss_weights={"masks": 0.0}, extra_losses=[{"type": QueryLoss, "weight": 2.0}]).eval()
     features = model.pixel_encoder.encode(data["batch"].pixel_images)
     # Queries of random weights segment nothing: let some be the objects, with a flaw, and leave one object without.
     truth = data["batch"].masks.float()
@@ -106,7 +107,7 @@ def test_query_loss_asks_each_seg_state_for_the_query_that_segments_its_object_b
     hidden, squares, seg = model(**data).hidden, [], 0
     for row, sample in enumerate(data["data_samples"]):
         for place in (sample.labels == model.ids.seg).nonzero().flatten().tolist():
-            mask = int(data["batch"].seg_masks[seg])
+            mask = int(data["batch"].seg_mask_index[seg])
             seg += 1
             if mask in known:
                 wanted = features.objects[known[mask]]
@@ -130,17 +131,17 @@ def test_masks_are_learnt_from_the_states_at_the_seg_rows_with_their_own_images_
     samples, image = data["data_samples"], 0
     for row, sample in enumerate(samples):
         segs = (sample.labels == model.ids.seg).nonzero().flatten().tolist()
-        assert len(segs) == len(sample.seg_masks)
+        assert len(segs) == len(sample.seg_mask_index)
         expected += [hidden[row, place] for place in segs]
         images += [image] * len(segs)
-        wanted += [sample.masks[number] for number in sample.seg_masks.tolist()]
+        wanted += [sample.masks[number] for number in sample.seg_mask_index.tolist()]
         image += len(sample.pixel_images)
     assert len(expected) == 8 and images == [0] * 4 + [1] * 4
     torch.testing.assert_close(states, torch.stack(expected), atol=1e-5, rtol=1e-5)
     assert owner.tolist() == images
     assert torch.equal(targets[0], torch.stack(wanted))
     assert torch.equal(targets[0][0], targets[0][1]), "a region is supervised before and after its phrase"
-    assert batch.seg_masks.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert batch.seg_mask_index.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_a_sample_is_encoded_alike_in_any_company(records):
@@ -166,7 +167,7 @@ def test_without_gradients_the_encoders_are_given_a_part_of_the_images_at_a_time
 
     watch(model.pixel_encoder, "encode", given["pixel"])
     watch(model.semantic_encoder, "forward", given["semantic"])
-    tiles = len(batch["batch"].tiles) + len(batch["batch"].region_tiles)
+    tiles = len(batch["batch"].tiles) + len(batch["batch"].view_tiles)
     with torch.no_grad():
         whole = model.encode(*batch.values())
         monkeypatch.setattr(batch_images, "PIXELS_TOGETHER", IMAGE * IMAGE)
@@ -195,10 +196,10 @@ def test_rows_hold_their_features_in_the_order_of_the_figure(records):
         encoded = model.encode(**data)
         features = model.pixel_encoder.encode(batch.pixel_images)
         semantic = model.semantic_encoder(batch.tiles)
-        tokens = model.sefe(features, semantic, batch.tile_owner)
-        regions = model.semantic_encoder(batch.region_tiles)
+        tokens = model.sefe(features, semantic, batch.tile_image)
+        regions = model.semantic_encoder(batch.view_tiles)
         text = model.llm.embed(batch.input_ids[0])
-    start = int((batch.kinds[0] != RowKind.TEXT).nonzero()[0])
+    start = int((batch.kinds[0] != TokenKind.TEXT).nonzero()[0])
     block = [
         semantic.flatten(0, 1),
         model.sefe.semantic_separator[None],
@@ -210,13 +211,13 @@ def test_rows_hold_their_features_in_the_order_of_the_figure(records):
     end = start + len(expected)
     assert LAYOUT.block(len(semantic)) == batch.kinds[0, start:end].tolist()
     torch.testing.assert_close(encoded.embeddings[0, start:end], expected, atol=1e-5, rtol=1e-5)
-    rows = batch.kinds[0] == RowKind.REGION
+    rows = batch.kinds[0] == TokenKind.VIEW
     torch.testing.assert_close(encoded.embeddings[0, rows], regions.flatten(0, 1), atol=1e-5, rtol=1e-5)
-    words = batch.kinds[0] == RowKind.TEXT
+    words = batch.kinds[0] == TokenKind.TEXT
     torch.testing.assert_close(encoded.embeddings[0, words], text[words])
     mask = encoded.attention_mask[0]
-    assert torch.equal(mask[batch.kinds[0] == RowKind.OBJECT], features.object_valid[0])
-    assert mask[batch.kinds[0] != RowKind.OBJECT].all()
+    assert torch.equal(mask[batch.kinds[0] == TokenKind.OBJECT], features.object_valid[0])
+    assert mask[batch.kinds[0] != TokenKind.OBJECT].all()
 
 
 def test_frozen_parts_get_no_gradient_and_stay_in_evaluation_mode(records):
@@ -241,7 +242,9 @@ def test_frozen_encoders_keep_nothing_for_the_backward_pass(records):
         features = model.pixel_encoder.encode(batch.pixel_images)
         semantic = model.semantic_encoder(batch.tiles)
     assert not kept and not semantic.requires_grad
-    assert not any(tensor.requires_grad for tensor in (features.pixels, features.objects, *features.pyramid.memories))
+    assert not any(
+        tensor.requires_grad for tensor in (features.pixels, features.objects, *features.decoder_memory.memories)
+    )
 
 
 def test_an_unknown_frozen_part_is_an_error():
@@ -405,7 +408,7 @@ def test_validation_under_zero_3_on_several_processes_is_refused(records, monkey
 
 
 def test_the_llm_may_be_of_another_type_than_the_rest(records):
-    model = tiny_lira(loss_weights={"query": 1.0}).train()
+    model = tiny_lira(extra_losses=[{"type": QueryLoss, "weight": 1.0}]).train()
     model.llm.bfloat16()
     loss, _ = model.parse_losses(model(**make_batch(records), mode="loss"))
     loss.backward()
@@ -414,7 +417,7 @@ def test_the_llm_may_be_of_another_type_than_the_rest(records):
 
 def test_masks_that_do_not_match_the_segs_are_an_error_that_names_the_sample(records):
     data = make_batch(records[:1])
-    broken = data["batch"]._replace(seg_masks=data["batch"].seg_masks[:-1])
+    broken = data["batch"]._replace(seg_mask_index=data["batch"].seg_mask_index[:-1])
     with pytest.raises(ValueError, match=r"4 <seg> tokens .* 3 masks .*refer/test record a"):
         tiny_lira()(broken, data["data_samples"], mode="loss")
 
@@ -426,7 +429,9 @@ def test_a_layout_that_does_not_match_the_model_is_an_error_that_names_the_sampl
 
 
 def test_text_alone_trains_the_language_model_and_gives_zero_gradients_elsewhere():
-    model = tiny_lira(frozen=FROZEN, loss_weights={"projection": 1.0, "query": 1.0})
+    model = tiny_lira(
+        frozen=FROZEN, loss_weights={"projection": 1.0}, extra_losses=[{"type": QueryLoss, "weight": 1.0}]
+    )
     data = make_batch([text_record("a"), text_record("b", "Why?", "because")])
     losses = model(**data, mode="loss")
     visual = [losses[f"loss_{name}"] for name in ("mask", "dice", "projection", "query")]
@@ -463,7 +468,7 @@ def test_text_is_read_the_same_without_an_image_in_the_batch(records):
 
 def test_regions_that_do_not_fit_are_counted_and_the_rest_is_learnt(records):
     (whole,) = make_samples(records[2:3])
-    text_rows = int((whole.kinds == RowKind.TEXT).sum())
+    text_rows = int((whole.kinds == TokenKind.TEXT).sum())
     data = make_batch([records[2], records[0]], max_length=text_rows - 3)
     dropped = [sample.dropped_regions for sample in data["data_samples"]]
     losses = tiny_lira()(**data, mode="loss")
@@ -475,7 +480,7 @@ def test_a_batch_without_any_supervision_has_a_zero_loss(records):
     data = make_batch(records[:1])
     batch = data["batch"]._replace(
         labels=torch.full_like(data["batch"].labels, IGNORE_INDEX),
-        seg_masks=data["batch"].seg_masks[:0],
+        seg_mask_index=data["batch"].seg_mask_index[:0],
         dropped_regions=torch.tensor([2]),
     )
     model = tiny_lira()
@@ -489,13 +494,11 @@ def test_without_sefe(records):
     model = tiny_lira(enrich=False)
     layout = VisualLayout(tokens_per_tile=4, pixel_tokens=4, object_tokens=6, semantic=False)
     data = make_batch(records, layout=layout)
-    assert not (data["batch"].kinds == RowKind.SEMANTIC).any()
+    assert not (data["batch"].kinds == TokenKind.SEMANTIC).any()
     encoded = []
     model.semantic_encoder.register_forward_pre_hook(lambda module, args: encoded.append(len(args[0])))
     losses = model(**data, mode="loss")
-    assert encoded == [1 + len(data["batch"].region_tiles)] and len(data["batch"].tiles) > 1, (
-        "no tile that nothing reads"
-    )
+    assert encoded == [1 + len(data["batch"].view_tiles)] and len(data["batch"].tiles) > 1, "no tile that nothing reads"
     assert all(value.isfinite() for value in losses.values())
     total(losses).backward()
     assert model.semantic_encoder.projector[1].weight.grad.any(), "views are still semantic tokens"
@@ -505,7 +508,7 @@ def test_without_sefe(records):
 
 def test_without_ilvc(records):
     data = make_batch(records, prob=0.0)
-    assert len(data["batch"].region_tiles) == 0 and len(data["batch"].seg_masks) == 4
+    assert len(data["batch"].view_tiles) == 0 and len(data["batch"].seg_mask_index) == 4
     losses = tiny_lira()(**data, mode="loss")
     assert all(value.isfinite() for value in losses.values()) and losses["loss_mask"] > 0
 
@@ -547,6 +550,7 @@ def test_the_model_works_under_autocast(records):
     assert math.isclose(losses["loss_llm"].item(), reference["loss_llm"].item(), rel_tol=0.05)
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_a_batch(records):
     model = tiny_lira(frozen=FROZEN)
     data = make_batch(records)
@@ -582,3 +586,24 @@ def test_ids_with_gaps_have_rows():
     model = LIRA(**lira_config(llm={"vocab_size": 8}, generation={"end_token": "z"}) | {"tokenizer": tokenizer})
     assert len(tokenizer) < 99 < len(model.llm.causal_lm.get_input_embeddings().weight)
     assert model.llm.embed(torch.tensor(tokenizer.convert_tokens_to_ids("z"))).shape == (H,)
+
+
+def test_a_loss_that_no_other_loss_may_replace(records):
+    """Two losses of one name would be one, in silence."""
+
+    class Twin(torch.nn.Module):
+        def forward(self, inputs):
+            return {"loss_mask": inputs.states.sum() * 0}
+
+    model = tiny_lira()
+    model.extra_losses.append(Twin())
+    with pytest.raises(ValueError, match=r"Twin gives \['loss_mask'\]"):
+        model(**make_batch(records), mode="loss")
+
+
+def test_a_mask_decoder_that_nothing_trains_is_refused():
+    """Its weights would get no gradient, which data parallelism takes for an error much later."""
+    with pytest.raises(ValueError, match="no loss trains mask_decoder"):
+        tiny_lira(loss_weights={"masks": 0.0})
+    tiny_lira(loss_weights={"masks": 0.0}, frozen=["mask_decoder"])
+    tiny_lira(loss_weights={"masks": 0.0, "projection": 1.0})

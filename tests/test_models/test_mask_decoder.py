@@ -1,9 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import IMAGE, OUTPUTS, D, H, random_images, tiny_pixel_encoder
+from support.tiny_model import IMAGE, OUTPUTS, D, H, random_images, tiny_pixel_encoder
 
 from lira_plugin.models import MaskDecoder, point_losses
+from lira_plugin.models.pixel_encoder.mask2former import Mask2FormerDecoder
 
 
 @pytest.fixture
@@ -11,9 +12,9 @@ def encoder():
     return tiny_pixel_encoder().eval()
 
 
-def pyramid_of(encoder, images):
+def memory_of(encoder, images):
     with torch.no_grad():
-        return encoder.encode(images).pyramid
+        return encoder.encode(images).decoder_memory
 
 
 def build(**settings):
@@ -23,16 +24,16 @@ def build(**settings):
 @pytest.mark.parametrize("owner", [[0, 0, 0, 2, 2], [2, 0, 2, 1, 0], [1]])
 def test_many_states_over_several_images_equal_one_at_a_time(encoder, owner):
     decoder, images = build(), random_images(3)
-    states, image_owner = torch.randn(len(owner), H), torch.tensor(owner)
+    states, state_image = torch.randn(len(owner), H), torch.tensor(owner)
     with torch.no_grad():
-        together = decoder(states, image_owner, pyramid_of(encoder, images), encoder.segmenter)
+        together = decoder(states, state_image, memory_of(encoder, images), encoder.segmenter)
         assert len(together) == OUTPUTS
         assert all(logits.shape == (len(owner), IMAGE // 4, IMAGE // 4) for logits in together)
         for number, image in enumerate(owner):
             first, _, second = decoder.state_proj
             query = second(F.gelu(first(states[number])))
-            pyramid = pyramid_of(encoder, images[image : image + 1])
-            alone = encoder.segmenter.decode(pyramid, query[None, None, :D], query[None, None, D:])
+            decoder_memory = memory_of(encoder, images[image : image + 1])
+            alone = encoder.segmenter.decoder(decoder_memory, query[None, None, :D], query[None, None, D:])
             for ours, theirs in zip(together, alone.mask_logits):
                 torch.testing.assert_close(ours[number], theirs[0, 0], atol=1e-4, rtol=1e-4)
 
@@ -40,17 +41,19 @@ def test_many_states_over_several_images_equal_one_at_a_time(encoder, owner):
 @pytest.mark.parametrize(("owner", "images"), [([3, 1, 3], 2), ([2] * 7, 1), ([0], 1), ([3, 2, 1, 0, 0], 4), ([], 4)])
 def test_only_the_images_that_are_asked_for_are_decoded(encoder, monkeypatch, owner, images):
     """The same as with states for all images, of which those left out are thrown away."""
-    decoder, pyramid = build(), pyramid_of(encoder, random_images(4))
-    states, image_owner = torch.randn(len(owner) + 4, H), torch.tensor([*owner, 0, 1, 2, 3])
-    decoded, decode = [], encoder.segmenter.decode
+    decoder, decoder_memory = build(), memory_of(encoder, random_images(4))
+    states, state_image = torch.randn(len(owner) + 4, H), torch.tensor([*owner, 0, 1, 2, 3])
+    decoded, forward = [], Mask2FormerDecoder.forward
     monkeypatch.setattr(
-        encoder.segmenter, "decode", lambda part, *args, **kw: decoded.append(part) or decode(part, *args, **kw)
+        Mask2FormerDecoder,
+        "forward",
+        lambda self, part, *args, **kw: decoded.append(part) or forward(self, part, *args, **kw),
     )
     with torch.no_grad():
-        whole = decoder(states, image_owner, pyramid, encoder.segmenter)
-        part = decoder(states[: len(owner)], image_owner[: len(owner)], pyramid, encoder.segmenter)
+        whole = decoder(states, state_image, decoder_memory, encoder.segmenter)
+        part = decoder(states[: len(owner)], state_image[: len(owner)], decoder_memory, encoder.segmenter)
     assert [len(one.mask_features) for one in decoded] == [4, images]
-    assert decoded[0].mask_features is pyramid.mask_features, "nothing is copied where all are asked for"
+    assert decoded[0].mask_features is decoder_memory.mask_features, "nothing is copied where all are asked for"
     for ours, theirs in zip(part, whole, strict=True):
         torch.testing.assert_close(ours, theirs[: len(owner)], atol=1e-4, rtol=1e-4)
 
@@ -138,8 +141,8 @@ def test_without_states_the_losses_are_zero_and_still_reach_every_trained_weight
     decoder = build()
     hidden = torch.randn(2, 5, H, requires_grad=True)
     states = hidden[torch.zeros(2, 5, dtype=torch.bool)]
-    pyramid = pyramid_of(encoder, random_images(2))
-    logits = decoder(states, torch.zeros(0, dtype=torch.long), pyramid, encoder.segmenter)
+    decoder_memory = memory_of(encoder, random_images(2))
+    logits = decoder(states, torch.zeros(0, dtype=torch.long), decoder_memory, encoder.segmenter)
     assert [tuple(maps.shape) for maps in logits] == [(0, IMAGE // 4, IMAGE // 4)] * OUTPUTS
     losses = decoder.loss(logits, torch.zeros(0, IMAGE, IMAGE, dtype=torch.bool))
     assert losses["loss_mask"] == 0 and losses["loss_dice"] == 0
@@ -165,25 +168,25 @@ def test_decoding_works_under_autocast(encoder):
     decoder, images = build(), random_images(2)
     states, owner = torch.randn(3, H), torch.tensor([0, 1, 1])
     with torch.no_grad():
-        expected = decoder(states, owner, pyramid_of(encoder, images), encoder.segmenter)
+        expected = decoder(states, owner, memory_of(encoder, images), encoder.segmenter)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = decoder(states, owner, encoder.encode(images).pyramid, encoder.segmenter)
+            logits = decoder(states, owner, encoder.encode(images).decoder_memory, encoder.segmenter)
     assert all(torch.isfinite(maps).all() for maps in logits)
     assert (logits[0].float() - expected[0]).abs().mean() < 0.1 * expected[0].abs().mean() + 0.05
 
 
 def test_states_of_an_llm_in_16_bits_are_decoded_by_a_decoder_in_fp32(encoder):
-    decoder, pyramid = build(), pyramid_of(encoder, random_images(1))
+    decoder, decoder_memory = build(), memory_of(encoder, random_images(1))
     states, owner = torch.randn(2, H).bfloat16(), torch.zeros(2, dtype=torch.long)
     with torch.no_grad():
-        found = decoder(states, owner, pyramid, encoder.segmenter)[-1]
-        torch.testing.assert_close(found, decoder(states.float(), owner, pyramid, encoder.segmenter)[-1])
+        found = decoder(states, owner, decoder_memory, encoder.segmenter)[-1]
+        torch.testing.assert_close(found, decoder(states.float(), owner, decoder_memory, encoder.segmenter)[-1])
 
 
 def test_the_gradient_of_the_losses_reaches_the_states(encoder):
     decoder = build()
     states = torch.randn(2, H, requires_grad=True)
-    logits = decoder(states, torch.tensor([0, 0]), pyramid_of(encoder, random_images(1)), encoder.segmenter)
+    logits = decoder(states, torch.tensor([0, 0]), memory_of(encoder, random_images(1)), encoder.segmenter)
     losses = decoder.loss(logits, torch.rand(2, IMAGE, IMAGE) > 0.5)
     sum(losses.values()).backward()
     assert (states.grad.abs().sum(1) > 0).all()

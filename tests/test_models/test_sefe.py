@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import D, H, Q
+from support.tiny_model import D, H, Q
 
-from lira_plugin.models.pixel_encoder import PixelFeatures
+from lira_plugin.models.pixel_encoder.pixel_encoder import PixelFeatures
 from lira_plugin.models.sefe import SEFE
 
 CHANNELS, TOKENS, PIXELS, HEADS = 20, 4, 9, 4

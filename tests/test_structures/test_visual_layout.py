@@ -2,7 +2,7 @@ from itertools import groupby
 
 import pytest
 
-from lira_plugin.structures import RowKind, VisualLayout
+from lira_plugin.structures import TokenKind, VisualLayout
 
 
 def runs(kinds):
@@ -13,18 +13,18 @@ def test_the_published_block():
     block = VisualLayout().block(7)
     assert len(block) == 7 * 256 + 258 + 300, "256 T + 258 + K rows"
     assert runs(block) == [
-        (RowKind.SEMANTIC, 1792),
-        (RowKind.SEMANTIC_SEPARATOR, 1),
-        (RowKind.PIXEL, 256),
-        (RowKind.PIXEL_SEPARATOR, 1),
-        (RowKind.OBJECT, 300),
+        (TokenKind.SEMANTIC, 1792),
+        (TokenKind.SEMANTIC_SEPARATOR, 1),
+        (TokenKind.PIXEL, 256),
+        (TokenKind.PIXEL_SEPARATOR, 1),
+        (TokenKind.OBJECT, 300),
     ]
 
 
 @pytest.mark.parametrize("tiles", [1, 5, 13])
 def test_only_semantic_rows_grow_with_the_tiles(tiles):
     layout = VisualLayout(tokens_per_tile=4, pixel_tokens=9, object_tokens=3)
-    assert runs(layout.block(tiles))[0] == (RowKind.SEMANTIC, 4 * tiles)
+    assert runs(layout.block(tiles))[0] == (TokenKind.SEMANTIC, 4 * tiles)
     assert layout.block(tiles)[4 * tiles :] == layout.block(1)[4:]
 
 
@@ -32,13 +32,13 @@ def test_only_semantic_rows_grow_with_the_tiles(tiles):
 def test_without_sefe_semantic_rows_are_left_out_and_their_separator_stays(tiles):
     block = VisualLayout(tokens_per_tile=4, pixel_tokens=9, object_tokens=3, semantic=False).block(tiles)
     assert runs(block) == [
-        (RowKind.SEMANTIC_SEPARATOR, 1),
-        (RowKind.PIXEL, 9),
-        (RowKind.PIXEL_SEPARATOR, 1),
-        (RowKind.OBJECT, 3),
+        (TokenKind.SEMANTIC_SEPARATOR, 1),
+        (TokenKind.PIXEL, 9),
+        (TokenKind.PIXEL_SEPARATOR, 1),
+        (TokenKind.OBJECT, 3),
     ]
 
 
 @pytest.mark.parametrize("semantic", [True, False])
 def test_a_view_is_one_tile(semantic):
-    assert VisualLayout(tokens_per_tile=4, semantic=semantic).region == [RowKind.REGION] * 4
+    assert VisualLayout(tokens_per_tile=4, semantic=semantic).view == [TokenKind.VIEW] * 4

@@ -4,16 +4,17 @@ import json
 import runpy
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
-from process_state import process_state_restored
+from support.paths import ROOT, config_path
+from support.process_state import process_state_restored
 
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ROOT / "configs" / "lira" / "lira_tiny.py"
+pytestmark = pytest.mark.slow
+
+RECIPE = config_path("lira_tiny")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from recipes import tiny_recipe
-from tiny import write_image
+from support.tiny_model import write_image
+from support.tiny_recipes import tiny_recipe
 
 from lira_plugin import inference
 

@@ -4,20 +4,19 @@ import json
 import runpy
 import shutil
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from mmengine.config import Config
-from process_state import process_state_restored
+from support.paths import ROOT
+from support.process_state import process_state_restored
 
-from lira_plugin.datasets.scene_files import write_scenes
-from lira_plugin.datasets.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.registry import MODELS
+from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
-
+pytestmark = pytest.mark.slow
 
 LEAF = """
 from mmengine.config import read_base
@@ -34,20 +33,30 @@ model.generation.update(max_new_tokens=8)
 def trained(tmp_path_factory):
     """A copy of the recipes, with one more that starts from nothing, and a checkpoint of it."""
     root = tmp_path_factory.mktemp("panels")
-    shutil.copytree(ROOT / "configs" / "lira", root / "lira", ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "lira" / "recipe.py").write_text(LEAF)
-    (root / "lira" / "no_scenes.py").write_text(LEAF + "data_root = None\n")
-    (root / "lira" / "other_data.py").write_text(LEAF + f"data_root = {str(root / 'lira')!r}\n")
+    shutil.copytree(ROOT / "configs", root / "configs", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "configs" / "lira_tiny" / "recipe.py").write_text(LEAF)
+    (root / "configs" / "lira_tiny" / "no_scenes.py").write_text(LEAF + "data_root = None\n")
+    (root / "configs" / "lira_tiny" / "other_data.py").write_text(LEAF + f"data_root = {str(root / 'lira')!r}\n")
     files = write_scenes(root / "data", 3, 4, progress=False)
     write_scene_tokenizer(files)
     with process_state_restored(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIRA_TINY_ROOT", str(root))
-        torch.save(MODELS.build(Config.fromfile(root / "lira" / "recipe.py").model).state_dict(), root / "weights.pth")
+        torch.save(
+            MODELS.build(Config.fromfile(root / "configs" / "lira_tiny" / "recipe.py").model).state_dict(),
+            root / "weights.pth",
+        )
         yield root, files
 
 
 def panels(monkeypatch, root, out, *arguments, recipe="recipe"):
-    command = ["panels.py", root / "lira" / f"{recipe}.py", root / "weights.pth", "--out", out, *arguments]
+    command = [
+        "panels.py",
+        root / "configs" / "lira_tiny" / f"{recipe}.py",
+        root / "weights.pth",
+        "--out",
+        out,
+        *arguments,
+    ]
     monkeypatch.setattr(sys, "argv", [str(part) for part in command])
     runpy.run_path(str(ROOT / "tools" / "panels.py"), run_name="__main__")
     return cv2.imread(str(out))

@@ -11,7 +11,7 @@ from mmengine.visualization import LocalVisBackend, Visualizer
 from mmengine.visualization.vis_backend import BaseVisBackend
 from PIL import Image
 
-from lira_plugin.datasets.questions import ImageQuestion
+from lira_plugin.datasets.question_files import ImageQuestion
 from lira_plugin.structures import GroundedSpan, GroundedText, Region, encode_mask
 from lira_plugin.visualization import (
     GroundingVisualizer,
@@ -23,6 +23,8 @@ from lira_plugin.visualization import (
     palette,
     write_caption,
 )
+
+pytestmark = pytest.mark.slow
 
 SIZES = [(64, 96), (96, 96), (40, 600), (600, 40), (480, 640), (3000, 4000), (1, 1)]
 
@@ -62,8 +64,8 @@ def test_a_phrase_has_the_colour_of_its_mask_in_every_picture():
     assert [row.caption[start:end] for start, end in row.spans] == ["thing 0", "thing 1", "thing 2"]
     assert row.colors == palette(3) == row.cells[1].colors == row.cells[2].colors
     given = answer(20, 30, 3)
-    for cell, view in zip(row.cells[1:], ("coarse", "refined")):
-        assert all(np.array_equal(mask, span.mask_of(view)) for mask, span in zip(cell.masks, given.spans))
+    for cell, stage in zip(row.cells[1:], ("coarse", "refined")):
+        assert all(np.array_equal(mask, span.mask_of(stage)) for mask, span in zip(cell.masks, given.spans))
 
 
 def test_ground_truth_has_the_colour_of_the_span_that_overlaps_it_and_scores():
@@ -81,7 +83,7 @@ def test_one_expression_and_its_answer_share_a_colour_though_they_do_not_overlap
     miss = GroundedText("it", (GroundedSpan(0, 2, "it", stripe(8, 8, 0, 2)),))
     row = answer_row(grey(8, 8), miss, regions=[region(stripe(8, 8, 1, 2))])
     assert row.cells[0].colors == row.cells[1].colors and row.cells[1].name == "mask, IoU 0.00"
-    assert [cell.name for cell in answer_row(grey(8, 8), given, draw_coarse=True).cells] == ["mask"], "one view only"
+    assert [cell.name for cell in answer_row(grey(8, 8), given, draw_coarse=True).cells] == ["mask"], "one stage only"
 
 
 def test_no_target_and_no_answer():

@@ -1,15 +1,15 @@
 """What all recipes share: scope, hooks, environment, logging."""
 
-from mmengine.config.config import import_modules_from_strings  # may be called here, see paths_tiny.py
+from mmengine.config.config import import_modules_from_strings  # may be called here, see tiny_paths.py
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from lira_plugin.hooks import MisspeltSettingsHook, ProgressBarHook, SeedEachIterHook
+from lira_plugin.hooks import FitDataHook, MisspeltSettingsHook, ProgressBarHook, SeedEachIterHook
 from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
-custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.processes", "lira_plugin.config_text"])
+custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.compat.gloo", "lira_plugin.compat.config_text"])
 import_modules_from_strings(**custom_imports)  # MMEngine itself heeds them only in the configs of work dirs
 del import_modules_from_strings
 
@@ -20,7 +20,12 @@ default_hooks = dict(
     checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = [dict(type=MisspeltSettingsHook), dict(type=SeedEachIterHook), dict(type=ProgressBarHook)]
+custom_hooks = [
+    dict(type=MisspeltSettingsHook),
+    dict(type=FitDataHook),
+    dict(type=SeedEachIterHook),
+    dict(type=ProgressBarHook),
+]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
 visualizer = dict(type=GroundingVisualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))

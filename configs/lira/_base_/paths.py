@@ -3,7 +3,7 @@
 A single path is replaced on the command line where it is used, as in ``--cfg-options model.llm.llm.path=...``.
 """
 
-# See paths_tiny.py for this import.
+# See tiny_paths.py for this import.
 from mmengine.config.config import os
 
 root = os.environ.get("LIRA_ROOT", "work_dirs/lira")

@@ -1,7 +1,7 @@
 """Transforms, each doing one thing."""
 
-from lira_plugin.datasets.transforms.conversation import ILVC, GroundedPart, ImagePart, TextPart
-from lira_plugin.datasets.transforms.formatting import PackGroundingInputs, TokenizeConversation
+from lira_plugin.datasets.transforms.cut_views import CutViews
+from lira_plugin.datasets.transforms.ilvc import ILVC, GroundedPart, ImagePart, TextPart
 from lira_plugin.datasets.transforms.image import (
     DecodeRegions,
     LetterboxImage,
@@ -10,7 +10,8 @@ from lira_plugin.datasets.transforms.image import (
     tile_grid,
     upright_rgb,
 )
-from lira_plugin.datasets.transforms.region_views import CutViews
+from lira_plugin.datasets.transforms.pack import PackGroundingInputs
+from lira_plugin.datasets.transforms.tokenize import TokenizeConversation
 
 __all__ = [
     "ILVC",

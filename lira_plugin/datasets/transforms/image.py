@@ -8,8 +8,9 @@ import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image, UnidentifiedImageError
 
+from lira_plugin.datasets.agreed import Disagreement, agreed, needed
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import Letterbox, decode_union, resize_image
+from lira_plugin.structures import InputSpec, Letterbox, decode_union, resize_image
 
 _ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -80,7 +81,7 @@ class LoadImage(BaseTransform):
             return results
         name = f"{record.source} record {record.record_id}"
         try:
-            results["image"] = self._read(record.image_path)
+            results["image"] = self._read_image(record.image_path)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
@@ -98,7 +99,7 @@ class LoadImage(BaseTransform):
             )
         return results
 
-    def _read(self, path: str) -> np.ndarray:
+    def _read_image(self, path: str) -> np.ndarray:
         stat = os.stat(path)
         key = (path, stat.st_mtime_ns, stat.st_size)
         if self._last is None or self._last[0] != key:
@@ -146,7 +147,7 @@ class DecodeRegions(BaseTransform):
 def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> tuple[int, int]:
     """Rows and columns of tiles for an image (``internvl_data.py:85-121``).
 
-    Among all grids of ``min_tiles`` to ``max_tiles`` tiles, ordered by their number, the one whose aspect ratio is nearest;
+    Among all grids of ``min_tiles`` to ``max_tiles`` tiles, ordered by their count, the one whose aspect ratio is nearest;
     of several equally near ones a later one replaces the one before if the image has more than half of its pixels.
     """
     grids = sorted(
@@ -178,8 +179,9 @@ class TileImage(BaseTransform):
     """Cut the image into tiles for the semantic encoder, row by row, with a thumbnail of the whole where there are several.
 
     Args:
-        size: side of a tile.
-        min_tiles, max_tiles: bounds of the number of tiles, the thumbnail not counted.
+        size: side of a tile; None takes the model's.
+        min_tiles, max_tiles: bounds of the count of tiles, the thumbnail not counted. For a model without SEFE one is cut, as
+            nothing reads more.
 
     Required Keys:
 
@@ -190,14 +192,24 @@ class TileImage(BaseTransform):
     - tiles ((T, 3, size, size) uint8 tensor)
     """
 
-    def __init__(self, size: int = 448, min_tiles: int = 1, max_tiles: int = 6) -> None:
+    def __init__(self, size: int | None = None, min_tiles: int = 1, max_tiles: int = 6) -> None:
         if not 1 <= min_tiles <= max_tiles:
             raise ValueError(f"need 1 <= min_tiles <= max_tiles, got {min_tiles} and {max_tiles}")
         self.size, self.min_tiles, self.max_tiles = size, min_tiles, max_tiles
 
+    def fit_to_model(self, spec: InputSpec) -> None:
+        """Take the size from the model, or compare it with it.
+
+        Raises:
+            Disagreement: see :func:`~lira_plugin.datasets.agreed.agreed`.
+        """
+        self.size = agreed("size", self.size, spec, "tile_size")
+        if spec.semantic is False:
+            self.min_tiles = self.max_tiles = 1
+
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Cut them."""
-        image, size = results["image"], self.size
+        image, size = results["image"], needed(self.size, self, "size")
         if image is None:
             results["tiles"] = torch.zeros((0, 3, size, size), dtype=torch.uint8)
             return results
@@ -215,7 +227,7 @@ class LetterboxImage(BaseTransform):
     """Pad the image to a centred square and resize it, for the pixel encoder; masks follow where there are some.
 
     Args:
-        size: side of the square.
+        size: side of the square; None takes the model's.
         fill: colour of the padding, by default CLIP's mean.
 
     Required Keys:
@@ -233,12 +245,25 @@ class LetterboxImage(BaseTransform):
     - square_masks ((R, size, size) bool tensor)
     """
 
-    def __init__(self, size: int = 1024, fill: tuple[int, int, int] = (122, 116, 104)) -> None:
+    def __init__(self, size: int | None = None, fill: tuple[int, int, int] = (122, 116, 104)) -> None:
         self.size, self.fill = size, tuple(fill)
+
+    def fit_to_model(self, spec: InputSpec) -> None:
+        """Take the size from the model, or compare it with it.
+
+        Raises:
+            Disagreement: see :func:`~lira_plugin.datasets.agreed.agreed`; or pixel tokens do not divide the size.
+        """
+        self.size = agreed("size", self.size, spec, "image_size")
+        if self.size is not None and spec.pixel_cell is not None and self.size % spec.pixel_cell:
+            raise Disagreement(
+                f"size={self.size} is no multiple of {spec.pixel_cell}, the pixels along a pixel token of "
+                f"{spec.settings['pixel_cell']}"
+            )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Letterbox it."""
-        image, size = results["image"], self.size
+        image, size = results["image"], needed(self.size, self, "size")
         results["square_masks"] = torch.zeros((0, size, size), dtype=torch.bool)
         results["letterbox"] = None
         if image is None:

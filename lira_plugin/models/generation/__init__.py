@@ -1,21 +1,24 @@
 """Algorithm 1 for batches."""
 
-from lira_plugin.models.generation.answer import PhrasePlace, read_answer
-from lira_plugin.models.generation.cache import RowCache
+from lira_plugin.models.generation.answer import PhraseTokens, read_answer
+from lira_plugin.models.generation.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.generation.decoding import Decoding
-from lira_plugin.models.generation.drafts import Drafts
-from lira_plugin.models.generation.engine import Grounder, InterleavedGenerator, Progress
-from lira_plugin.models.generation.rows import Prefix, Request
+from lira_plugin.models.generation.engine import InterleavedGenerator, Progress
+from lira_plugin.models.generation.kv_cache import SlotKVCache
+from lira_plugin.models.generation.protocols import GroundedLLM, Grounder
+from lira_plugin.models.generation.state import Prefix, Request
 
 __all__ = [
     "Decoding",
-    "Drafts",
+    "GroundedLLM",
     "Grounder",
+    "HuggingFacePass",
     "InterleavedGenerator",
-    "PhrasePlace",
+    "LlamaPass",
+    "PhraseTokens",
     "Prefix",
     "Progress",
     "Request",
-    "RowCache",
+    "SlotKVCache",
     "read_answer",
 ]

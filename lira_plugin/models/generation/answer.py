@@ -1,13 +1,16 @@
-"""Reading an interleaved answer: the inverse of the ``ILVC`` transform."""
+"""From the tokens of an answer to its text and spans: the inverse of the ``ILVC`` transform."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from lira_plugin.models.generation.state import AnswerState
+from lira_plugin.models.generation.stopping import StopRule
+from lira_plugin.structures import GroundedSpan, GroundedText
 from lira_plugin.tokens import SpecialTokenIds
 
 
-class PhrasePlace(NamedTuple):
-    """A phrase ``text[start:end]`` and the places of the ``<seg>`` tokens before and after it, -1 for none."""
+class PhraseTokens(NamedTuple):
+    """A phrase ``text[start:end]``, and the indices of the ``<seg>`` tokens before and after it; -1 for none."""
 
     start: int
     end: int
@@ -19,20 +22,20 @@ def read_answer(
     ids: Sequence[int],
     special: SpecialTokenIds,
     decode: Callable[[list[int]], str],
-    tail: str = "",
+    partial_text: str = "",
     partial: bool = False,
-) -> tuple[str, list[PhrasePlace]]:
+) -> tuple[str, list[PhraseTokens]]:
     """Take an interleaved answer apart.
 
     ``<seg><image_id> <p> phrase </p> <seg>`` and ``<p> phrase </p> <seg>`` become a phrase each; a ``<seg>`` that belongs to no
-    phrase (the text ended, or an answer such as ``It is <seg>.``) gives an empty phrase at its place. A phrase that is still
+    phrase (the text ended, or an answer such as ``It is <seg>.``) gives an empty phrase where it stands. A phrase that is still
     open where the answer ends reaches to the end.
 
     Args:
         ids: tokens of the answer.
         special: special token ids.
         decode: from token ids to text.
-        tail: plain text behind the tokens.
+        partial_text: plain text behind the tokens.
         partial: the answer goes on: leave white space at its end out, which may turn out to surround a phrase. What is given
             is then the start of what is given for any longer answer.
 
@@ -40,21 +43,21 @@ def read_answer(
         The text without special tokens and the spaces that belong to them, and its phrases in order.
     """
     reader, stretch = _Reader(), []
-    for place, token in enumerate(ids):
+    for index, token in enumerate(ids):
         if token not in special:
             stretch.append(token)
             continue
         piece = decode(stretch) if stretch else ""
         stretch.clear()
         if token == special.seg:
-            reader.seg(piece, place)
+            reader.seg(piece, index)
         elif token == special.image_id:
             reader.image_id(piece)
         elif token == special.phrase_start:
             reader.phrase_start(piece)
         else:
             reader.phrase_end(piece)
-    piece = (decode(stretch) if stretch else "") + tail
+    piece = (decode(stretch) if stretch else "") + partial_text
     reader.end(piece.rstrip() if partial else piece)
     return reader.text, reader.found
 
@@ -64,9 +67,9 @@ class _Reader:
 
     def __init__(self) -> None:
         self.text = ""
-        self.found: list[PhrasePlace] = []
+        self.found: list[PhraseTokens] = []
         self.coarse: tuple[int, int] | None = None
-        """Place in the answer and in the text of a ``<seg>`` that may be the next phrase's."""
+        """Index in the answer, and offset in the text, of a ``<seg>`` that may be the next phrase's."""
         self.viewed = False
         """Whether a ``<image_id>`` was the last to come."""
         self.opened: int | None = None
@@ -74,13 +77,13 @@ class _Reader:
         self.phrase: tuple[int, int] | None = None
         """A phrase that may get a ``<seg>`` yet."""
 
-    def seg(self, piece: str, place: int) -> None:
+    def seg(self, piece: str, index: int) -> None:
         if self.phrase is not None and not piece.strip() and len(self.text) == self.phrase[1]:
-            self._close(place)
+            self._close(index)
             return
         self._add(piece)
         self._close()
-        self.coarse = (place, len(self.text))
+        self.coarse = (index, len(self.text))
 
     def image_id(self, piece: str) -> None:
         self._add(piece)
@@ -115,10 +118,56 @@ class _Reader:
 
     def _close(self, after: int = -1) -> None:
         """The phrase or the coarse ``<seg>`` at hand gets no more tokens."""
-        before, place = self.coarse or (-1, -1)
+        before, offset = self.coarse or (-1, -1)
         if self.phrase is not None:
-            self.found.append(PhrasePlace(*self.phrase, before, after))
+            self.found.append(PhraseTokens(*self.phrase, before, after))
         elif self.coarse is not None:
-            start, end = (place, place) if self.opened is None else (self.opened, len(self.text))
-            self.found.append(PhrasePlace(start, end, before, -1))
+            start, end = (offset, offset) if self.opened is None else (self.opened, len(self.text))
+            self.found.append(PhraseTokens(start, end, before, -1))
         self.coarse = self.phrase = self.opened = None
+
+
+class AnswerWriter:
+    """Makes a grounded text of what Algorithm 1 knows of an answer.
+
+    Args:
+        special: special token ids.
+        decode: from token ids to text.
+        stop: knows what of an answer that goes on may still be cut off.
+    """
+
+    def __init__(self, special: SpecialTokenIds, decode: Callable[[list[int]], str], stop: StopRule) -> None:
+        self.special, self.decode, self.stop = special, decode, stop
+
+    def whole(self, state: AnswerState) -> GroundedText:
+        """An answer that is done."""
+        return self._write(state, state.ids, state.partial_text)
+
+    def so_far(self, state: AnswerState) -> GroundedText:
+        """What will not change any more of an answer that goes on: its text is the start of the text of the whole."""
+        return self._write(state, *self.stop.stable_text(state), partial=True)
+
+    def _write(self, state: AnswerState, ids: list[int], partial_text: str, partial: bool = False) -> GroundedText:
+        text, phrases = read_answer(ids, self.special, self.decode, partial_text, partial)
+        spans = (_span(state, text, phrase) for phrase in phrases)
+        raw = (self.decode(ids) if ids else "") + partial_text
+        return GroundedText(text, tuple(span for span in spans if span is not None), raw, state.finished)
+
+
+def _span(state: AnswerState, text: str, phrase: PhraseTokens) -> GroundedSpan | None:
+    """The span of a phrase; None where no mask is decoded for it."""
+    coarse, refined = state.masks.get(phrase.before), state.masks.get(phrase.after)
+    best = refined or coarse
+    if best is None:
+        return None
+    return GroundedSpan(
+        phrase.start,
+        phrase.end,
+        text[phrase.start : phrase.end],
+        best.mask,
+        None if coarse is None else coarse.mask,
+        best.score,
+        best.logits,
+        refined is not None,
+        None if coarse is None else coarse.logits,
+    )

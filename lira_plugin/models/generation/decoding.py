@@ -1,4 +1,4 @@
-"""How the next token of a row is chosen."""
+"""Settings of generation, and how the next token of an answer is chosen."""
 
 from dataclasses import dataclass
 
@@ -18,20 +18,17 @@ class Decoding:
     """Settings of generation; the names are those of transformers' ``GenerationConfig``.
 
     Args:
-        max_new_tokens: tokens that the model chooses at most; forced ones and region rows are not counted.
+        max_new_tokens: tokens that the model samples at most; forced tokens and views do not count.
         do_sample: draw from the distribution instead of taking the most probable token.
         temperature, top_k, top_p: of drawing; 0 for ``top_k`` and 1 for the others change nothing.
         repetition_penalty: makes tokens that the answer already holds less probable; 1 changes nothing.
         stop_strings: an answer ends in front of the first of these, looked for in its text with special tokens.
-        seed: of drawing. What a request draws depends on it and on the request's place (in its data set, where it has
+        seed: of drawing. What a request draws depends on it and on the request's index (in its data set, where it has
             one) alone, not on its batch.
-        ilvc: False never lets the model ask for a region view.
+        ilvc: False never lets the model ask for a view.
         force_phrase: open a phrase (`` <p>``) after each view, as answers in training do; False leaves that to the model.
         threshold: foreground probability from which on a pixel belongs to a mask that is given out.
         keep_logits: give the mask logits out too.
-        prompt_lookup_num_tokens: tokens that are guessed at most and checked in one pass
-            (:mod:`~lira_plugin.models.generation.drafts`); 0 guesses nothing, and neither do sampling and a repetition penalty.
-            Answers are the same up to rounding.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -49,7 +46,6 @@ class Decoding:
     force_phrase: bool = True
     threshold: float = 0.5
     keep_logits: bool = False
-    prompt_lookup_num_tokens: int = 8
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -60,8 +56,6 @@ class Decoding:
                 f"{self.temperature}, {self.top_k}, {self.top_p} and {self.repetition_penalty}; for the most probable "
                 "token leave do_sample=False"
             )
-        if self.prompt_lookup_num_tokens < 0:
-            raise ValueError(f"prompt_lookup_num_tokens must not be negative, got {self.prompt_lookup_num_tokens}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         words = self.stop_strings
@@ -89,15 +83,17 @@ class TokenChooser:
 
     Args:
         decoding: the settings.
-        number: of the request, which makes its draws its own.
+        draw_index: index of the request, which makes its draws its own.
     """
 
-    def __init__(self, decoding: Decoding, number: int) -> None:
+    def __init__(self, decoding: Decoding, draw_index: int) -> None:
         self.processors = decoding.processors()
-        self.random = torch.Generator().manual_seed(decoding.seed * 1_000_003 + number) if decoding.do_sample else None
+        self.random = (
+            torch.Generator().manual_seed(decoding.seed * 1_000_003 + draw_index) if decoding.do_sample else None
+        )
 
     @property
-    def is_plain(self) -> bool:
+    def is_greedy(self) -> bool:
         """Whether the highest score is all that counts."""
         return not self.processors and self.random is None
 

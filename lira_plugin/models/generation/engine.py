@@ -1,49 +1,48 @@
-"""Algorithm 1: interleaved generation of text, masks and region views over a batch.
+"""Algorithm 1 (supplement, section 2): text, masks and views in turn, for a batch.
 
-All rows share one KV cache in which each has its own length, so nothing is padded, and rows of different kinds and
-lengths, prompts and single tokens, never see one another.
+For one request it reads::
 
-Shape letters: K states, H width of the LLM, U tokens of a region view, n new positions.
+    1  sequence <- visual block, question
+    2  repeat
+    3      hidden <- LLM(new positions of the sequence)
+    4      token <- the forced token, or the most probable one; append it
+    5      if token is <seg>:       mask <- mask decoder(hidden state of <seg>)
+    6      if token is <image_id>:  append view tokens(crop of the image under the mask), " <p>"
+    7  until the stop rule holds
+    8  return text, masks
+
+:meth:`InterleavedGenerator._run` does this for many requests at a time, and marks the same lines. Each has a slot in one KV cache
+with a length of its own, so nothing is padded in it, and prompts, views and single tokens never see one another.
+
+Shape letters: B answers of a pass, K states, H width of the LLM, U tokens of a view, n new positions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lira_plugin.models.decoder_pass import HuggingFacePass, LlamaPass
-from lira_plugin.models.generation.cache import RowCache
+from lira_plugin.models.generation.answer import AnswerWriter
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
-from lira_plugin.models.generation.drafts import Drafts, worthwhile
-from lira_plugin.models.generation.masks import image_masks
-from lira_plugin.models.generation.output import AnswerWriter
-from lira_plugin.models.generation.passes import group_by_length
-from lira_plugin.models.generation.rows import Phase, Request, Row
-from lira_plugin.models.interleaved_llm import InterleavedLLM
+from lira_plugin.models.generation.image_masks import image_masks
+from lira_plugin.models.generation.kv_cache import SlotKVCache
+from lira_plugin.models.generation.pass_groups import group_by_length
+from lira_plugin.models.generation.prompt_lookup import NoLookup, PromptLookup, trim_proposals
+from lira_plugin.models.generation.protocols import DecoderPass, Grounder
+from lira_plugin.models.generation.state import AnswerState, Phase, Request
+from lira_plugin.models.generation.stopping import StopRule
 from lira_plugin.structures import GroundedText
-from lira_plugin.tokens import SpecialTokenIds
+from lira_plugin.tokens import SpecialTokenIds, seg_positions
 
 _PATIENCE = 16
-"""Passes that a row waits at most for all others to wait with it: to encode views takes as long as several passes of a token."""
+"""Rounds that the first waiting answer waits at most for others: encoding views takes as long as several passes of a token."""
 _ROOM = 1 / 4
 """Share of the batch that is to be free before requests join while others are written: they run their prompts in one pass."""
-
-
-class Grounder(Protocol):
-    """What generation asks of the model beside its LLM."""
-
-    llm: InterleavedLLM
-
-    def decode_masks(self, states: Tensor, features: Sequence[Any]) -> Tensor:
-        """(K, H) states of ``<seg>`` to (K, h, w) mask logits of the images that ``features`` name."""
-
-    def encode_views(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Tensor:
-        """Images with their region masks to (K, U, H) region tokens."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,14 @@ class Progress:
     """News of one answer.
 
     Args:
-        number: place of its request.
+        request_index: index of its request.
         piece: text that came to the answer; the pieces of an answer add up to its text.
-        answer: the answer so far. A span appears with its coarse mask before its phrase is written, or with the first words
-            where those were guessed, and is refined after it.
+        answer: the answer so far. A span appears with its coarse mask before its phrase is written (or with its first words,
+            where those were guessed) and is refined after it.
         done: whether this is the last news of the answer.
     """
 
-    number: int
+    request_index: int
     piece: str
     answer: GroundedText
     done: bool
@@ -69,55 +68,62 @@ class InterleavedGenerator:
 
     Args:
         grounder: the model.
-        ids: special token ids.
+        special: special token ids.
         end_id: token that ends an answer.
-        forced_ids: tokens forced after a region view, those of `` <p>``.
+        phrase_opening: tokens forced after a view, those of `` <p>``.
         decode: from token ids to text.
         decoding: settings of requests that have none of their own.
-        batch_size: rows that run at the same time; rows that are done make room for the next requests.
-        drafts: guesses that have learnt from earlier answers, and go on to learn from these; by default those that know none.
+        batch_size: answers that are written at the same time; those that are done make room for the next requests.
+        prompt_lookup_num_tokens: tokens guessed and checked in one pass at most (:class:`PromptLookup`); 0 guesses nothing.
+
+    Raises:
+        ValueError: ``batch_size`` is not positive, or ``prompt_lookup_num_tokens`` is negative.
     """
 
     def __init__(
         self,
         grounder: Grounder,
-        ids: SpecialTokenIds,
+        special: SpecialTokenIds,
         end_id: int,
-        forced_ids: Sequence[int],
+        phrase_opening: Sequence[int],
         decode: Callable[[list[int]], str],
         decoding: Decoding | None = None,
         batch_size: int = 32,
-        drafts: Drafts | None = None,
+        prompt_lookup_num_tokens: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
-        self.grounder, self.ids, self.end_id = grounder, ids, end_id
-        self.forced_ids, self.writer = list(forced_ids), AnswerWriter(ids, decode)
+        if prompt_lookup_num_tokens < 0:
+            raise ValueError(f"prompt_lookup_num_tokens must not be negative, got {prompt_lookup_num_tokens}")
+        self.grounder, self.special, self.phrase_opening = grounder, special, list(phrase_opening)
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
-        self.drafts = Drafts() if drafts is None else drafts
-        self.barred = frozenset((end_id, ids.image_id))
+        self.stop = StopRule(special, end_id, decode)
+        self.writer = AnswerWriter(special, decode, self.stop)
+        self.lookup: NoLookup | PromptLookup = NoLookup()
+        if prompt_lookup_num_tokens:
+            self.lookup = PromptLookup(prompt_lookup_num_tokens, blocked_ids=(end_id, special.image_id))
 
     @cached_property
-    def _decoder_pass(self) -> HuggingFacePass | LlamaPass:
+    def _decoder_pass(self) -> DecoderPass:
         return self.grounder.llm.cached_pass()
 
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
         """Answer all requests, in their order."""
         answers = dict(self.answers(requests))
-        return [answers[number] for number in range(len(answers))]
+        return [answers[index] for index in range(len(answers))]
 
     @torch.inference_mode()
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, GroundedText]]:
-        """Answer requests, those done first first, in groups of ``batch_size`` whose last masks are decoded in one call.
+        """Yield answers once they are done, in groups of at least ``batch_size`` whose last masks are decoded in one call.
 
-        Requests are taken when there is room for them.
+        The last group may be smaller. Requests are taken when there is room for them.
 
         Yields:
-            (place of the request, answer).
+            (index of the request, answer).
         """
-        done: list[Row] = []
+        done: list[AnswerState] = []
         for touched in self._run(requests):
-            done += [row for row in touched if row.phase is Phase.DONE]
+            done += [state for state in touched if state.is_done]
             if len(done) >= self.batch_size:
                 yield from self._finish(done)
                 done = []
@@ -129,200 +135,241 @@ class InterleavedGenerator:
         told: dict[int, GroundedText] = {}
         for touched in self._run(requests):
             self._decode_masks(touched)
-            for row in touched:
-                before, done = told.pop(row.number, GroundedText("")), row.phase is Phase.DONE
-                answer = self.writer.whole(row) if done else self.writer.so_far(row)
-                if not done:
-                    told[row.number] = answer
-                if done or len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before):
-                    yield Progress(row.number, answer.text[len(before.text) :], answer, done)
+            for state in touched:
+                before = told.pop(state.request_index, GroundedText(""))
+                answer = self.writer.whole(state) if state.is_done else self.writer.so_far(state)
+                if not state.is_done:
+                    told[state.request_index] = answer
+                if state.is_done or len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before):
+                    yield Progress(state.request_index, answer.text[len(before.text) :], answer, state.is_done)
 
-    def _run(self, requests: Iterable[Request]) -> Iterator[list[Row]]:
-        """Run until all is done; after each step give the rows it touched."""
-        cache, queue = RowCache(), enumerate(requests)
-        free, active, waited = list(range(self.batch_size))[::-1], [], 0
+    def _run(self, requests: Iterable[Request]) -> Iterator[list[AnswerState]]:
+        """Algorithm 1 for a batch; after each round give the answers that it touched. Numbers are those of the module's lines."""
+        cache, queue = SlotKVCache(), enumerate(requests)
+        free_slots, active, rounds_waited = list(range(self.batch_size))[::-1], [], 0
         while True:
-            if len(free) >= _ROOM * self.batch_size or not any(row.phase is Phase.SAMPLING for row in active):
-                fresh = self._admit(queue, free, cache)
-                self._share_prefixes(fresh, cache)
-                active = sorted([*active, *fresh], key=lambda row: row.slot)  # neighbours need not be gathered
+            # 1: requests join where there is room, by the prompts of their sequences
+            if len(free_slots) >= _ROOM * self.batch_size or all(state.is_waiting for state in active):
+                joined = self._admit(queue, free_slots, cache)
+                active = sorted([*active, *joined], key=lambda state: state.slot)  # neighbours need not be gathered
             if not active:
                 return
-            ready = [row for row in active if row.phase is Phase.SAMPLING]
-            waiting = [row for row in active if row.phase is Phase.WAITING]
-            waited = waited + 1 if waiting else 0
-            if waiting and (not ready or waited > _PATIENCE):
-                self._serve(waiting)
-                ready, waited = active, 0
-            self._guess(ready)
-            for group in group_by_length([len(row.feed) for row in ready]):
-                self._step([ready[place] for place in group], cache)
-            free += [row.slot for row in active if row.phase is Phase.DONE]
-            active = [row for row in active if row.phase is not Phase.DONE]
-            yield ready
+            running = [state for state in active if not state.is_waiting]
+            waiting = [state for state in active if state.is_waiting]
+            # 6: answers that end with <image_id> get their views, all in one call of the encoder
+            rounds_waited = rounds_waited + 1 if waiting else 0
+            if waiting and (not running or rounds_waited > _PATIENCE):
+                self._append_views(waiting)
+                running, rounds_waited = active, 0
+            # 3, 4: the LLM runs what is new, and one token follows (or several, where they were guessed right)
+            self._propose(running)
+            for group in group_by_length([len(state.pending_embeds) for state in running]):
+                self._step([running[index] for index in group], cache)
+            # 7, 8: the stop rule was asked after each token; whoever is done leaves
+            free_slots += [state.slot for state in active if state.is_done]
+            active = [state for state in active if not state.is_done]
+            yield running
 
-    def _admit(self, queue: Iterator[tuple[int, Request]], free: list[int], cache: RowCache) -> list[Row]:
-        """Make rows of the next requests while there is room."""
-        rows = []
-        while free:
-            number, request = next(queue, (0, None))
+    # --- 1: requests join -----------------------------------------------------------------------------------------------
+
+    def _admit(
+        self, queue: Iterator[tuple[int, Request]], free_slots: list[int], cache: SlotKVCache
+    ) -> list[AnswerState]:
+        """Begin the answers of the next requests while there is room."""
+        joined: list[AnswerState] = []
+        while free_slots:
+            index, request = next(queue, (0, None))
             if request is None:
                 break
+            holding = (slot for slot in free_slots if request.prefix and cache.holds(slot, request.prefix.key))
+            slot = next(holding, free_slots[-1])
+            free_slots.remove(slot)
             decoding = request.decoding or self.decoding
-            slot = next((slot for slot in free if request.prefix and cache.holds(slot, request.prefix.key)), free[-1])
-            free.remove(slot)
-            choose = TokenChooser(decoding, number if request.draw is None else request.draw)
-            row = Row(request, number, decoding, choose, slot, request.embeddings)
-            row.script = list(request.forced_ids)
-            rows.append(row)
-        self._extend(rows, [row.take_script(self.ids) for row in rows])
-        return rows
+            choose = TokenChooser(decoding, index if request.draw_index is None else request.draw_index)
+            forced = list(request.forced_ids)
+            state = AnswerState(request, index, decoding, choose, slot, request.embeddings, forced_tokens=forced)
+            joined.append(state)
+        self._extend(joined, [self._write_forced(state) for state in joined])
+        self._share_prefixes(joined, cache)
+        return joined
 
-    def _share_prefixes(self, fresh: list[Row], cache: RowCache) -> None:
-        """Take the prefix of each new row from a slot that holds it; where none does and several rows want it, run it once."""
-        taken = {row.slot for row in fresh}
-        holders = {key: slot for slot, key in cache.prefixes.items() if slot not in taken}
-        wanting: dict[Any, list[Row]] = {}
-        for row in fresh:
-            prefix = row.request.prefix
-            kept = prefix is not None and cache.holds(row.slot, prefix.key)
-            cache.begin_slot(row.slot, prefix.key if prefix else None, prefix.rows if kept else 0)
+    def _share_prefixes(self, joined: list[AnswerState], cache: SlotKVCache) -> None:
+        """Take the prefix of each prompt from a slot that holds it; where none does and several want it, run it once."""
+        taken = {state.slot for state in joined}
+        holders = {key: slot for slot, key in cache.prefixes.items() if slot not in taken and cache.lengths[slot]}
+        wanting: dict[Any, list[AnswerState]] = {}
+        for state in joined:
+            prefix = state.request.prefix
+            kept = prefix is not None and cache.holds(state.slot, prefix.key)
+            cache.begin_slot(state.slot, prefix.key if prefix else None, prefix.length if kept else 0)
             if kept:
-                row.skip(prefix.rows)
-                holders[prefix.key] = row.slot
+                state.skip(prefix.length)
+                holders[prefix.key] = state.slot
             elif prefix is not None:
-                wanting.setdefault(prefix.key, []).append(row)
-        leaders = [rows.pop(0) for key, rows in wanting.items() if key not in holders and len(rows) > 1]
+                wanting.setdefault(prefix.key, []).append(state)
+        leaders = [states.pop(0) for key, states in wanting.items() if key not in holders and len(states) > 1]
         if leaders:
-            self._forward([row.feed[: row.request.prefix.rows] for row in leaders], leaders, cache)
-        for row in leaders:
-            row.skip(row.request.prefix.rows)
-            holders[row.request.prefix.key] = row.slot
-        for key, rows in wanting.items():
-            if key in holders and rows:
-                length = rows[0].request.prefix.rows
-                cache.copy(holders[key], [row.slot for row in rows], length)
-                for row in rows:
-                    row.skip(length)
+            self._forward([state.pending_embeds[: state.request.prefix.length] for state in leaders], leaders, cache)
+        for state in leaders:
+            state.skip(state.request.prefix.length)
+            holders[state.request.prefix.key] = state.slot
+        for key, states in wanting.items():
+            if key in holders and states:
+                length = states[0].request.prefix.length
+                cache.copy(holders[key], [state.slot for state in states], length)
+                for state in states:
+                    state.skip(length)
 
-    def _forward(self, feeds: list[Tensor], rows: list[Row], cache: RowCache) -> Tensor:
-        """Run (n, H) rows of each; return hidden states (rows, longest n, H)."""
-        feed = pad_sequence(feeds, batch_first=True)
-        cache.begin([row.slot for row in rows], feed.shape[1], feed.device)
-        hidden = self._decoder_pass(feed, cache)
-        for row, new in zip(rows, feeds):
-            cache.lengths[row.slot] += len(new)
+    # --- 3, 4: run and write --------------------------------------------------------------------------------------------
+
+    def _propose(self, states: list[AnswerState]) -> None:
+        """Put guesses behind the last tokens of answers, as far as they are worth their positions in the pass."""
+        single = [state for state in states if state.wants_sample and len(state.pending_embeds) == 1]
+        for state, tokens in zip(single, trim_proposals([self.lookup.propose(state) for state in single])):
+            state.proposed = tokens
+        self._extend(single, [state.proposed for state in single], ahead=True)
+
+    def _step(self, states: list[AnswerState], cache: SlotKVCache) -> None:
+        """Run what is pending, write the next tokens of each answer, and keep the states of ``<seg>`` tokens."""
+        hidden = self._forward([state.pending_embeds for state in states], states, cache)
+        following = []
+        for state, own_hidden, tokens in zip(states, hidden, self._sample(states, hidden)):
+            num_written, num_wrong = len(state.ids), len(state.proposed)
+            if tokens:
+                accepted = self.lookup.accept(state, tokens)
+                num_wrong -= len(accepted) - 1
+                following.append(self._write(state, accepted))
+            elif state.phase is Phase.CLOSING:
+                state.end(state.finished)
+                following.append([])
+            else:
+                following.append(self._write_forced(state))
+            num_run = num_written + len(state.proposed) - num_wrong
+            for position, index in state.pending_segs:
+                if index < min(num_run, len(state.ids)):
+                    state.seg_states[index] = own_hidden[position].clone()  # a view would keep a whole prompt's alive
+            cache.lengths[state.slot] -= num_wrong
+            state.pending_embeds, state.pending_segs, state.proposed = state.pending_embeds[:0], [], []
+        self._extend(states, following)
+
+    def _forward(self, embeds: list[Tensor], states: list[AnswerState], cache: SlotKVCache) -> Tensor:
+        """Run (n, H) new positions of each answer; return hidden states (B, longest n, H)."""
+        padded = pad_sequence(embeds, batch_first=True)
+        cache.begin_pass([state.slot for state in states], padded.shape[1], padded.device)
+        hidden = self._decoder_pass(padded, cache)
+        for state, own in zip(states, embeds):
+            cache.lengths[state.slot] += len(own)
         return hidden
 
-    def _guess(self, rows: list[Row]) -> None:
-        """Put guesses behind what rows are to run, as many as are worth their positions in all rows of a pass."""
-        for row in rows:
-            if row.wants_choice:
-                row.guess(self.drafts.guess(row.lookup, row.ids, row.room_for_guesses, self.barred))
-        together = [row for row in rows if len(row.feed) == 1]
-        most = worthwhile([len(row.draft) for row in together])
-        for row in together:
-            row.draft = row.draft[:most]
-        self._extend(rows, [row.draft for row in rows], ahead=True)
-
-    def _step(self, rows: list[Row], cache: RowCache) -> None:
-        """Run what is pending, choose the next tokens of each row, and keep the states of ``<seg>`` tokens."""
-        hidden = self._forward([row.feed for row in rows], rows, cache)
-        pending = []
-        for row, states, tokens in zip(rows, hidden, self._choose(rows, hidden)):
-            written = len(row.ids)
-            following, right = self._follow(row, tokens)
-            if tokens:
-                row.judge(tokens[0])
-            pending.append(following)
-            for place_in_feed, place in row.segs:
-                if place < min(written + right, len(row.ids)):
-                    row.states[place] = states[place_in_feed].clone()  # a view would keep those of a whole prompt alive
-            cache.lengths[row.slot] -= len(row.draft) - right
-            row.feed, row.segs, row.draft = row.feed[:0], [], []
-        self._extend(rows, pending)
-
-    def _follow(self, row: Row, tokens: list[int]) -> tuple[list[int], int]:
-        """Go on with the tokens that were chosen behind a row's last positions, as long as they are those guessed.
-
-        Returns:
-            The tokens to be run next, and how many guesses were right.
-        """
-        if not tokens:
-            return row.advance(None, self.ids, self.end_id), 0
-        for right, token in enumerate(tokens):
-            if row.room_for_guesses:
-                self.drafts.learn(row.ids, token)
-            following = row.advance(token, self.ids, self.end_id)
-            self.writer.stop(row)
-            if [token] != row.draft[right : right + 1] or row.phase is not Phase.SAMPLING or not row.wants_choice:
-                break
-        return following, right
-
-    def _choose(self, rows: list[Row], hidden: Tensor) -> list[list[int]]:
-        """Choose what follows the last position of each row that is to go on, and each of its guesses."""
-        places = [
-            (index, len(row.feed) - 1 - behind)
-            for index, row in enumerate(rows)
-            if row.wants_choice
-            for behind in range(len(row.draft), -1, -1)
+    def _sample(self, states: list[AnswerState], hidden: Tensor) -> list[list[int]]:
+        """Sample what follows the last position of each answer that goes on, and what follows each of its guesses."""
+        positions = [
+            (index, len(state.pending_embeds) - 1 - behind)
+            for index, state in enumerate(states)
+            if state.wants_sample
+            for behind in range(len(state.proposed), -1, -1)
         ]
-        chosen: list[list[int]] = [[] for _ in rows]
-        if not places:
-            return chosen
-        indices, positions = torch.tensor(places, device=hidden.device).T
-        scores = self.grounder.llm.logits(hidden[indices, positions])
-        blind = [number for number, (index, _) in enumerate(places) if not rows[index].decoding.ilvc]
-        if blind:
-            scores[blind, self.ids.image_id] = -torch.inf
-        for (index, _), own_scores, best in zip(places, scores, scores.argmax(-1).tolist()):
-            row = rows[index]
-            chosen[index].append(best if row.choose.is_plain else row.choose(own_scores.float(), row.ids))
-        return chosen
+        sampled: list[list[int]] = [[] for _ in states]
+        if not positions:
+            return sampled
+        rows, columns = torch.tensor(positions, device=hidden.device).T
+        scores = self.grounder.llm.logits(hidden[rows, columns])
+        without_ilvc = [row for row, (index, _) in enumerate(positions) if not states[index].decoding.ilvc]
+        if without_ilvc:
+            scores[without_ilvc, self.special.image_id] = -torch.inf
+        for (index, _), own_scores, best in zip(positions, scores, scores.argmax(-1).tolist()):
+            state = states[index]
+            token = best if state.choose.is_greedy else state.choose(own_scores.float(), state.ids)
+            sampled[index].append(token)
+        return sampled
 
-    def _extend(self, rows: Sequence[Row], tokens: Sequence[list[int]], ahead: bool = False) -> None:
-        """Put tokens behind what each row is to run: the last of its ``ids``, or with ``ahead`` those guessed after them."""
+    def _write(self, state: AnswerState, tokens: list[int]) -> list[int]:
+        """Write sampled tokens until the answer is over; return the last one, if it is to be run."""
+        for token in tokens:
+            state.ids.append(token)
+            state.num_sampled += 1
+            self.stop(state)
+            if state.is_done:
+                return []
+        return [] if self._awaits_view(state) else tokens[-1:]
+
+    def _write_forced(self, state: AnswerState) -> list[int]:
+        """Write the forced tokens that can run in the next pass; return them.
+
+        They stop before an ``<image_id>`` that follows others: its view needs the mask of a ``<seg>`` that must run first.
+        """
+        written: list[int] = []
+        while state.forced_tokens and not (written and state.forced_tokens[0] == self.special.image_id):
+            written.append(state.forced_tokens.pop(0))
+            state.ids.append(written[-1])
+            self.stop(state)
+            if state.is_done or self._awaits_view(state):
+                return []
+        return written
+
+    def _awaits_view(self, state: AnswerState) -> bool:
+        """Whether the answer ends with an ``<image_id>`` that a view follows; then it waits for it."""
+        if state.ids[-1] != self.special.image_id or state.request.image is None or state.phase is Phase.CLOSING:
+            return False
+        state.phase = Phase.AWAITING_VIEW
+        return True
+
+    def _extend(self, states: Sequence[AnswerState], tokens: Sequence[list[int]], ahead: bool = False) -> None:
+        """Append the embeddings of ``tokens`` to what each answer runs next.
+
+        They are the last of its ``ids``, or with ``ahead`` guesses that follow them.
+        """
         if not any(tokens):
             return
-        flat = torch.tensor([token for own in tokens for token in own], device=rows[0].feed.device)
-        embeddings = self.grounder.llm.embed(flat).to(rows[0].feed.dtype).split([len(own) for own in tokens])
-        for row, own, new in zip(rows, tokens, embeddings):
-            start = len(row.ids) - (0 if ahead else len(own))
-            row.segs += [(len(row.feed) + n, start + n) for n, token in enumerate(own) if token == self.ids.seg]
-            row.feed = torch.cat([row.feed, new]) if len(row.feed) else new
+        flat = torch.tensor([token for own in tokens for token in own])
+        like = states[0].pending_embeds
+        embeds = self.grounder.llm.embed(flat.to(like.device)).to(like.dtype).split([len(own) for own in tokens])
+        is_seg = iter(seg_positions(flat, self.special.seg).tolist())
+        for state, own, new in zip(states, tokens, embeds):
+            first = len(state.ids) - (0 if ahead else len(own))
+            end = len(state.pending_embeds)
+            state.pending_segs += [(end + offset, first + offset) for offset in range(len(own)) if next(is_seg)]
+            state.pending_embeds = torch.cat([state.pending_embeds, new]) if end else new
 
-    def _serve(self, rows: list[Row]) -> None:
-        """Give the waiting rows the view of their last mask: one call of the encoder for all."""
-        self._decode_masks(rows)
-        images = [row.request.image for row in rows]
-        masks = [
-            row.masks[max(row.masks)].region if row.masks else np.ones(image.shape[:2], bool)
-            for row, image in zip(rows, images)
-        ]
-        views = self.grounder.encode_views(images, masks)
-        self._extend(rows, [row.ids[-1:] for row in rows])
-        for row, view in zip(rows, views):
-            row.feed = torch.cat([row.feed, view.to(row.feed.dtype)])
-            row.script = row.script or (list(self.forced_ids) if row.decoding.force_phrase else [])
-            row.phase = Phase.SAMPLING
-        self._extend(rows, [row.take_script(self.ids) for row in rows])
+    # --- 5, 6: masks and views ------------------------------------------------------------------------------------------
 
-    def _decode_masks(self, rows: Sequence[Row]) -> None:
-        """Decode every state that has no mask yet, all in one call."""
-        pending = [(row, place) for row in rows for place in row.undecoded]
+    def _decode_masks(self, states: Sequence[AnswerState]) -> None:
+        """Decode every ``<seg>`` state that has no mask yet, all in one call."""
+        pending = [(state, index) for state in states for index in state.undecoded]
         if not pending:
             return
-        states = torch.stack([row.states[place] for row, place in pending])
-        logits = self.grounder.decode_masks(states, [row.request.features for row, _ in pending])
-        rows = [row for row, _ in pending]
-        masks = image_masks(logits, [row.request.letterbox for row in rows], [row.decoding for row in rows])
-        for (row, place), mask in zip(pending, masks):
-            row.masks[place] = mask
+        owners = [state for state, _ in pending]
+        logits = self.grounder.decode_masks(
+            torch.stack([state.seg_states[index] for state, index in pending]),
+            [state.request.features for state in owners],
+        )
+        letterboxes, decodings = [state.request.letterbox for state in owners], [state.decoding for state in owners]
+        for (state, index), mask in zip(pending, image_masks(logits, letterboxes, decodings)):
+            state.masks[index] = mask
 
-    def _finish(self, rows: list[Row]) -> Iterator[tuple[int, GroundedText]]:
-        self._decode_masks(rows)
-        for row in rows:
-            yield row.number, self.writer.whole(row)
+    def _append_views(self, states: list[AnswerState]) -> None:
+        """Append to each answer the view of its latest mask, and `` <p>``; without a mask the view is of the whole image."""
+        self._decode_masks(states)
+        images = [state.request.image for state in states]
+        masks = [
+            state.masks[max(state.masks)].region if state.masks else np.ones(image.shape[:2], bool)
+            for state, image in zip(states, images)
+        ]
+        views = self.grounder.encode_views(images, masks)
+        self._extend(states, [state.ids[-1:] for state in states])  # the <image_id> itself
+        for state, view in zip(states, views):
+            state.pending_embeds = torch.cat([state.pending_embeds, view.to(state.pending_embeds.dtype)])
+            state.phase = Phase.SAMPLING
+            if not state.forced_tokens and state.decoding.force_phrase:
+                state.forced_tokens = list(self.phrase_opening)
+        self._extend(states, [self._write_forced(state) for state in states])
+
+    # --- 8: the answer --------------------------------------------------------------------------------------------------
+
+    def _finish(self, states: list[AnswerState]) -> Iterator[tuple[int, GroundedText]]:
+        self._decode_masks(states)
+        for state in states:
+            yield state.request_index, self.writer.whole(state)
 
 
 def _num_masks(answer: GroundedText) -> int:

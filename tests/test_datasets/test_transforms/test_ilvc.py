@@ -83,7 +83,7 @@ def test_referring_segmentation_without_views():
         GroundedPart("<p> dog </p> <seg>", "", 0),
         TextPart(".[end]", True),
     ]
-    assert result["region_tiles"].shape == (0, 3, SIZE, SIZE)
+    assert result["view_tiles"].shape == (0, 3, SIZE, SIZE)
 
 
 def test_a_grounded_caption_with_views():
@@ -123,14 +123,14 @@ def test_a_turn_without_target_is_plain_text():
         TextPart("There is no cat.[end]", True),
         TextPart("[user]Please segment dog.[assistant]", False),
     ]
-    assert len(result["region_tiles"]) == 1
-    assert (result["region_tiles"][0] == gt_view(MASKS[1])).all()
+    assert len(result["view_tiles"]) == 1
+    assert (result["view_tiles"][0] == gt_view(MASKS[1])).all()
 
 
 def test_text_only():
     result = run([Turn("Hello?", "Hi.")], masks=MASKS[:0], image=False)
     assert result["parts"] == [TextPart("[system][user]Hello?[assistant]", False), TextPart("Hi.[end]", True)]
-    assert result["region_tiles"].shape == (0, 3, SIZE, SIZE)
+    assert result["view_tiles"].shape == (0, 3, SIZE, SIZE)
 
 
 def test_neighbouring_phrases_have_nothing_between():
@@ -161,7 +161,7 @@ def test_two_prompts_share_the_samples_and_say_which_form_is_wanted():
             f"[user]Please segment car.{suffix}[assistant]",
         ]
         assert [bool(part.after) for part in grounded] == [interleaved] * 2, "one form in a sample"
-        assert len(result["region_tiles"]) == 2 * interleaved
+        assert len(result["view_tiles"]) == 2 * interleaved
     deviation = (count * share * (1 - share)) ** 0.5
     assert abs(with_views - count * share) < 4 * deviation
 
@@ -171,14 +171,14 @@ def test_always_and_never(prob, suffix):
     for seed in range(50):
         result = run([refer_turn("dog", 0)], seed, prob=prob, suffixes=(" Look.", " Quick."))
         assert suffix in result["parts"][2].text
-        assert len(result["region_tiles"]) == prob
+        assert len(result["view_tiles"]) == prob
 
 
 # Views
 
 
 def test_views_are_cut_from_the_ground_truth_in_the_order_of_mention():
-    tiles = run([GCG])["region_tiles"]
+    tiles = run([GCG])["view_tiles"]
     assert tiles.dtype == torch.uint8 and tiles.shape == (2, 3, SIZE, SIZE)
     assert (tiles[0] == gt_view(MASKS[1])).all()
     assert (tiles[1] == gt_view(MASKS[0])).all()
@@ -187,7 +187,7 @@ def test_views_are_cut_from_the_ground_truth_in_the_order_of_mention():
 def test_a_wrong_view_shows_another_region():
     seen = set()
     for seed in range(40):
-        tile = run([refer_turn("dog", 0)], seed, wrong_view=1.0)["region_tiles"][0]
+        tile = run([refer_turn("dog", 0)], seed, wrong_view=1.0)["view_tiles"][0]
         matches = [index for index in range(3) if (tile == gt_view(MASKS[index])).all()]
         assert len(matches) == 1
         seen.add(matches[0])
@@ -196,23 +196,23 @@ def test_a_wrong_view_shows_another_region():
 
 @pytest.mark.parametrize("masks", [MASKS[:1], np.stack([MASKS[0]] * 3)])
 def test_without_another_region_a_wrong_view_is_the_right_one(masks):
-    tile = run([refer_turn("dog", 0)], masks=masks, wrong_view=1.0)["region_tiles"][0]
+    tile = run([refer_turn("dog", 0)], masks=masks, wrong_view=1.0)["view_tiles"][0]
     assert (tile == gt_view(MASKS[0])).all()
 
 
 def test_a_phrase_that_the_question_does_not_name_is_never_shown_another_region():
     named = Turn("Where is A DOG?", GCG.answer, GCG.spans)
     for seed in range(20):
-        captions = run([GCG], seed, wrong_view=1.0)["region_tiles"]
+        captions = run([GCG], seed, wrong_view=1.0)["view_tiles"]
         assert (captions[0] == gt_view(MASKS[1])).all() and (captions[1] == gt_view(MASKS[0])).all()
-        dog, car = run([named], seed, wrong_view=1.0)["region_tiles"]
+        dog, car = run([named], seed, wrong_view=1.0)["view_tiles"]
         assert not (dog == gt_view(MASKS[1])).all(), "the question says 'a dog', in whatever case"
         assert (car == gt_view(MASKS[0])).all()
 
 
 def views_seen(monkeypatch):
     """Record the masks that views are cut from."""
-    import lira_plugin.datasets.transforms.conversation as module
+    import lira_plugin.datasets.transforms.ilvc as module
 
     seen = []
     monkeypatch.setattr(
@@ -266,7 +266,7 @@ def test_shares_of_views_are_kept(monkeypatch):
 
 def test_a_shifted_empty_mask_stays_empty():
     empty = np.zeros((1, HEIGHT, WIDTH), bool)
-    tile = run([refer_turn("dog", 0)], masks=empty, shifted_view=1.0)["region_tiles"][0]
+    tile = run([refer_turn("dog", 0)], masks=empty, shifted_view=1.0)["view_tiles"][0]
     assert (tile == gt_view(empty[0])).all()
 
 
@@ -286,7 +286,7 @@ def test_for_generation_the_last_answer_is_left_out():
         ImagePart(),
         TextPart("\nDescribe it.[assistant]", False),
     ]
-    assert len(result["region_tiles"]) == 0
+    assert len(result["view_tiles"]) == 0
 
 
 def test_for_generation_earlier_turns_are_history():
@@ -294,7 +294,7 @@ def test_for_generation_earlier_turns_are_history():
     whole, prompt = run(turns), run(turns, answers=False)
     assert prompt["parts"] == whole["parts"][: len(prompt["parts"])]
     assert prompt["parts"][-1] == TextPart("[user]Describe it.[assistant]", False)
-    assert len(prompt["region_tiles"]) == 1 and torch.equal(prompt["region_tiles"], whole["region_tiles"][:1])
+    assert len(prompt["view_tiles"]) == 1 and torch.equal(prompt["view_tiles"], whole["view_tiles"][:1])
 
 
 @pytest.mark.parametrize(("prob", "suffix"), [(1, " Look."), (0, " Quick.")])
@@ -326,8 +326,17 @@ def test_shares_outside_of_0_to_1_are_an_error(shares):
 def test_a_template_must_take_the_question():
     with pytest.raises(ValueError, match="'{input}'.*'no place'"):
         ILVC(template={**TEMPLATE, "instruction": "no place"})
-    with pytest.raises(ValueError, match="template"):
-        ILVC()
+
+
+def test_size_and_template_have_to_come_from_somewhere():
+    with pytest.raises(ValueError, match="ILVC has no template: give one, or let it be taken from the model"):
+        run([refer_turn("r0", 0)], template=None)
+    results = {
+        "record": Record("s", "1", None, Conversation((refer_turn("r0", None),))),
+        "rng": np.random.default_rng(0),
+    }
+    with pytest.raises(ValueError, match="ILVC has no size: give one"):
+        ILVC(template=TEMPLATE)(results)
 
 
 def test_a_template_must_take_the_question_once():
@@ -358,17 +367,19 @@ def test_qwens_template_is_chatml():
 # Masks for a given text
 
 
-@pytest.mark.parametrize(("prob", "text"), [(1, "<seg><image_id> <p> r0 </p> <seg>"), (0, "<p> r0 </p> <seg>")])
-def test_regions_may_be_forced(prob, text):
+@pytest.mark.parametrize(
+    ("prob", "texts"), [(1, ("<seg><image_id>", " <p> r0 </p> <seg>")), (0, ("<p> r0 </p> <seg>", ""))]
+)
+def test_regions_may_be_forced(prob, texts):
     result = run([refer_turn("r0", 0)], masks=MASKS[:1], answers=False, force_regions=True, prob=prob)
-    assert result["forced_answer"] == text
+    assert result["forced_part"] == GroundedPart(*texts, region=0)
     assert result["parts"] == run([refer_turn("r0", 0)], masks=MASKS[:1], answers=False, prob=prob)["parts"]
-    assert len(result["region_tiles"]) == 0, "the view will be that of the predicted mask"
+    assert len(result["view_tiles"]) == 0, "the view will be that of the predicted mask"
 
 
 def test_nothing_is_forced_by_default():
-    assert run([refer_turn("r0", 0)], answers=False)["forced_answer"] == ""
-    assert run([refer_turn("r0", 0)])["forced_answer"] == ""
+    assert run([refer_turn("r0", 0)], answers=False)["forced_part"] is None
+    assert run([refer_turn("r0", 0)])["forced_part"] is None
 
 
 def test_one_region_can_be_forced():

@@ -12,7 +12,7 @@ from lira_plugin.structures import (
     PhraseSpan,
     Record,
     Region,
-    RowKind,
+    TokenKind,
     Turn,
     VisualLayout,
     refer_turn,
@@ -96,7 +96,7 @@ def test_referring_segmentation(make_tokenizer):
         ),
     )
     assert result["seg_regions"] == [1, 1], "before and after the phrase"
-    assert result["dropped_regions"] == 0 and len(result["region_tiles"]) == 1
+    assert result["dropped_regions"] == 0 and len(result["view_tiles"]) == 1
 
 
 @pytest.mark.parametrize("token", ["<seg>", "<image_id>", "<p>", "</p>"])
@@ -132,7 +132,7 @@ def test_without_views(make_tokenizer):
             ("<p> dog </p> <seg>.<|im_end|>", True),
         ),
     )
-    assert result["seg_regions"] == [2] and len(result["region_tiles"]) == 0
+    assert result["seg_regions"] == [2] and len(result["view_tiles"]) == 0
 
 
 def test_several_turns_have_one_image_and_one_bos(make_tokenizer):
@@ -173,6 +173,24 @@ def test_for_generation_the_sequence_is_the_prompt(make_tokenizer):
     assert result["seg_regions"] == []
 
 
+@pytest.mark.parametrize("prob", [0, 1])
+def test_forced_ids_are_those_that_training_supervises(make_tokenizer, prob):
+    """The answer of the training sample, up to the full stop and the end; words and views are chunks of their own."""
+    tokenizer, turns = make_tokenizer(), [refer_turn("a dog", 0)]
+    trained = tokenize(tokenizer, turns, num_regions=1, prob=prob)
+    results = results_of(turns, num_regions=1, prob=prob, answers=False)
+    assert TokenizeConversation(tokenizer, LAYOUT)(results)["forced_ids"] == ()
+    results["forced_part"] = GroundedPart(
+        "<seg><image_id>" if prob else "<p> a dog </p> <seg>", " <p> a dog </p> <seg>" * prob, 0
+    )
+    forced = TokenizeConversation(tokenizer, LAYOUT)(results)
+    supervised = [label for label in trained["labels"].tolist() if label != IGNORE_INDEX]
+    end = tokenizer(f".{TEMPLATE['suffix']}", add_special_tokens=False)["input_ids"]
+    assert supervised == [*forced["forced_ids"], *end]
+    prompt = forced["input_ids"].tolist()
+    assert prompt == trained["input_ids"].tolist()[: len(prompt)], "they are no part of the prompt"
+
+
 @pytest.mark.parametrize("bos", [True, False])
 def test_bos(make_tokenizer, bos):
     tokenizer = make_tokenizer()
@@ -186,14 +204,14 @@ def test_bos(make_tokenizer, bos):
 def test_without_sefe_the_block_has_no_semantic_rows(make_tokenizer):
     layout = {"tokens_per_tile": 2, "pixel_tokens": 3, "object_tokens": 2, "semantic": False}
     result = tokenize(make_tokenizer(), [refer_turn("dog", 0)], layout=layout)
-    features = result["kinds"][result["kinds"] != RowKind.TEXT].tolist()
+    features = result["kinds"][result["kinds"] != TokenKind.TEXT].tolist()
     assert features == [2, 3, 3, 3, 4, 5, 5, 6, 6], "views keep their semantic tokens"
 
 
 @pytest.mark.parametrize("num_tiles", [1, 5])
 def test_the_block_counts_the_tiles(make_tokenizer, num_tiles):
     kinds = tokenize(make_tokenizer(), [refer_turn("dog", 0)], num_tiles=num_tiles)["kinds"]
-    assert (kinds == RowKind.SEMANTIC).sum() == 2 * num_tiles
+    assert (kinds == TokenKind.SEMANTIC).sum() == 2 * num_tiles
 
 
 # Chunks
@@ -205,8 +223,8 @@ def test_chunks_are_tokenized_by_themselves(make_tokenizer):
     assert len(tokenizer("\n\n", add_special_tokens=False)["input_ids"]) == 1
     feed = tokenizer("\n", add_special_tokens=False)["input_ids"]
     result = tokenize(tokenizer, [refer_turn("dog", 0)])
-    first = int((result["kinds"] == RowKind.SEMANTIC).nonzero()[0])
-    last = int((result["kinds"] == RowKind.OBJECT).nonzero()[-1])
+    first = int((result["kinds"] == TokenKind.SEMANTIC).nonzero()[0])
+    last = int((result["kinds"] == TokenKind.OBJECT).nonzero()[-1])
     ids = result["input_ids"].tolist()
     assert ids[first - 1 : first] == feed and ids[last + 1 : last + 2] == feed
 
@@ -224,7 +242,7 @@ def test_the_ids_are_those_of_the_chunks(make_tokenizer, prob):
             chunks += [part.text] if isinstance(part, TextPart) else [part.before, part.after]
     expected = [id for chunk in chunks for id in tokenizer(chunk, add_special_tokens=False)["input_ids"]]
     result = tokenize(tokenizer, turns, prob=prob, add_bos=False)
-    assert result["input_ids"][result["kinds"] == RowKind.TEXT].tolist() == expected
+    assert result["input_ids"][result["kinds"] == TokenKind.TEXT].tolist() == expected
 
 
 # Truncation
@@ -240,9 +258,9 @@ def test_truncation_at_every_length(make_tokenizer, prob):
     tokenizer = make_tokenizer()
     seg = tokenizer.convert_tokens_to_ids("<seg>")
     full = tokenize(tokenizer, LONG, prob=prob)
-    number = int((full["kinds"] == RowKind.TEXT).sum())
+    number = int((full["kinds"] == TokenKind.TEXT).sum())
     assert number == len(full["input_ids"]) - len(BLOCK) - 3 * prob * len(VIEW)
-    tiles = full["region_tiles"]
+    tiles = full["view_tiles"]
     mentioned = [1, 0, 2]
     kept_at = []
     refused = 0
@@ -258,20 +276,20 @@ def test_truncation_at_every_length(make_tokenizer, prob):
         size = len(result["input_ids"])
         for key in ("input_ids", "labels", "kinds"):
             assert result[key].tolist() == full[key][:size].tolist(), "a prefix"
-        assert (result["kinds"] == RowKind.TEXT).sum() <= max_length
+        assert (result["kinds"] == TokenKind.TEXT).sum() <= max_length
         kept = mentioned[: len(mentioned) - result["dropped_regions"]]
         kept_at.append(len(kept))
         copies = 2 if prob else 1
         assert (result["labels"] == seg).sum() == copies * len(kept)
         assert result["seg_regions"] == [region for region in kept for _ in range(copies)]
-        assert len(result["region_tiles"]) == prob * len(kept)
-        assert (result["region_tiles"] == tiles[: prob * len(kept)]).all()
-        assert (result["kinds"] == RowKind.REGION).sum() == prob * len(kept) * len(VIEW)
+        assert len(result["view_tiles"]) == prob * len(kept)
+        assert (result["view_tiles"] == tiles[: prob * len(kept)]).all()
+        assert (result["kinds"] == TokenKind.VIEW).sum() == prob * len(kept) * len(VIEW)
         last = result["labels"][-1].item()
         opened = (result["input_ids"] == tokenizer.convert_tokens_to_ids("<p>")).sum()
         closed = (result["input_ids"] == tokenizer.convert_tokens_to_ids("</p>")).sum()
         assert opened == closed == len(kept), "no phrase is cut"
-        assert last == IGNORE_INDEX or result["kinds"][-1] == RowKind.TEXT
+        assert last == IGNORE_INDEX or result["kinds"][-1] == TokenKind.TEXT
         if max_length >= number:
             assert size == len(full["input_ids"]) and result["dropped_regions"] == 0
     first_answer = rows_of(
@@ -302,9 +320,9 @@ def test_truncated_text_keeps_as_much_as_fits(make_tokenizer):
 def test_image_and_view_rows_are_not_counted(make_tokenizer):
     tokenizer = make_tokenizer()
     small = tokenize(tokenizer, LONG)
-    number = int((small["kinds"] == RowKind.TEXT).sum())
+    number = int((small["kinds"] == TokenKind.TEXT).sum())
     large = tokenize(tokenizer, LONG, layout=VisualLayout(50, 60, 70), max_length=number)
-    assert (large["kinds"] == RowKind.TEXT).sum() == number
+    assert (large["kinds"] == TokenKind.TEXT).sum() == number
     assert large["seg_regions"] == small["seg_regions"]
 
 
@@ -312,7 +330,7 @@ def test_a_prompt_that_does_not_fit_is_refused(make_tokenizer):
     """Cut, it would lose the end that tells the model to answer."""
     tokenizer = make_tokenizer()
     prompt = tokenize(tokenizer, [refer_turn("dog", 0)], answers=False)
-    number = int((prompt["kinds"] == RowKind.TEXT).sum())
+    number = int((prompt["kinds"] == TokenKind.TEXT).sum())
     tokenize(tokenizer, [refer_turn("dog", 0)], answers=False, max_length=number)
     with pytest.raises(ValueError, match="refcoco/train record 77.*raise max_length"):
         tokenize(tokenizer, [refer_turn("dog", 0)], answers=False, max_length=number - 1)
@@ -323,15 +341,15 @@ def test_a_prompt_that_does_not_fit_is_refused(make_tokenizer):
 
 def test_packing_keeps_the_masks_that_are_asked_for(make_tokenizer):
     tokenizer = make_tokenizer()
-    number = int((tokenize(tokenizer, LONG)["kinds"] == RowKind.TEXT).sum())
+    number = int((tokenize(tokenizer, LONG)["kinds"] == TokenKind.TEXT).sum())
     for max_length, used, wanted in ((10_000, [0, 1, 2], [1, 1, 0, 0, 2, 2]), (number - 20, [0, 1], [1, 1, 0, 0])):
         results = tokenize(tokenizer, LONG, max_length=max_length)
         results["square_masks"] = torch.eye(3).bool()[:, None].expand(3, 8, 3)
         sample = PackGroundingInputs()(results)
         assert sample.mask_labels.tolist() == [10 + region for region in used]
-        asked = sample.masks[sample.seg_masks]
+        asked = sample.masks[sample.seg_mask_index]
         assert (asked == results["square_masks"][results["seg_regions"]]).all()
-        assert sample.mask_labels[sample.seg_masks].tolist() == [10 + region for region in wanted]
+        assert sample.mask_labels[sample.seg_mask_index].tolist() == [10 + region for region in wanted]
         assert sample.dropped_regions == 3 - len(used)
         assert sample.tile_counts == (3,) and sample.name == "refcoco/train record 77"
         assert sample.image is None and sample.regions == ()
@@ -342,12 +360,12 @@ def test_packing_for_generation_keeps_what_evaluation_needs(make_tokenizer):
     sample = PackGroundingInputs(for_generation=True)(results)
     assert sample.image is results["image"] and sample.regions == results["record"].regions
     assert sample.question == "Tell."
-    assert len(sample.masks) == 0 and sample.seg_masks.dtype == torch.long
+    assert len(sample.masks) == 0 and sample.seg_mask_index.dtype == torch.long
 
 
 def test_packing_in_the_segmenter_stage_keeps_all_masks():
     results = results_of(LONG)
-    for key in ("parts", "tiles", "region_tiles"):
+    for key in ("parts", "tiles", "view_tiles"):
         del results[key]
     sample = PackGroundingInputs()(results)
     assert len(sample.masks) == 3 and sample.mask_labels.tolist() == [10, 11, 12]

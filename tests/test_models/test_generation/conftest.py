@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from scripted import LIMIT
-from tiny import caption_record, refer_record, text_record, tiny_lira
+from support.scripted_llm import LIMIT
+from support.tiny_model import caption_record, refer_record, text_record, tiny_lira
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import GROUNDED, IDS, SEG, SPACE, START, STOP, VIEW, decode
-from tiny import caption_record, make_samples, refer_record, tiny_tokenizer
+from support.scripted_llm import GROUNDED, IDS, SEG, SPACE, START, STOP, VIEW, decode
+from support.tiny_model import caption_record, make_samples, refer_record, tiny_tokenizer
 
-from lira_plugin.models.generation import PhrasePlace, read_answer
+from lira_plugin.models.generation import PhraseTokens, read_answer
 from lira_plugin.structures import IGNORE_INDEX
 from lira_plugin.tokens import SpecialTokens
 
@@ -16,22 +16,22 @@ def read(*ids):
 
 
 def test_an_answer_that_is_cut_off_keeps_what_is_there():
-    assert read(*GROUNDED[:1]) == ("", [PhrasePlace(0, 0, 0, -1)])
-    assert read(*GROUNDED[:4]) == ("", [PhrasePlace(0, 0, 0, -1)])
-    assert read(*GROUNDED[:8])[1] == [PhrasePlace(0, 3, 0, -1)]
+    assert read(*GROUNDED[:1]) == ("", [PhraseTokens(0, 0, 0, -1)])
+    assert read(*GROUNDED[:4]) == ("", [PhraseTokens(0, 0, 0, -1)])
+    assert read(*GROUNDED[:8])[1] == [PhraseTokens(0, 3, 0, -1)]
     text, (place,) = read(*GROUNDED[:6])
     assert text.strip() == "dog" and (place.before, place.after) == (0, -1)
 
 
 def test_a_seg_without_a_phrase_stands_at_its_place():
-    assert read(11, SEG, 13) == ("A .", [PhrasePlace(2, 2, 1, -1)])
-    assert read(11, SEG, 14, SEG, 13) == ("A  and .", [PhrasePlace(2, 2, 1, -1), PhrasePlace(7, 7, 3, -1)])
+    assert read(11, SEG, 13) == ("A .", [PhraseTokens(2, 2, 1, -1)])
+    assert read(11, SEG, 14, SEG, 13) == ("A  and .", [PhraseTokens(2, 2, 1, -1), PhraseTokens(7, 7, 3, -1)])
 
 
 def test_text_between_a_seg_without_a_phrase_and_the_next_phrase_is_kept():
     text, places = read(11, SEG, 14, START, SPACE, 10, SPACE, STOP, SPACE, SEG, 13)
     assert text == "A  and dog."
-    assert places == [PhrasePlace(2, 2, 1, -1), PhrasePlace(7, 10, -1, 9)]
+    assert places == [PhraseTokens(2, 2, 1, -1), PhraseTokens(7, 10, -1, 9)]
 
 
 def test_text_after_a_phrase_that_lacks_its_seg_is_kept():
@@ -93,13 +93,13 @@ def test_reading_is_the_inverse_of_the_transform_for_refseg(tmp_path, prob):
 
 
 def test_a_phrase_that_is_not_closed_reaches_to_the_end():
-    assert read(*GROUNDED[:6]) == ("dog", [PhrasePlace(0, 3, 0, -1)])
+    assert read(*GROUNDED[:6]) == ("dog", [PhraseTokens(0, 3, 0, -1)])
     assert read(START, SPACE, 10) == ("dog", []), "it has no <seg>"
-    assert read(SEG, START, SPACE, 10, SEG) == ("dog", [PhrasePlace(0, 3, 0, -1), PhrasePlace(3, 3, 4, -1)])
+    assert read(SEG, START, SPACE, 10, SEG) == ("dog", [PhraseTokens(0, 3, 0, -1), PhraseTokens(3, 3, 4, -1)])
 
 
 def test_an_end_without_a_start_ends_nothing():
-    assert read(11, 10, SPACE, STOP, SEG) == ("A dog ", [PhrasePlace(6, 6, 4, -1)])
+    assert read(11, 10, SPACE, STOP, SEG) == ("A dog ", [PhraseTokens(6, 6, 4, -1)])
 
 
 @given(st.lists(st.sampled_from([SEG, VIEW, START, STOP, SPACE, SPACE, 10, 14])))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from scripted import GROUNDED, ScriptedGrounder, column, request, run
-from tiny import tiny_llama, tiny_llm
+from support.scripted_llm import GROUNDED, ScriptedGrounder, column, request, run
+from support.tiny_model import tiny_llama, tiny_llm
 
 from lira_plugin.models import InterleavedLLM
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Request
@@ -28,7 +28,6 @@ SPECIAL = SpecialTokenIds(seg=36, image_id=37, phrase_start=38, phrase_end=39)
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"threshold": 0.0}, "threshold"),
         ({"threshold": 1.0}, "threshold"),
-        ({"prompt_lookup_num_tokens": -1}, "prompt_lookup_num_tokens"),
         ({"stop_strings": "."}, "stop_strings"),
         ({"stop_strings": ("a", "")}, "stop_strings"),
         ({"stop_strings": (5,)}, "stop_strings"),

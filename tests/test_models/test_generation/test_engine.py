@@ -6,7 +6,7 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 import torch
-from scripted import (
+from support.scripted_llm import (
     FORCED,
     GROUNDED,
     SEG,
@@ -14,7 +14,7 @@ from scripted import (
     SPACE,
     STOP,
     VIEW,
-    VIEW_ROWS,
+    VIEW_LENGTH,
     ScriptedGrounder,
     column,
     decode,
@@ -23,7 +23,7 @@ from scripted import (
     run,
 )
 
-from lira_plugin.models.generation import Decoding, Prefix, Request, passes
+from lira_plugin.models.generation import Decoding, Prefix, Request, pass_groups
 from lira_plugin.structures import Letterbox
 
 
@@ -47,7 +47,7 @@ def test_a_region_is_viewed_and_its_phrase_opened():
     assert image == 0
     np.testing.assert_array_equal(mask, column(0), "the view is that of the coarse mask")
     fed = sum(rows for _, rows in grounder.llm.passes)
-    assert fed == 2 + len(GROUNDED) + VIEW_ROWS, "the view takes its rows, and nothing is fed twice"
+    assert fed == 2 + len(GROUNDED) + VIEW_LENGTH, "the view takes its rows, and nothing is fed twice"
 
 
 def test_forced_tokens_are_not_asked_of_the_model():
@@ -146,7 +146,7 @@ SCRIPTS = [
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 50])
 def test_any_batch_size_gives_the_same_answers_in_the_order_of_the_requests(batch_size):
     grounder = ScriptedGrounder(*SCRIPTS)
-    requests = [request(number, rows=1 + 3 * number % 5, image=number != 2) for number in range(len(SCRIPTS))]
+    requests = [request(number, length=1 + 3 * number % 5, image=number != 2) for number in range(len(SCRIPTS))]
     answers = run(grounder, requests, batch_size=batch_size, max_new_tokens=15)
     for number, answer in enumerate(answers):
         (alone,) = run(ScriptedGrounder(*SCRIPTS), [requests[number]], max_new_tokens=15)
@@ -161,7 +161,7 @@ def test_any_batch_size_gives_the_same_answers_in_the_order_of_the_requests(batc
 
 def test_rows_that_wait_are_served_together():
     grounder = ScriptedGrounder(*[[10] * number + GROUNDED for number in range(4)])
-    run(grounder, [request(number, rows=1 + number) for number in range(4)])
+    run(grounder, [request(number, length=1 + number) for number in range(4)])
     assert [len(views) for views in grounder.views] == [4]
     assert grounder.decoded == [4, 4], "all coarse masks in one call, all refined ones in another"
 
@@ -170,9 +170,9 @@ def test_no_request_gives_no_answer():
     assert run(ScriptedGrounder(), []) == []
 
 
-@pytest.mark.parametrize("settings", [{"max_new_tokens": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("settings", [{"max_new_tokens": 0}, {"batch_size": 0}, {"prompt_lookup_num_tokens": -1}])
 def test_nonsense_settings_are_an_error(settings):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="positive|negative"):
         run(ScriptedGrounder(), [], **settings)
 
 
@@ -180,7 +180,7 @@ def test_nonsense_settings_are_an_error(settings):
 
 
 def test_a_queue_longer_than_the_batch_keeps_it_full(monkeypatch):
-    monkeypatch.setattr(passes, "PASS", 0)  # prompts and tokens apart
+    monkeypatch.setattr(pass_groups, "PASS", 0)  # prompts and tokens apart
     scripts = [[10] * (2 + 3 * number % 4) for number in range(12)]
     grounder = ScriptedGrounder(*scripts)
     run(grounder, [request(number) for number in range(12)], batch_size=3)
@@ -193,7 +193,7 @@ def test_a_queue_longer_than_the_batch_keeps_it_full(monkeypatch):
 
 def test_requests_join_by_a_quarter_of_the_batch(monkeypatch):
     """Answers of 3 to 14 tokens: rows end one after another."""
-    monkeypatch.setattr(passes, "PASS", 0)
+    monkeypatch.setattr(pass_groups, "PASS", 0)
     grounder = ScriptedGrounder(*[[10] * (3 + 7 * number % 12) for number in range(40)])
     run(grounder, [request(number) for number in range(40)], batch_size=8)
     prompts = [rows for rows, new in grounder.llm.passes if new > 1]
@@ -246,10 +246,10 @@ def test_answers_that_were_given_out_are_released():
 
 def test_only_the_states_of_segs_are_kept():
     """Not those of the prompt that was run in the same pass."""
-    requests = [request(0, rows=40, forced_ids=(SEG, VIEW))]
+    requests = [request(0, length=40, forced_ids=(SEG, VIEW))]
     kept = []
-    for rows in generator(ScriptedGrounder(GROUNDED))._run(requests):
-        kept += [state.untyped_storage().nbytes() for row in rows for state in row.states.values()]
+    for states in generator(ScriptedGrounder(GROUNDED))._run(requests):
+        kept += [state.untyped_storage().nbytes() for one in states for state in one.seg_states.values()]
     assert kept and set(kept) == {3 * 4}
 
 
@@ -272,7 +272,7 @@ def test_masks_are_resized_once_and_those_of_one_size_together(monkeypatch):
 @pytest.mark.parametrize(("rows", "prefix"), [(0, None), (3, 3), (3, 4), (3, 0)])
 def test_a_request_without_a_row_to_run_is_an_error(rows, prefix):
     prompt = torch.zeros(rows, 3)
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match="at least one position"):
         Request(prompt, None, None, 0, prefix=None if prefix is None else Prefix("key", prefix))
 
 
@@ -297,3 +297,20 @@ def test_logits_and_threshold():
         np.testing.assert_array_equal(span.mask, mask)
         np.testing.assert_array_equal(span.logits, np.where(column(9), 2, -2))
     assert run(ScriptedGrounder(GROUNDED), [request(0)])[0].spans[0].logits is None
+
+
+def test_nothing_is_written_behind_a_stop_string_among_forced_tokens():
+    """The opening of a phrase is two tokens; the answer ends after the first of them."""
+    (answer,) = run(ScriptedGrounder(GROUNDED), [request(0)], stop_strings=(" ",))
+    assert answer.raw_text == "<seg><image_id>" and answer.finished
+
+
+def test_a_prefix_that_was_not_run_yet_is_not_copied():
+    """The first prompt waits for its view at once; the second one comes later and wants the same prefix."""
+    grounder = ScriptedGrounder([VIEW, *FORCED, 10], [10] * 9, GROUNDED)
+    grounder.llm.marks = {0: 4 * 7, 2: 4 * 7}
+    requests = [
+        request(0, prefix=(7, 4), forced_ids=(VIEW,)), request(1), request(2, prefix=(7, 4)),
+    ]  # fmt: skip
+    alone = [run(grounder, [one])[0].raw_text for one in requests]
+    assert [answer.raw_text for answer in run(grounder, requests, batch_size=2)] == alone

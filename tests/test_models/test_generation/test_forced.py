@@ -5,8 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scripted import GROUNDED, SEG, SPACE, START, STOP, VIEW, VIEW_ROWS, ScriptedGrounder, alike, column, request, run
-from tiny import make_samples, refer_record, tiny_lira
+from support.scripted_llm import (
+    GROUNDED,
+    SEG,
+    SPACE,
+    START,
+    STOP,
+    VIEW,
+    VIEW_LENGTH,
+    ScriptedGrounder,
+    alike,
+    column,
+    request,
+    run,
+)
+from support.tiny_model import make_samples, refer_record, tiny_lira
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.structures import IGNORE_INDEX, region_view
@@ -18,7 +31,7 @@ PLAIN = (START, SPACE, 10, SPACE, STOP, SPACE, SEG)
 def test_a_view_in_the_middle_waits_for_its_mask():
     grounder = ScriptedGrounder([])
     (answer,) = run(grounder, [request(0, forced_ids=TEXT, closed=True)], max_new_tokens=1)
-    assert grounder.llm.passes == [(1, 2 + 1), (1, 1 + VIEW_ROWS + len(TEXT) - 2)], "two passes for all of it"
+    assert grounder.llm.passes == [(1, 2 + 1), (1, 1 + VIEW_LENGTH + len(TEXT) - 2)], "two passes for all of it"
     assert answer.raw_text == "<seg><image_id> <p> dog </p> <seg>" and answer.text == "dog" and answer.finished
     (((image, mask),),) = grounder.views
     np.testing.assert_array_equal(mask, column(0))
@@ -92,8 +105,9 @@ FORMS = {1.0: "<seg><image_id> <p> cup </p> <seg>", 0.0: "<p> cup </p> <seg>"}
 
 
 def forced_sample(folder, prob):
-    (sample,) = make_samples([refer_record(folder, "a", ["cup"], 40, 64)], for_generation=True)
-    return replace(sample, forced_answer=FORMS[prob])
+    record = refer_record(folder, "a", ["cup"], 40, 64)
+    (sample,) = make_samples([record], for_generation=True, prob=prob, forced=True)
+    return sample
 
 
 @torch.no_grad()
@@ -104,14 +118,13 @@ def test_masks_are_those_of_a_teacher_forced_pass(model, tmp_path, prob):
     states = []
     model.mask_decoder.register_forward_pre_hook(lambda m, args: states.append(args[0]))
     (answer,) = model(**data, mode="predict")
-    assert answer.raw_text == sample.forced_answer and answer.finished
+    assert answer.raw_text == FORMS[prob] and answer.finished
     (span,) = answer.spans
 
     encoded = model.encode(**data)
     rows = [encoded.embeddings[0][encoded.attention_mask[0]]]
-    ids = model.tokenizer(sample.forced_answer, add_special_tokens=False)["input_ids"]
     places = []
-    for token in ids:
+    for token in sample.forced_ids:
         rows.append(model.llm.embed(torch.tensor([token])))
         if token == model.ids.seg:
             places.append(sum(map(len, rows)) - 1)
@@ -121,7 +134,7 @@ def test_masks_are_those_of_a_teacher_forced_pass(model, tmp_path, prob):
     rows = torch.cat(rows)
     hidden = model.llm(rows[None], torch.ones(1, len(rows), dtype=torch.bool)).hidden[0, places]
     torch.testing.assert_close(torch.cat(states), hidden, atol=1e-3, rtol=1e-3)
-    features = encoded.features.pyramid
+    features = encoded.features.decoder_memory
     image = torch.zeros(len(hidden), dtype=torch.long)
     logits = model.mask_decoder(hidden, image, features, model.pixel_encoder.segmenter)[-1]
     masks = (sample.letterbox.invert_logits(logits) > 0).numpy()
@@ -142,7 +155,9 @@ def test_given_tokens_are_those_that_training_shows(tmp_path, prob):
 
 @torch.no_grad()
 def test_a_given_beginning_without_a_seg_is_open(model, tmp_path):
-    sample = replace(forced_sample(tmp_path, 1.0), forced_answer="It is")
+    sample = replace(
+        forced_sample(tmp_path, 1.0), forced_ids=tuple(model.tokenizer("It is", add_special_tokens=False).input_ids)
+    )
     (one,) = model.requests(**grounding_collate([sample]))
     assert not one.closed
     (answer,) = model(**grounding_collate([sample]), mode="predict")
@@ -155,8 +170,7 @@ def test_given_answers_of_many_questions_about_one_image(model, tmp_path):
     labels = ["cup", "a longer one", "dog"]
     samples = []
     for label in labels:
-        (sample,) = make_samples([refer_record(tmp_path, "a", [label], 40, 64)], for_generation=True)
-        samples.append(replace(sample, forced_answer=f"<seg><image_id> <p> {label} </p> <seg>"))
+        samples += make_samples([refer_record(tmp_path, "a", [label], 40, 64)], for_generation=True, forced=True)
     passes = []
     handle = model.llm.causal_lm.get_decoder().register_forward_pre_hook(lambda m, args: passes.append(1))
     answers = model(**grounding_collate(samples), mode="predict")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lira_plugin.models.generation import Decoding, masks
-from lira_plugin.models.generation.masks import image_masks
+from lira_plugin.models.generation import Decoding
+from lira_plugin.models.generation import image_masks as masks
+from lira_plugin.models.generation.image_masks import image_masks
 from lira_plugin.structures import Letterbox
 
 

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scripted import GROUNDED, ScriptedGrounder, alike, request, run
-from tiny import caption_record, make_samples, refer_record, text_record, two_image_sample
+from support.scripted_llm import GROUNDED, ScriptedGrounder, alike, request, run
+from support.tiny_model import caption_record, make_samples, refer_record, text_record, two_image_sample
 
 from lira_plugin.datasets import grounding_collate
-from lira_plugin.models.batch_images import shared_prefixes
-from lira_plugin.models.generation import passes
+from lira_plugin.models.answering import shared_prefixes
+from lira_plugin.models.generation import pass_groups
 
 ROWS = 9  # of a prefix
 
 
 def shared(number, mark=7, share=True, **settings):
-    return request(number, rows=1 + number % 3, prefix=(mark, ROWS), share=share, **settings)
+    return request(number, length=1 + number % 3, prefix=(mark, ROWS), share=share, **settings)
 
 
 def grounder_for(scripts, marks):
@@ -36,7 +36,7 @@ SCRIPTS = [[10] * 9, GROUNDED, [11, 10], [10, 12] * 5, GROUNDED, []]
 @pytest.mark.parametrize("batch_size", [2, 3, 6])
 def test_a_prefix_is_run_once(batch_size, monkeypatch):
     """For rows that come together and for rows that come later, while another with the prefix runs and when none does."""
-    monkeypatch.setattr(passes, "PASS", 0)  # no other row is padded to one with a prefix
+    monkeypatch.setattr(pass_groups, "PASS", 0)  # no other row is padded to one with a prefix
     marks = dict.fromkeys(range(6), 7)
     grounder = grounder_for(SCRIPTS, marks)
     answers = run(grounder, [shared(number) for number in range(6)], batch_size=batch_size)
@@ -69,7 +69,7 @@ def test_a_slot_with_the_prefix_is_taken_before_another():
 def test_a_slot_is_not_read_after_another_prompt_took_it():
     """The prompt in between has no prefix, and is as long as one."""
     grounder = grounder_for([[10], [10], GROUNDED], {0: 7, 2: 7})
-    answers = run(grounder, [shared(0), request(1, rows=ROWS + 2), shared(2)], batch_size=1)
+    answers = run(grounder, [shared(0), request(1, length=ROWS + 2), shared(2)], batch_size=1)
     assert len(fed(grounder)[0]) == 3 and answers[2].text == "dog."
 
 
@@ -183,7 +183,7 @@ def test_prefixes_are_the_rows_that_prompts_have_in_common(model, records):
     assert sorted(groups.values()) == [[0, 2, 4, 6], [3, 5]]
     for members in groups.values():
         prompts = [requests[number].embeddings for number in members]
-        length = requests[members[0]].prefix.rows
+        length = requests[members[0]].prefix.length
         assert all(torch.equal(prompt[:length], prompts[0][:length]) for prompt in prompts)
         shortest = min(map(len, prompts))
         assert length == shortest - 1 or any(not torch.equal(p[length], prompts[0][length]) for p in prompts)
@@ -194,7 +194,7 @@ def test_a_prefix_ends_before_the_shortest_prompt_does(model, tmp_path):
     records = [refer_record(tmp_path, "a", ["cup"], 40, 64)] * 2
     with torch.no_grad():
         first, second = model.requests(**make_shared(records))
-    assert first.prefix == second.prefix and first.prefix.rows == len(first.embeddings) - 1
+    assert first.prefix == second.prefix and first.prefix.length == len(first.embeddings) - 1
 
 
 def make_shared(records):
@@ -253,7 +253,7 @@ def test_losses_of_samples_that_share_an_image_are_the_same(model, tmp_path):
 def test_samples_may_share_several_images(model, tmp_path):
     samples = [two_image_sample(tmp_path, label) for label in ("cup", "a dog")]
     data = grounding_collate([samples[0], *make_samples([text_record("t")], for_generation=True), samples[1]])
-    assert data["batch"].block_owner.tolist() == [0, 0, 2, 2] and data["batch"].block_image.tolist() == [0, 1, 0, 1]
+    assert data["batch"].block_sample.tolist() == [0, 0, 2, 2] and data["batch"].block_image.tolist() == [0, 1, 0, 1]
     seen = watch_rows(model)
     answers = model(**data, mode="predict")
     assert seen["images"] == [2]

@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import LIMIT, alike
-from tiny import TILE, make_batch, make_samples, refer_record, text_record, tiny_lira, two_image_sample
+from support.scripted_llm import LIMIT, alike
+from support.tiny_model import TILE, make_batch, make_samples, refer_record, text_record, two_image_sample
 
 from lira_plugin.datasets import grounding_collate
 from lira_plugin.models.generation import Decoding, read_answer
-from lira_plugin.models.interleaved_llm import seg_positions
 from lira_plugin.structures import IGNORE_INDEX, region_view
+from lira_plugin.tokens import seg_positions
 
 
 @torch.no_grad()
@@ -67,8 +67,8 @@ def algorithm_1(model, data):
         if token == model.ids.seg:
             states.append(hidden())
             segmenter = model.pixel_encoder.segmenter
-            pyramid = encoded.features.pyramid
-            logits = model.mask_decoder(states[-1][None], torch.tensor([0]), pyramid, segmenter)[-1]
+            decoder_memory = encoded.features.decoder_memory
+            logits = model.mask_decoder(states[-1][None], torch.tensor([0]), decoder_memory, segmenter)[-1]
             masks[len(ids) - 1] = sample.letterbox.invert_logits(logits)[0].numpy() > 0
         if token == model.ids.image_id and chosen < LIMIT:
             mask = masks[max(masks)] if masks else np.ones(sample.image.shape[:2], bool)
@@ -159,20 +159,6 @@ def test_guesses_change_the_number_of_passes_only(model, prompts):
 
 
 @torch.no_grad()
-def test_a_model_learns_from_one_batch_what_to_guess_in_the_next(prompts):
-    model, passes, answers = tiny_lira().eval(), [], []
-    for _ in range(3):
-        runs = []
-        handle = model.llm.causal_lm.get_decoder().register_forward_pre_hook(lambda m, args, runs=runs: runs.append(1))
-        answers.append(model(**make_batch(prompts, for_generation=True), mode="predict"))
-        handle.remove()
-        passes.append(len(runs))
-    assert passes[2] < passes[0]
-    for answer, other in zip(answers[0], answers[2], strict=True):
-        alike(answer, other)
-
-
-@torch.no_grad()
 def test_the_words_of_a_prompt_come_with_its_request(model, prompts):
     for request, prompt in zip(model.requests(**make_batch(prompts, for_generation=True)), prompts, strict=True):
         words = model.tokenizer.decode(request.prompt_ids)
@@ -209,13 +195,18 @@ def test_prediction_leaves_the_model_as_it_was(model, prompts):
 
 
 @pytest.fixture
-def pool(prompts, tmp_path):
+def pool(model, prompts, tmp_path):
     """A sample of every kind: RefSeg, with history, caption, text, several images, several tiles, given answers."""
     samples = make_samples(prompts, for_generation=True)
     samples += make_samples([refer_record(tmp_path, "a", ["hat"], 40, 64)], for_generation=True, prob=0.0)
     samples += make_samples([refer_record(tmp_path, "w", ["cup"], 30, 90)], for_generation=True, max_tiles=4)
-    samples += [replace(samples[1], forced_answer="<seg><image_id> <p> cup </p> <seg>")]
-    samples += [replace(samples[0], forced_answer="It is"), two_image_sample(tmp_path)]
+    given = ("<seg><image_id> <p> cup </p> <seg>", "It is")
+    ids = [tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in given]
+    samples += [
+        replace(samples[1], forced_ids=ids[0]),
+        replace(samples[0], forced_ids=ids[1]),
+        two_image_sample(tmp_path),
+    ]
     return [replace(sample, index=place) for place, sample in enumerate(samples)]
 
 
@@ -236,6 +227,7 @@ def ask(model, samples, decodings, batch_size=8):
     return model.generator(batch_size=batch_size)(requests)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_any_batch_of_anything_equals_its_samples_one_by_one(model, pool):
     alone, seen = {}, {"spans": 0, "text": set()}
@@ -263,8 +255,10 @@ def test_the_rows_of_many_prompts_are_made_a_few_at_a_time(model, pool, monkeypa
     """And only when they are taken, so that a hundred questions about a large image take no more memory than sixteen."""
     data = grounding_collate([pool[(3 * number) % len(pool)] for number in range(40)])
     encoded = model.encode(**data)
-    read, sizes = model._read, []
-    monkeypatch.setattr(model, "_read", lambda batch, *rest: sizes.append(len(batch.input_ids)) or read(batch, *rest))
+    read, sizes = model.embed_sequence, []
+    monkeypatch.setattr(
+        model, "embed_sequence", lambda batch, *rest: sizes.append(len(batch.input_ids)) or read(batch, *rest)
+    )
     for number, request in enumerate(model.requests(**data)):
         torch.testing.assert_close(request.embeddings, encoded.embeddings[number][encoded.attention_mask[number]])
         assert len(sizes) == number // 16 + 1
@@ -277,8 +271,8 @@ def test_news_of_a_mixed_batch_end_with_its_answers(model, pool):
     answers = model.generator(batch_size=3)(model.requests(**data))
     last, told = {}, dict.fromkeys(range(len(pool)), "")
     for progress in model.generator(batch_size=3).stream(model.requests(**data)):
-        told[progress.number] += progress.piece
-        last[progress.number] = progress
+        told[progress.request_index] += progress.piece
+        last[progress.request_index] = progress
     for number, answer in enumerate(answers):
         assert last[number].done and told[number] == answer.text
         alike(last[number].answer, answer)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import (
+from support.scripted_llm import (
     BYTES,
     GROUNDED,
     SEG,
@@ -26,7 +26,7 @@ from lira_plugin.models.generation import Decoding
 
 def news_of(scripts, requests, **settings):
     news = list(generator(ScriptedGrounder(*scripts), **settings).stream(requests))
-    return [[one for one in news if one.number == number] for number in range(len(requests))]
+    return [[one for one in news if one.request_index == number] for number in range(len(requests))]
 
 
 def test_text_and_masks_come_one_after_the_other():
@@ -53,7 +53,7 @@ def test_a_coarse_mask_is_told_before_its_view_is_encoded():
     """A row that waits for others has told its mask already."""
     grounder = ScriptedGrounder(GROUNDED, [10] * 20)
     for progress in generator(grounder).stream([request(0), request(1)]):
-        if progress.number == 0:
+        if progress.request_index == 0:
             assert len(progress.answer.spans) == 1 and not grounder.views
             break
 

@@ -1,7 +1,7 @@
 """The pixel encoder of the paper: OMG-Seg with CLIP's ConvNeXt-L, for images of 1024 pixels."""
 
 # Ours come first: importing them is what makes mmdet importable without compiled operators.
-from lira_plugin.models import Mask2FormerSegmenter, PixelEncoder
+from lira_plugin.models import Mask2FormerSegmenter, OpenVocabularyClassifier, PixelEncoder
 
 # isort: split
 import timm
@@ -11,12 +11,10 @@ from mmengine.config import read_base
 with read_base():
     from ..paths import *
 
-image_size = 1024
 channels = [192, 384, 768, 1536]  # of the backbone, strides 4, 8, 16, 32
 unshuffle = 2  # a pixel token is a cell of 64 pixels
 dims = 256  # of the segmenter
 num_things, num_stuff = 80, 53  # COCO panoptic
-num_queries = 300
 attention = dict(embed_dims=dims, num_heads=8, dropout=0.0, batch_first=True)
 relu = dict(type="ReLU", inplace=True)
 positions = dict(num_feats=dims // 2, normalize=True)
@@ -24,6 +22,7 @@ positions = dict(num_feats=dims // 2, normalize=True)
 pixel_encoder = dict(
     type=PixelEncoder,
     backbone=dict(type=timm.create_model, model_name="convnext_large", features_only=True, out_indices=(0, 1, 2, 3)),
+    image_size=1024,
     unshuffle=unshuffle,
     segmenter=dict(
         type=Mask2FormerSegmenter,
@@ -32,9 +31,10 @@ pixel_encoder = dict(
         out_channels=dims,
         num_things_classes=num_things,
         num_stuff_classes=num_stuff,
-        num_queries=num_queries,
-        open_vocabulary=dict(
-            class_embeddings=dict(**class_embeddings, num_classes=num_things + num_stuff, channels=768)
+        num_queries=300,
+        classifier=dict(
+            type=OpenVocabularyClassifier,
+            class_embeddings=dict(**class_embeddings, num_classes=num_things + num_stuff, channels=768),
         ),
         video_positions=True,
         pixel_decoder=dict(

@@ -1,0 +1,109 @@
+"""The base of all data sets: records in, samples out."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.dataset import Compose
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from lira_plugin.datasets.lengths import record_lengths
+from lira_plugin.registry import TRANSFORMS
+from lira_plugin.structures import GroundingSample, Record
+
+
+class Draw(NamedTuple):
+    """What a sampler hands to a data set: which record, and which draw of the training this is.
+
+    All randomness of a sample (expressions chosen, question, crop jitter) comes from ``(seed, draw_index, index)``, so it
+    does not depend on workers and a resumed training goes on with the same samples.
+
+    Args:
+        index: of the record in the data set.
+        draw_index: draws before this one since the start of the training, over all processes.
+    """
+
+    index: int
+    draw_index: int
+
+
+Pipeline = Sequence[dict | Any] | Mapping[str, dict | Any]
+
+STEPS = ("load", "decode", "letterbox", "views", "interleave", "tile", "tokenize", "pack")
+"""Names of the steps of a pipeline, in their order. A config written into a work dir has its keys sorted by the alphabet."""
+
+
+def build_pipeline(pipeline: Pipeline | None) -> Compose:
+    """Build transforms, from a dict with ``record`` (:class:`Record`), ``rng`` (NumPy generator) and ``index`` to a sample.
+
+    Args:
+        pipeline: transforms or their configs in order, as a list, or by name (:data:`STEPS`, in which order they run) so
+            that a recipe can change one of them (``train_dataloader.dataset.pipeline.interleave.prob=0.5``).
+
+    Raises:
+        ValueError: a name is none of :data:`STEPS`.
+    """
+    if isinstance(pipeline, Mapping):
+        unknown = sorted(set(pipeline) - set(STEPS))
+        if unknown:
+            raise ValueError(f"steps of a pipeline by name are {list(STEPS)}, got {unknown}; give a list for others")
+        steps = {name: pipeline[name] for name in STEPS if name in pipeline}
+    else:
+        steps = {str(index): step for index, step in enumerate(pipeline or ())}
+    built = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps.values()])
+    built.names = list(steps)  # by which messages call them
+    return built
+
+
+class GroundingDataset(Dataset):
+    """Base of the readers: a subclass reads one file format and builds a :class:`Record` from an index.
+
+    Args:
+        source: data set and split, such as ``refcoco/val``; metrics group by it.
+        pipeline: see :func:`build_pipeline`; None inside of a mixture that has one for all.
+        seed: seed of the random choices.
+    """
+
+    def __init__(self, source: str, pipeline: Pipeline | None = None, seed: int = 0) -> None:
+        self.source = source
+        self.seed = seed
+        self.pipeline = build_pipeline(pipeline)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def get_record(self, index: int, rng: np.random.Generator) -> Record:
+        """Build the record at ``index``; ``rng`` makes the choices that a format leaves open."""
+        raise NotImplementedError
+
+    @property
+    def modality_length(self) -> list[int]:
+        """Length of each record for samplers, see :func:`~lira_plugin.datasets.lengths.record_lengths`; no image is read."""
+        return record_lengths(self, self.pipeline)
+
+    @property
+    def image_paths(self) -> list[str | None]:
+        """The image of each record, None without one; records of one image are best evaluated in one batch."""
+        rng = np.random.default_rng(self.seed)
+        return [self.get_record(index, rng).image_path for index in range(len(self))]
+
+    def __getitem__(self, draw: int | Draw) -> GroundingSample:
+        index, draw_index = draw if isinstance(draw, Draw) else (int(draw), 0)
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.source} has {len(self)} records, asked for index {index}")
+        rng = np.random.default_rng((self.seed, draw_index, index))
+        return self.pipeline({"record": self.get_record(index, rng), "rng": rng, "index": index})
+
+
+def log_skipped(source: str, path: str, skipped: dict[str, list[str]], done: str = "left out") -> None:
+    """Log what a reader left out, by reason: nothing is dropped in silence. ``done`` says what else was done with it."""
+    for reason, records in skipped.items():
+        if records:
+            shown = ", ".join(records[:5]) + (", ..." if len(records) > 5 else "")
+            print_log(
+                f"{source}: {done} {len(records)} entries of {path}: {reason} ({shown})",
+                logger="current",
+                level=logging.WARNING,
+            )

@@ -1,0 +1,167 @@
+"""What is asked about which image, from everything that users have: paths, arrays, folders, files of questions."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+from PIL import Image
+
+from lira_plugin.datasets.question_files import read_questions
+from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.structures import Conversation, GroundedText, PhraseSpan, Record, Region, Turn, refer_label
+
+ImageInput = str | Path | np.ndarray | Image.Image
+"""Path, (H, W, 3) uint8 RGB array or PIL image."""
+
+History = Sequence[tuple[str, GroundedText]]
+"""Earlier questions about the image with their answers."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question about an image.
+
+    Args:
+        name: path of the image, or ``image 3`` for what came as the third; prompts of one name are about one image.
+        image: the image; None for a question without one.
+        question: the question.
+    """
+
+    name: str
+    image: ImageInput | None
+    question: str
+
+    def pixels(self) -> np.ndarray | None:
+        """(H, W, 3) uint8 RGB, upright, of an image that is in memory; None where it is in a file or there is none.
+
+        Raises:
+            ValueError: the file behind a PIL image cannot be read.
+        """
+        if isinstance(self.image, Image.Image):
+            try:
+                return upright_rgb(self.image)
+            except (OSError, SyntaxError, ValueError) as error:
+                raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
+        return self.image if isinstance(self.image, np.ndarray) else None
+
+    def record(self, index: int, history: History = (), force: bool = False) -> Record:
+        """Write the prompt as a record without an answer.
+
+        Args:
+            index: of the prompt among all.
+            history: earlier turns; their spans become regions.
+            force: the answer is to segment what the RefSeg question names.
+
+        Raises:
+            ValueError: ``force`` for another question than RefSeg's, with a history, or without an image.
+        """
+        turns, regions = _earlier(history)
+        if force:
+            label = refer_label(self.question)
+            if label is None or history:
+                raise ValueError(
+                    "force segments what a question of the form 'Please segment the red car.' names, without a history; "
+                    f"got {self.question!r}" + " with a history" * bool(history)
+                )
+            if self.image is None:
+                raise ValueError(f"force segments something in an image, and {self.question!r} comes without one")
+            regions = [Region(label, ())]
+        path = None if self.image is None else self.name
+        conversation = Conversation((*turns, Turn(self.question, "")))
+        return Record("inference", str(index), path, conversation, tuple(regions))
+
+
+def read_prompts(
+    images: ImageInput | None | Sequence[ImageInput | None], questions: str | Sequence[str] | None = None
+) -> list[Prompt]:
+    """Pair images with questions.
+
+    Args:
+        images: an image, several, None for a question without image, a folder (its images in the order of their names),
+            or a ``.jsonl`` file of images with questions (:func:`~lira_plugin.datasets.question_files.read_questions`).
+        questions: one for all images, several about one image, or one for each; None for a ``.jsonl`` file only.
+
+    Raises:
+        FileNotFoundError: an image is not there.
+        ValueError: there is nothing to ask, there are not as many images as questions, or an array is no image.
+    """
+    if isinstance(images, str | Path) and Path(images).suffix == ".jsonl":
+        if questions is not None:
+            raise ValueError(f"{images} has its own questions, so none can be given beside it")
+        return [Prompt(item.image, item.image, item.question) for item in read_questions(images)]
+    asked = [questions] if isinstance(questions, str) else list(questions or ())
+    if not asked or not all(isinstance(question, str) and question.strip() for question in asked):
+        raise ValueError(f"questions must be texts that are not empty, got {questions!r}")
+    folder = isinstance(images, str | Path) and Path(images).is_dir()
+    if folder:
+        given: list[ImageInput | None] = list(_images_in(Path(images)))
+        if len(asked) > 1:
+            raise ValueError(f"a folder takes one question for all of its images, got {len(asked)}")
+    elif images is None or isinstance(images, str | Path | np.ndarray | Image.Image):
+        given = [images] * len(asked)
+    else:
+        given = list(images)
+    if not given:
+        raise ValueError("there is no image to ask about")
+    if len(asked) == 1:
+        asked *= len(given)
+    if len(asked) != len(given):
+        raise ValueError(f"{len(given)} images need as many questions, or one for all; got {len(asked)}")
+    names: dict[int, str] = {}
+    return [
+        Prompt(_name(image, names.setdefault(id(image), f"image {index}")), image, question)
+        for index, (image, question) in enumerate(zip(given, asked), 1)
+    ]
+
+
+def _name(image: ImageInput | None, otherwise: str) -> str:
+    """The path of a file, which has to be there; ``otherwise`` for what is in memory."""
+    if isinstance(image, str | Path):
+        if not Path(image).is_file():
+            raise FileNotFoundError(f"there is no image {image}")
+        return str(image)
+    if image is None:
+        return "no image"
+    if isinstance(image, Image.Image):
+        return otherwise
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"{otherwise} must be a path, a PIL image or an (H, W, 3) uint8 array, got {got}")
+    if not image.size:
+        raise ValueError(f"{otherwise} has no pixels: {image.shape}")
+    return otherwise
+
+
+def _images_in(folder: Path) -> list[str]:
+    """Files of the folder, but not of folders in it, with a suffix that Pillow can read."""
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    images = [str(path) for path in files if path.suffix.lower() in known]
+    if not images:
+        raise ValueError(
+            f"no images in the folder {folder} (it has {len(files)} files; folders in it are not searched)"
+        )
+    if len(images) < len(files):
+        others = [path.name for path in files if path.suffix.lower() not in known]
+        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        message = f"{folder}: left out {len(others)} files that are no images ({shown})"
+        print_log(message, logger="current", level=logging.WARNING)
+    return images
+
+
+def _earlier(history: History) -> tuple[list[Turn], list[Region]]:
+    """Turns with their regions; a ``<seg>`` without a phrase cannot be in a turn and is left out."""
+    turns, regions = [], []
+    for question, answer in history:
+        spans = [span for span in answer.spans if span.end > span.start]
+        if len(spans) < len(answer.spans):
+            count = len(answer.spans) - len(spans)
+            message = f"the history keeps the text {answer.text!r}, but not {count} of its masks, which have no phrase"
+            print_log(message, logger="current", level=logging.WARNING)
+        phrases = (PhraseSpan(span.start, span.end, len(regions) + index) for index, span in enumerate(spans))
+        turns.append(Turn(question, answer.text, tuple(phrases)))
+        regions += [Region(span.phrase, (span.rle,)) for span in spans]
+    return turns, regions

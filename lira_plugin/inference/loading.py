@@ -1,0 +1,56 @@
+"""Which recipe and which weights a user means."""
+
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
+
+Recipe = str | Path | Config | ConfigDict | dict
+"""A config file, a config, or a work dir that holds one."""
+
+
+def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Config, Path | None]:
+    """Find config and weights; what is not given is taken from the work dir that is.
+
+    Args:
+        model: recipe or work dir. None takes the recipe of the work dir that ``weights`` is or lies in.
+        weights: checkpoint file or work dir, which then gives its newest checkpoint. None takes those of the work dir
+            ``model``, and none where ``model`` is a recipe: the model then keeps the weights that the recipe starts from.
+
+    Raises:
+        FileNotFoundError: there is no recipe.
+        TypeError: ``model`` is something else.
+        ValueError: a work dir holds several recipes, or neither argument is given.
+    """
+    weights = None if weights is None else Path(weights)
+    if model is None:
+        if weights is None:
+            raise ValueError("give a recipe or a work dir as model, or a checkpoint in a work dir as weights")
+        model = weights if weights.is_dir() and not is_zero_checkpoint(weights) else weights.parent
+    if isinstance(model, Config):
+        return model, weights
+    if isinstance(model, dict):
+        return Config(model), weights
+    if not isinstance(model, str | Path):
+        raise TypeError(f"model must be a path of a recipe or work dir, or a Config, got {type(model).__name__}")
+    model = Path(model)
+    if model.is_dir():
+        return Config.fromfile(_recipe_of(model)), weights or model
+    if not model.is_file():
+        raise FileNotFoundError(f"there is no recipe or work dir at {model}")
+    return Config.fromfile(model), weights
+
+
+def _recipe_of(work_dir: Path) -> Path:
+    """The recipe that MMEngine has written into a work dir."""
+    # DeepSpeed puts a script of this name beside its checkpoints.
+    recipes = sorted(path for path in work_dir.glob("*.py") if path.name != "zero_to_fp32.py")
+    if not recipes:
+        raise FileNotFoundError(f"no recipe (*.py) in the work dir {work_dir}; give its path as model")
+    if len(recipes) > 1:
+        names = ", ".join(path.name for path in recipes)
+        raise ValueError(
+            f"the work dir {work_dir} holds several recipes ({names}): give one as model, the work dir as weights"
+        )
+    return recipes[0]

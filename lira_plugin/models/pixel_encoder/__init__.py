@@ -1,0 +1,1 @@
+"""The pixel encoder: backbone, pixel decoder, segmenter, perception prior."""

@@ -1,0 +1,33 @@
+"""Floating-point types: by name, and running a model whose weights are of 16 bits."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A floating-point type, which may be named; None stays None.
+
+    Raises:
+        ValueError: it is no floating-point type of PyTorch.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(
+            f"dtype must be a floating-point type of PyTorch such as 'float32' or 'bfloat16', got {dtype!r}"
+        )
+    return found
+
+
+def autocast_to_weights(model: nn.Module) -> AbstractContextManager:
+    """Autocast to the type of the weights, if that is one of 16 bits.
+
+    DeepSpeed and ``model.bfloat16()`` cast weights and leave the rest to the model, but mmdet computes position encodings,
+    reference points and masks in fp32, which then meet weights of another type. Weights in fp32 keep what the training asks for
+    (``AmpOptimWrapper``).
+    """
+    parameter = next(model.parameters())
+    if parameter.dtype not in (torch.bfloat16, torch.float16):
+        return nullcontext()
+    return torch.autocast(parameter.device.type, parameter.dtype)

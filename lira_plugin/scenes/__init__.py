@@ -1,0 +1,1 @@
+"""Generated scenes in the published formats, for the quickstart, tools, benchmarks and tests."""

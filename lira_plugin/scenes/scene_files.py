@@ -1,0 +1,232 @@
+"""Scenes on disk, in the formats that the published data sets come in."""
+
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from lira_plugin.datasets.safe_pickle import safe_load
+from lira_plugin.scenes.scene_drawing import Background, make_scene
+from lira_plugin.scenes.scene_records import (
+    IMAGE_IDS_PER_SPLIT,
+    SPLITS,
+    SceneRecords,
+    described_instances,
+    file_name_of,
+    image_id_of,
+    number_refs,
+    shape_instances,
+    text_only_records,
+)
+
+GENERATOR_VERSION = 10
+"""Raised whenever the same settings would give other scenes or files."""
+_DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """Where the files of :func:`write_scenes` are. File names inside of them are relative to ``images``.
+
+    Args:
+        root: the folder that holds everything.
+    """
+
+    root: Path
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the files: the arguments of :func:`write_scenes` and the version of the generator."""
+        return json.loads((self.root / _DONE).read_text())
+
+    @property
+    def images(self) -> Path:
+        """Folder of all images."""
+        return self.root / "images"
+
+    @property
+    def refcoco(self) -> Path:
+        """Folder with ``refs(unc).p`` (train, val, testA, testB) and ``instances.json``."""
+        return self.root / "refcoco"
+
+    @property
+    def grefcoco(self) -> Path:
+        """Folder with ``grefs(unc).json`` (train, val) and ``instances.json``."""
+        return self.root / "grefcoco"
+
+    @property
+    def grandf_train(self) -> Path:
+        """Grounded captions of the train images, laid out as GranDf-HA."""
+        return self.root / "grandf" / "scenes_GCG_train.json"
+
+    @property
+    def grandf_val(self) -> Path:
+        """Grounded captions of the val images."""
+        return self.root / "grandf" / "scenes_GCG_val.json"
+
+    @property
+    def coco_train(self) -> Path:
+        """COCO instances of the train images; a category is a size and a colour with a shape, which is its supercategory."""
+        return self.root / "coco" / "instances_train.json"
+
+    @property
+    def coco_val(self) -> Path:
+        """COCO instances of the val images."""
+        return self.root / "coco" / "instances_val.json"
+
+    @property
+    def llava_train(self) -> Path:
+        """Questions and captions of the train images, and two records without an image, laid out as LLaVA's."""
+        return self.root / "llava" / "scenes_train.json"
+
+    @property
+    def llava_val(self) -> Path:
+        """Questions and captions of the val images."""
+        return self.root / "llava" / "scenes_val.json"
+
+    def annotations(self) -> tuple[Path, ...]:
+        """All annotation files."""
+        return (
+            self.refcoco / "refs(unc).p",
+            self.refcoco / "instances.json",
+            self.grefcoco / "grefs(unc).json",
+            self.grefcoco / "instances.json",
+            self.grandf_train,
+            self.grandf_val,
+            self.coco_train,
+            self.coco_val,
+            self.llava_train,
+            self.llava_val,
+        )
+
+    def texts(self) -> Iterator[str]:
+        """What a tokenizer is to learn: sentences and captions of all splits, questions and answers about the train images."""
+        refs = safe_load(self.refcoco / "refs(unc).p")
+        for ref in refs + json.loads((self.grefcoco / "grefs(unc).json").read_text()):
+            for sentence in ref["sentences"]:
+                yield sentence["sent"]
+        for record in json.loads(self.grandf_train.read_text()) + json.loads(self.grandf_val.read_text()):
+            yield record["caption"]
+        for record in json.loads(self.llava_train.read_text()):
+            for turn in record["conversations"]:
+                yield turn["value"].removeprefix("<image>\n")
+
+
+def write_scenes(
+    root: str | os.PathLike,
+    num_train: int,
+    num_eval: int,
+    seed: int = 0,
+    size: int = 128,
+    background: Background = "plain",
+    progress: bool = True,
+) -> SceneFiles:
+    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO and LLaVA files.
+
+    Scene number i of a split depends on ``seed``, the split and i alone. A folder that already holds these very scenes
+    is left as it is; one that an interrupted call left behind is written anew.
+
+    Args:
+        root: folder to write to; made if missing.
+        num_train: scenes of the train split.
+        num_eval: scenes of each of val, testA and testB.
+        seed: seed of all choices.
+        size: longer side of the images.
+        background: see :func:`lira_plugin.scenes.scene_drawing.make_scene`.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: the folder holds something else, or a number is out of range.
+    """
+    if not 0 < num_train < IMAGE_IDS_PER_SPLIT or not 0 < num_eval < IMAGE_IDS_PER_SPLIT:
+        raise ValueError(
+            f"num_train and num_eval must be positive and below {IMAGE_IDS_PER_SPLIT}, got {num_train} and {num_eval}"
+        )
+    files = SceneFiles(Path(root))
+    settings = {"num_train": num_train, "num_eval": num_eval, "seed": seed, "size": size, "background": background}
+    settings["version"] = GENERATOR_VERSION
+    if _is_written(files, settings):
+        return files
+
+    make_scene(np.random.default_rng(seed), size, background)  # refuses bad settings before anything is written
+    files.images.mkdir(parents=True, exist_ok=True)
+    _write(files.root / _PARTIAL, settings)
+    (files.root / _DONE).unlink(missing_ok=True)
+    annotations = {split: SceneRecords(split) for split in SPLITS}
+    for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
+        rng = np.random.default_rng((seed, SPLITS.index(split), index))
+        scene = make_scene(rng, size, background)
+        name = annotations[split].add(scene, index, rng)
+        ok, data = cv2.imencode(".jpg", scene.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        if not ok:
+            raise OSError(f"OpenCV could not encode {name} as JPEG")
+        (files.images / name).write_bytes(data.tobytes())
+    _write_annotations(files, annotations)
+    os.replace(files.root / _PARTIAL, files.root / _DONE)
+    return files
+
+
+def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds these scenes, whole; raises where it holds anything else that should be kept."""
+    way_on = "Choose another folder, delete this one, or call with the settings it was written with."
+    found = None
+    for name in (_DONE, _PARTIAL):
+        if (files.root / name).is_file():
+            try:
+                found = json.loads((files.root / name).read_text())
+            except ValueError:
+                raise ValueError(f"{files.root / name} is not readable as JSON. {way_on}") from None
+            break
+    if found is None:
+        if files.root.exists() and any(files.root.iterdir()):
+            raise ValueError(f"{files.root} is not empty and holds no scenes ({_DONE} is missing). {way_on}")
+        return False
+    if found != settings:
+        changed = {key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key)}
+        detail = ", ".join(f"{key} {found.get(key)!r} there, {settings.get(key)!r} asked" for key in sorted(changed))
+        raise ValueError(f"{files.root} holds other scenes: {detail}. {way_on}")
+    if name == _DONE and all(path.is_file() for path in files.annotations()) and files.images.is_dir():
+        expected = {file_name_of(image_id_of(*job)) for job in _jobs(settings["num_train"], settings["num_eval"])}
+        if expected <= set(os.listdir(files.images)):
+            return True
+    print_log(
+        f"{files.root} holds these scenes in part, an earlier call was interrupted or files were removed: writing anew",
+        logger="current",
+        level=logging.WARNING,
+    )
+    return False
+
+
+def _jobs(num_train: int, num_eval: int) -> list[tuple[str, int]]:
+    return [(split, index) for split in SPLITS for index in range(num_train if split == "train" else num_eval)]
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode())
+
+
+def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) -> None:
+    refs = number_refs([ref for split in SPLITS for ref in annotations[split].refs])
+    grefs = number_refs([ref for split in ("train", "val") for ref in annotations[split].grefs])
+    train, val = annotations["train"], annotations["val"]
+    # through JSON, so that equal strings are equally (not) shared whatever the interpreter interns
+    _write(files.refcoco / "refs(unc).p", pickle.dumps(json.loads(json.dumps(refs)), protocol=4))
+    _write(files.refcoco / "instances.json", shape_instances(*annotations.values()))
+    _write(files.grefcoco / "grefs(unc).json", grefs)
+    _write(files.grefcoco / "instances.json", shape_instances(train, val))
+    _write(files.grandf_train, train.grandf)
+    _write(files.grandf_val, val.grandf)
+    _write(files.coco_train, described_instances(train))
+    _write(files.coco_val, described_instances(val))
+    _write(files.llava_train, train.llava + text_only_records())
+    _write(files.llava_val, val.llava)

@@ -1,0 +1,97 @@
+"""What a model is asked, to the letter: chat templates, and the questions of RefSeg and of grounded captions."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lira_plugin.structures.conversation import PhraseSpan, Turn
+
+GCG_QUESTIONS = (
+    "Could you please give me a detailed description of the image? "
+    "Please respond with interleaved segmentation masks for the corresponding parts of the answer.",
+    "Can you provide a thorough description of the this image? "
+    "Please output with interleaved segmentation masks for the corresponding phrases.",
+    "Please describe in detail the contents of the image. "
+    "Please respond with interleaved segmentation masks for the corresponding parts of the answer.",
+    "Could you give a comprehensive explanation of what can be found within this picture? "
+    "Please output with interleaved segmentation masks for the corresponding phrases.",
+    "Could you give me an elaborate explanation of this picture? "
+    "Please respond with interleaved segmentation masks for the corresponding phrases.",
+    "Could you provide me with a detailed analysis of this photo? "
+    "Please output with interleaved segmentation masks for the corresponding parts of the answer.",
+)
+"""The questions of GLaMM, which the published checkpoints were trained with, to the letter."""
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """How turns become text.
+
+    Args:
+        system: put in front of the first turn.
+        instruction: holds ``{input}``, which is replaced by the question.
+        suffix: ends an answer; its last token is where generation stops.
+    """
+
+    system: str
+    instruction: str
+    suffix: str
+
+    def __post_init__(self) -> None:
+        if self.instruction.count("{input}") != 1:
+            raise ValueError(f"the instruction of a chat template must hold '{{input}}' once, got {self.instruction!r}")
+
+    def question(self, text: str, first: bool) -> tuple[str, str]:
+        """The text before the question and the text from it on; an image goes between the two."""
+        before, after = self.instruction.split("{input}")
+        return (self.system if first else "") + before, text + after
+
+
+INTERNVL2_TEMPLATE = ChatTemplate(
+    system=(
+        "<|im_start|>system\n你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，"
+        "英文名叫InternVL, 是一个有用无害的人工智能助手。<|im_end|>"
+    ),
+    instruction="<|im_start|>user\n{input}<|im_end|><|im_start|>assistant\n",
+    suffix="<|im_end|>",
+)
+# ChatML parts turns by a line break; the one before a question stands in front of the first, too, after the system prompt.
+QWEN_TEMPLATE = ChatTemplate(
+    system="<|im_start|>system\nYou are a helpful assistant.<|im_end|>",
+    instruction="\n<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n",
+    suffix="<|im_end|>",
+)
+CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE, "qwen_chat": QWEN_TEMPLATE}
+"""Published templates by the names that xtuner and LIRA give them."""
+
+
+def build_template(template: ChatTemplate | Mapping[str, str] | str | None) -> ChatTemplate | None:
+    """A chat template from itself, its arguments or its name in :data:`CHAT_TEMPLATES`; None of None.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if isinstance(template, str) and template not in CHAT_TEMPLATES:
+        raise ValueError(f"unknown chat template {template!r}; known are {sorted(CHAT_TEMPLATES)}")
+    if isinstance(template, str):
+        return CHAT_TEMPLATES[template]
+    return ChatTemplate(**template) if isinstance(template, Mapping) else template
+
+
+def refer_question(label: str) -> str:
+    """RefSeg's question (``omg_llava/dataset/process_functions/referring_seg_process.py``)."""
+    return f"Please segment {label}."
+
+
+def refer_label(question: str) -> str | None:
+    """The label that a RefSeg question asks for, None where it is another question: the inverse of :func:`refer_question`."""
+    match = re.fullmatch(r"please\s+segment\s+(.*[^\s.])[\s.]*", question.strip(), re.IGNORECASE | re.DOTALL)
+    return match.group(1).lower() if match else None
+
+
+def refer_turn(label: str, region: int | None) -> Turn:
+    """One RefSeg turn; ``region=None`` is the answer to an expression that names nothing in the image."""
+    label = label.strip().lower()
+    if region is None:
+        return Turn(refer_question(label), f"There is no {label}.")
+    return Turn(refer_question(label), f"{label}.", (PhraseSpan(0, len(label), region),))

@@ -1,0 +1,267 @@
+"""The finetune recipe itself: it trains, and goes on after an interruption as if there had been none."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from support.paths import ROOT, config_path
+from support.process_state import process_state_restored
+from support.processes import on_two_processes, without_compiled_gloo
+
+from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipe")
+    write_scene_tokenizer(write_scenes(root / "data", 24, 2, progress=False))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_globals():
+    """A Runner leaves names and a scope behind; give the next test the former ones."""
+    with process_state_restored():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def plain_dumps(monkeypatch):
+    """The runner writes the config to the work dir; laying its text out takes seconds."""
+    import mmengine.config.config as module
+
+    monkeypatch.setattr(module, "FormatCode", lambda text, **style: (text, True))
+
+
+def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
+    return Config.fromfile(config_path(name))
+
+
+def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> Runner:
+    """A runner of ``iters`` small iterations that keeps a checkpoint of every second."""
+    config = config.copy()
+    config.work_dir = str(work_dir)
+    config.experiment_name = work_dir.name
+    config.train_cfg.max_iters = iters
+    config.train_dataloader.batch_size = batch
+    config.train_dataloader.num_workers = 0
+    config.train_dataloader.persistent_workers = False
+    config.default_hooks.checkpoint.interval = 2
+    config.default_hooks.logger.interval = 1
+    config.log_processor.window_size = 1
+    if resume is not None:
+        config.load_from, config.resume = str(resume), True
+    return Runner.from_cfg(config)
+
+
+def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> list[dict]:
+    """Train from nothing; return the losses."""
+    config.model["init_from"] = []
+    runner(config, work_dir, iters, resume, batch).train()
+    return written_losses(work_dir)
+
+
+def written_losses(work_dir: Path) -> list[dict]:
+    rows = [json.loads(line) for path in work_dir.glob("*/vis_data/scalars.json") for line in path.open()]
+    rows = [row for row in rows if "loss" in row]  # others are scores of pictures
+    names = ("loss", "loss_llm", "loss_mask", "loss_dice", "loss_projection")
+    return [{name: row[name] for name in names} for row in sorted(rows, key=lambda row: row["iter"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "iters", "killed", "last"),
+    [("lira_tiny", 5, 3, 2), ("lira_tiny", 14, 13, 12), ("lira_tiny_own_decoder", 5, 3, 2)],
+)
+def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(
+    root, tmp_path, monkeypatch, name, iters, killed, last
+):
+    """Early, and after the optimizer has turned its basis, which it does every tenth step."""
+    config = recipe(root, name, monkeypatch)
+    whole = train(config, tmp_path / "whole", iters)
+    train(config, tmp_path / "killed", killed)
+    rest = train(config, tmp_path / "resumed", iters, resume=tmp_path / "killed" / f"iter_{last}.pth")
+    assert len(whole) == iters and whole[0]["loss_mask"] > 0
+    assert rest == whole[last:]
+
+
+def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    config.launcher = "pytorch"
+    return train(config, work_dir, 3, batch=2)
+
+
+def test_two_processes_train_the_recipe_as_one_does(root, tmp_path, monkeypatch):
+    """What is random is drawn by each process, which leaves the language and projection losses of the first step."""
+    config = recipe(root, "lira_tiny", monkeypatch)
+    one = train(config.copy(), tmp_path / "one", 3, batch=4)
+    two, _ = on_two_processes(train_on_rank, config, tmp_path / "two")
+    assert len(two) == 3
+    for name in ("loss_llm", "loss_projection"):
+        assert two[0][name] == pytest.approx(one[0][name], rel=1e-5)
+    assert all(a["loss"] == pytest.approx(b["loss"], rel=0.05) for a, b in zip(one, two))
+    saved = [torch.load(tmp_path / name / "iter_3.pth", weights_only=False)["state_dict"] for name in ("one", "two")]
+    assert saved[0].keys() == saved[1].keys() and not any(
+        name.startswith(("pixel_encoder", "semantic_encoder")) for name in saved[0]
+    )
+
+
+def test_features_on_disk_change_no_loss_on_two_processes(root, tmp_path, monkeypatch):
+    config = recipe(root, "lira_tiny", monkeypatch)
+    plain = on_two_processes(train_on_rank, config.copy(), tmp_path / "plain")
+    config.merge_from_dict(
+        {"model.semantic_encoder.feature_cache.root": str(tmp_path / "features")}
+    )  # as docs/train.md has it
+    for name in ("first", "again"):
+        kept = on_two_processes(train_on_rank, config.copy(), tmp_path / name)
+        assert kept[0] == plain[0] and len(plain[0]) == 3
+    assert any((tmp_path / "features").rglob("*.safetensors"))
+
+
+def run_xtuner(rank: int, arguments: list[str]) -> None:
+    """``xtuner train`` as each process of its launcher runs it."""
+    from xtuner.tools import train as command
+
+    without_compiled_gloo()
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    sys.argv = ["train.py", *arguments, "--launcher", "pytorch"]
+    command.main()
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_xtuner_trains_and_resumes_under_deepspeed(root, tmp_path, monkeypatch, stage):
+    """The commands of docs/train.md."""
+    import xtuner.tools.train  # noqa: F401  once, and not in each process
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "data").symlink_to(root / "data")
+    save_earlier_stages(stages, monkeypatch)
+
+    def losses(name: str, *more: str) -> list[dict]:
+        options = [
+            "train_cfg.max_iters=3",
+            "train_dataloader.batch_size=2",
+            "default_hooks.logger.interval=1",
+            "default_hooks.checkpoint.interval=2",
+            "log_processor.window_size=1",
+        ]
+        deepspeed = ROOT / "configs" / "lira" / "deepspeed" / f"zero{stage}_fp32.json"
+        config = config_path("lira_tiny_lora")
+        command = [str(config), "--work-dir", str(tmp_path / name), "--deepspeed", str(deepspeed), *more]
+        on_two_processes(run_xtuner, [*command, "--cfg-options", *options])
+        return written_losses(tmp_path / name)
+
+    whole = losses("whole")
+    assert len(whole) == 3 and all(row["loss_mask"] > 0 for row in whole)
+    assert losses("resumed", "--resume", str(tmp_path / "whole" / "iter_2.pth")) == whole[2:]
+
+
+def test_a_missing_stage_names_the_command(root, monkeypatch):
+    from lira_plugin.registry import MODELS
+
+    with pytest.raises(FileNotFoundError, match=r"xtuner train configs/lira_tiny/lira_tiny_segmenter\.py"):
+        MODELS.build(recipe(root, "lira_tiny", monkeypatch).model)
+
+
+def test_without_scenes_the_command_that_writes_them_is_named(tmp_path, monkeypatch):
+    from lira_plugin.registry import DATASETS, MODELS
+
+    for name, registry, part in (
+        ("lira_tiny", MODELS, lambda config: config.model),
+        ("lira_tiny_segmenter", DATASETS, lambda config: config.train_dataloader.dataset),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"python tools/make_scenes\.py") as error:
+            registry.build(part(recipe(tmp_path, name, monkeypatch)))
+        assert str(tmp_path / "data") in str(error.value)
+
+
+def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(root, monkeypatch):
+    from lira_plugin.registry import MODELS
+
+    model = recipe(root, "lira_tiny", monkeypatch).model
+    model.special_tokens.update(seg="[SEG]")
+    with pytest.raises(ValueError, match=r"lacks the special tokens '\[SEG\]' .*'<seg>'"):
+        MODELS.build(model)
+
+
+def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Write what the stages before would, with random weights; return those of the pretrain."""
+    from lira_plugin.registry import MODELS
+
+    torch.manual_seed(11)
+    pretrain = recipe(root, "lira_tiny_pretrain", monkeypatch)
+    pretrain.model["init_from"] = []
+    model = MODELS.build(pretrain.model)
+    semantic = {f"semantic_encoder.{name}": value for name, value in model.semantic_encoder.state_dict().items()}
+    for name, state in (
+        ("segmenter", model.pixel_encoder.state_dict()),
+        ("semantic", semantic),
+        ("pretrain", model.state_dict()),
+    ):
+        (root / name).mkdir()
+        torch.save({"state_dict": state}, root / name / "iter_1.pth")
+        (root / name / "last_checkpoint").write_text(str(root / name / "iter_1.pth"))
+    return model.state_dict()
+
+
+def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_model_again(
+    root, tmp_path, monkeypatch
+):
+    from lira_plugin.inference import LIRAInferencer
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "data").symlink_to(root / "data")
+    pretrained = save_earlier_stages(stages, monkeypatch)
+    config = recipe(stages, "lira_tiny_lora", monkeypatch)
+    trained = runner(config, tmp_path / "run", 2).train()
+    plain = {
+        name.replace("base_model.model.", "").replace("base_layer.", ""): p for name, p in trained.named_parameters()
+    }
+    adapters = {name: p for name, p in plain.items() if "lora_" in name}
+    assert len(adapters) == 4 * 7 * 2, "A and B of seven projections in four layers"
+    assert all(p.requires_grad and p.any() for p in adapters.values()), "B starts as zeros"
+    base = {name: p for name, p in plain.items() if name.startswith("llm.") and name not in adapters}
+    for name, parameter in base.items():
+        in_full = name.endswith(("embed_tokens.weight", "lm_head.weight"))
+        assert parameter.requires_grad == in_full
+        assert torch.equal(parameter, pretrained[name]) == (not in_full), name
+    saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
+    assert set(saved) == {
+        name for name in trained.state_dict() if not name.startswith(("pixel_encoder.", "semantic_encoder."))
+    }
+    assert len([name for name in saved if name.startswith("llm.")]) == len(adapters) + 2
+
+    again = LIRAInferencer(config, tmp_path / "run").model
+    whole, expected = (torch.nn.Module.state_dict(model) for model in (again, trained))
+    assert whole.keys() == expected.keys() and all(torch.equal(whole[name], expected[name]) for name in expected)
+
+
+def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(root, tmp_path, monkeypatch):
+    from lira_plugin.registry import DATASETS
+
+    config = recipe(root, "lira_tiny_grefcoco", monkeypatch)
+    config.model["init_from"] = []
+    config.model["generation"]["max_new_tokens"] = 8
+    scores = runner(config, tmp_path / "run", 1).test()
+    for view in ("refined", "coarse"):
+        assert {"cIoU", "gIoU", "N-acc", "T-acc", "P@0.5"} <= names_below(scores, f"grefcoco/val/{view}/")
+        assert {"cIoU", "gIoU"} <= names_below(scores, f"refcoco/testB/{view}/")
+        assert "N-acc" not in names_below(scores, f"refcoco/val/{view}/")
+    data = DATASETS.build(config.train_dataloader.dataset)
+    [part] = [part for part in data.datasets if part.source == "grefcoco/train"]
+    rng = np.random.default_rng(0)
+    turns = [turn for index in range(len(part)) for turn in part.get_record(index, rng).conversation.turns]
+    assert {len(turn.spans) for turn in turns} == {0, 1}
+
+
+def names_below(scores: dict[str, float], prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in scores if name.startswith(prefix)}

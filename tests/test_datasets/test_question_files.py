@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lira_plugin.datasets.question_files import read_questions
+from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
+from lira_plugin.scenes.scene_questions import scene_questions
+from lira_plugin.scenes.scene_records import CAPTION_REQUEST
+from lira_plugin.structures import decode_union
+
+
+def write(folder: Path, *entries) -> Path:
+    Image.new("RGB", (8, 6)).save(folder / "a.png")
+    path = folder / "questions.jsonl"
+    path.write_text("\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries))
+    return path
+
+
+def test_lines_become_questions_with_paths_beside_the_file(tmp_path):
+    path = write(tmp_path, {"image": "a.png", "question": "Was ist das für 猫?"}, "", {"image": str(tmp_path / "a.png"),
+                 "question": "Please segment it.", "task": "RefSeg"})  # fmt: skip
+    first, second = read_questions(path)
+    assert (first.image, first.question, first.task) == (str(tmp_path / "a.png"), "Was ist das für 猫?", "")
+    assert Path(second.image).is_file() and second.task == "RefSeg" and second.regions == ()
+
+
+def test_a_line_ends_where_json_lines_end_and_a_mark_at_the_start_is_none(tmp_path):
+    question = "one\u2028two\u0085three"
+    path = write(tmp_path, json.dumps({"image": "a.png", "question": question}, ensure_ascii=False))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
+    assert [read.question for read in read_questions(path)] == [question]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("{", ValueError, "line 2"),
+        ([1], ValueError, "got list"),
+        ({"image": "a.png"}, ValueError, r"got \['image'\]"),
+        ({"image": "a.png", "question": "?", "tsak": "x"}, ValueError, "tsak"),
+        ({"image": "a.png", "question": " "}, ValueError, "not empty"),
+        ({"image": 3, "question": "?"}, ValueError, "texts"),
+        ({"image": "b.png", "question": "?"}, FileNotFoundError, "line 2.*b.png"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, error, message):
+    path = write(tmp_path, {"image": "a.png", "question": "?"}, line)
+    with pytest.raises(error, match=message) as caught:
+        read_questions(path)
+    assert "questions.jsonl, line 2" in str(caught.value)
+
+
+def test_an_empty_file_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="holds no question"):
+        read_questions(write(tmp_path, ""))
+
+
+def test_scenes_give_questions_of_every_task_about_val_images(tmp_path):
+    files = write_scenes(tmp_path / "data", 2, 3, progress=False)
+    questions = scene_questions(files, num_vqa=1, num_captions=2, num_refer=3, num_gcg=2)
+    assert [item.task for item in questions] == [
+        "VQA",
+        "Caption",
+        "Caption",
+        "RefSeg",
+        "RefSeg",
+        "RefSeg",
+        "GCG",
+        "GCG",
+    ]
+    val = {image["file_name"] for image in json.loads(files.coco_val.read_text())["images"]}
+    asked = json.loads(files.llava_train.read_text())
+    patterns = {turn["value"].removeprefix("<image>\n").split()[0] for r in asked for turn in r["conversations"][::2]}
+    for item in questions:
+        assert Path(item.image).name in val and Path(item.image).is_file()
+        assert bool(item.regions) == (item.task in ("RefSeg", "GCG"))
+        with Image.open(item.image) as image:
+            assert all(decode_union(region.segmentations, image.height, image.width).any() for region in item.regions)
+    assert questions[0].question.split()[0] in patterns | {"What", "How", "Is"}
+    assert questions[1].question == CAPTION_REQUEST
+    for item in questions[3:6]:
+        assert item.question == f"Please segment {item.regions[0].phrase}."
+    assert scene_questions(files, seed=1) == scene_questions(files, seed=1) != scene_questions(files, seed=2)
+    assert len(scene_questions(files, num_refer=50)) == 2 + 2 + 3 + 2, "one question an image and task at most"
+
+
+def test_missing_scenes_name_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"tools/make_scenes\.py"):
+        scene_questions(SceneFiles(tmp_path))

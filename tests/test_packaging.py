@@ -1,0 +1,49 @@
+"""What is beside the package: the model index, the files that a wheel carries, and the workflow of CI."""
+
+import os
+import re
+from unittest.mock import patch
+
+import yaml
+from support.paths import ROOT
+
+from lira_plugin.datasets import GroundingDataset
+
+
+def test_the_model_index_leads_to_recipes_that_are_there():
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text())
+    metafiles = [yaml.safe_load((ROOT / path).read_text()) for path in index["Import"]]
+    collections = {collection["Name"]: collection for metafile in metafiles for collection in metafile["Collections"]}
+    models = [model for metafile in metafiles for model in metafile["Models"]]
+    assert models and all((ROOT / collection["README"]).is_file() for collection in collections.values())
+    for model in models:
+        assert model["In Collection"] in collections
+        assert (ROOT / model["Config"]).is_file() and (ROOT / model["Config"]).stem == model["Name"]
+
+
+def test_a_wheel_carries_configs_tools_and_the_model_index():
+    with patch("setuptools.setup"):
+        code = compile((ROOT / "setup.py").read_text(), str(ROOT / "setup.py"), "exec")
+        namespace = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
+        exec(code, namespace)
+    carried = {path.as_posix() for path in namespace["carried_files"]()}
+    assert {"model-index.yml", "configs/lira/metafile.yml", "configs/lira/lira_2b.py", "tools/infer.py"} <= carried
+    assert not any("__pycache__" in path for path in carried)
+
+
+def test_contributing_names_every_method_that_a_data_set_has_to_write():
+    (paragraph,) = re.findall(r"\*\*Add a data set\.\*\*.*?(?=\n\*\*|\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    named = {name.split("(")[0] for name in re.findall(r"`([^`]+)`", paragraph)}
+    left_open = {
+        name
+        for name, value in vars(GroundingDataset).items()
+        if callable(function := getattr(value, "fget", value)) and "NotImplementedError" in function.__code__.co_names
+    }
+    assert {"__init__", "__len__", "get_record"} <= left_open | {"__init__"} <= named
+
+
+def test_the_workflow_runs_what_developers_run():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
