@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from lira_plugin.structures.rle import decode_rle
 
 _MARGIN = 2
 """Pixels that annotators' polygons may reach beyond the image: those are cut off."""
@@ -23,15 +26,18 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         (height, width) bool.
 
     Raises:
-        ValueError: an RLE has another size than the image, a polygon has fewer than three points, or the form is not
-            COCO's.
+        ValueError: an RLE has another size than the image or runs that are not its pixels, a polygon has fewer than three points
+            or values that are no numbers in the image, or the form is not COCO's.
     """
     parts = segmentation if isinstance(segmentation, list | tuple) else [segmentation] if segmentation else []
     if not parts:
         return np.zeros((height, width), bool)
     if isinstance(parts[0], int | float):
         parts = [parts]
-    return coco_mask.decode(coco_mask.merge([_to_rle(part, height, width) for part in parts])).astype(bool)
+    union = np.zeros((height, width), bool)
+    for part in parts:
+        union |= _decode_part(part, height, width)
+    return union
 
 
 def decode_union(segmentations: Sequence[Any], height: int, width: int) -> np.ndarray:
@@ -59,40 +65,26 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def _to_rle(part: Any, height: int, width: int) -> dict[str, Any]:
+def _decode_part(part: Any, height: int, width: int) -> np.ndarray:
+    """One polygon or RLE, (height, width) bool."""
     if isinstance(part, dict) and {"size", "counts"} <= part.keys():
-        if tuple(part["size"]) != (height, width):
-            raise ValueError(f"the mask is {part['size'][0]}x{part['size'][1]} but the image is {height}x{width}")
-        counts = part["counts"]
-        total = sum(counts) if isinstance(counts, list) else _total_of_runs(counts)
-        if total != height * width:  # pycocotools would leave what is missing as it finds the memory
-            raise ValueError(f"the runs of the mask are of {total} pixels, but the image has {height}x{width}")
-        return coco_mask.frPyObjects(part, height, width) if isinstance(counts, list) else part
+        return decode_rle(part, height, width)
     if isinstance(part, list | tuple):
-        if len(part) < 6 or len(part) % 2:
-            raise ValueError(f"a polygon needs at least three x, y pairs, got {len(part)} values")
-        for axis, side, values in (("x", width, part[::2]), ("y", height, part[1::2])):
-            if min(values) < -_MARGIN or max(values) > side + _MARGIN:
-                raise ValueError(
-                    f"the polygon reaches from {axis}={min(values):g} to {max(values):g}, but the image is {width} wide and "
-                    f"{height} high"
-                )
-        return coco_mask.frPyObjects([list(part)], height, width)[0]
-    raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {type(part).__name__}")
+        _check_polygon(part, height, width)
+        return coco_mask.decode(coco_mask.frPyObjects([list(part)], height, width)[0]).astype(bool)
+    raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {part!r:.80}")
 
 
-def _total_of_runs(counts: str | bytes) -> int:
-    """Pixels of a compressed RLE (``rleFrString`` of the COCO API).
-
-    A run is written five bits a character, low ones first. Of a character, bit 5 says that more follow, and bit 4 of the last one
-    is the sign; from the fourth run on it is the difference to the run before the last.
-    """
-    codes = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - 48
-    last = codes & 32 == 0
-    if not len(codes) or not last[-1]:
-        raise ValueError("the runs of the mask are cut off")
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
-    runs = np.add.reduceat((codes & 31) << shifts, starts) - (codes[ends] & 16 > 0) * (32 << shifts[ends])
-    return int(runs[:1].sum() + runs[1::2].cumsum().sum() + runs[2::2].cumsum().sum())
+def _check_polygon(polygon: Sequence[Any], height: int, width: int) -> None:
+    """Refuse what pycocotools' C code would not: it takes any number, and reserves memory for the way between two points."""
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError(f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
+    for index, value in enumerate(polygon):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"value {index} of a polygon must be a finite number, got {value!r}")
+    for axis, side, values in (("x", width, polygon[::2]), ("y", height, polygon[1::2])):
+        if min(values) < -_MARGIN or max(values) > side + _MARGIN:
+            raise ValueError(
+                f"the polygon reaches from {axis}={min(values):g} to {max(values):g}, but the image is {width} wide and "
+                f"{height} high"
+            )
