@@ -14,6 +14,7 @@ from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GCG_QUESTIONS, Conversation, PhraseSpan, Record, Region, Turn
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
+ABSENT = "a phrase is not in the caption (the phrase is left out, not the record)"
 DEGENERATE = "the box or area of an annotation is degenerate (the annotation is left out, not the record)"
 OTHER_WORDS = "the span of a phrase holds other words than its name"
 IGNORED = "an annotation is marked 'ignore' (the annotation is left out, not the record)"
@@ -85,8 +86,8 @@ class GCGDataset(GroundingDataset):
         question_index: always ask this one of :data:`GCG_QUESTIONS`; None draws one each time.
 
     Raises:
-        ValueError: an argument is unknown, the file is not of the layout, or, with ``on_bad_record='raise'``, a phrase
-            is not in its caption or has no mask, spans cross or leave the caption, or a record has no region.
+        ValueError: an argument is unknown, the file is not of the layout, or, with ``on_bad_record='raise'``, no phrase
+            is in its caption, one has no mask, spans cross or leave the caption, or a record has no region.
     """
 
     def __init__(
@@ -176,17 +177,15 @@ def place_phrases(caption: str, phrases: Sequence[str]) -> list[tuple[int, int] 
     """Find the characters ``[start, end)`` of each phrase so that no two overlap.
 
     Longer phrases choose first. A phrase takes its first occurrence that is free; occurrences inside words count only
-    if there are no others. Where none is free, it takes what other phrases leave of one; None where nothing is left.
+    if there are no others. Where none is free, it takes what other phrases leave of one.
 
-    Raises:
-        BadRecord: a phrase is empty or does not occur in the caption.
+    Returns:
+        The characters of each phrase; None where nothing is left, or where it is empty or does not occur.
     """
     placed: list[tuple[int, int] | None] = [None] * len(phrases)
     taken = np.zeros(len(caption), bool)
     for index in sorted(range(len(phrases)), key=lambda index: -len(phrases[index])):
         found = _occurrences(caption, phrases[index])
-        if not found:
-            raise BadRecord("a phrase is not in the caption", f"{phrases[index]!r} in {caption!r}")
         free = [span for span in found if not taken[slice(*span)].any()]
         rests = free or [rest for span in found if (rest := _longest_rest(caption, taken, *span))]
         if rests:
@@ -259,15 +258,21 @@ def _refcocog_entries(path: str) -> Iterable[tuple[str, Any]]:
 
 def _parse_refcocog(entry: dict[str, Any]) -> GroundedCaption:
     """Parse ``{"img_file_name", "caption", "refs": [{"sentence", "segmentation", ...}, ...]}``; text is lower-cased."""
-    caption = entry["caption"].lower()
+    caption = _caption_text(entry["caption"]).lower()
     refs = entry["refs"]
     sentences = [ref["sentence"].strip().lower() for ref in refs]
     spans = place_phrases(caption, sentences)
+    if sentences and not any(spans):
+        raise BadRecord("its phrases are not in the caption", f"{sentences} in {caption!r}")
     return GroundedCaption(
         file_name=entry["img_file_name"],
         caption=caption,
         phrases=[GroundedPhrase(*span, (ref["segmentation"],)) for span, ref in zip(spans, refs) if span],
-        left_out=[(COVERED, repr(sentence)) for span, sentence in zip(spans, sentences) if not span],
+        left_out=[
+            (COVERED, repr(sentence)) if sentence and sentence in caption else (ABSENT, f"{sentence!r} in {caption!r}")
+            for span, sentence in zip(spans, sentences)
+            if not span
+        ],
     )
 
 
@@ -282,7 +287,7 @@ def _parse_grandf(entry: dict[str, Any]) -> GroundedCaption:
     ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask. The span
     counts, not the phrase.
     """
-    caption = entry["caption"]
+    caption = _caption_text(entry["caption"])
     phrases, doubtful = [], []
     for name, grounding in entry["groundings"].items():
         if grounding is None or not grounding["rle_masks"]:
@@ -307,7 +312,7 @@ def _parse_flickr(entry: tuple[dict[str, Any], list[dict[str, Any]]]) -> Grounde
     ``bbox`` is x, y, width, height; of ``tokens_positive``, a list of spans, the first one counts.
     """
     image, annotations = entry
-    caption, height, width = image["caption"], image["height"], image["width"]
+    caption, height, width = _caption_text(image["caption"]), image["height"], image["width"]
     if len(caption.split()) < 3:
         raise FilteredRecord("the caption has fewer than three words")
     if min(height, width) < 32:
@@ -327,6 +332,14 @@ def _parse_flickr(entry: tuple[dict[str, Any], list[dict[str, Any]]]) -> Grounde
         raise FilteredRecord("all annotations of the image are degenerate or marked 'ignore'")
     kept, covered = merge_spans(caption, phrases)
     return GroundedCaption(image["file_name"], caption, kept, (height, width), left_out + covered)
+
+
+def _caption_text(caption: str) -> str:
+    """A caption as the published readers take it, before spans are counted: without quotes and blanks around it.
+
+    So do LIRA's ``gcg_process.py`` and GLaMM's ``GranDf_gcg_ds.py``.
+    """
+    return caption.strip('"').strip()
 
 
 def _as_span(value: Any, name: str) -> tuple[int, int]:
