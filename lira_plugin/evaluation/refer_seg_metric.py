@@ -36,9 +36,9 @@ class ReferSegMetric(RecordMetric):
     ========== =====================================================================================================
 
     N-acc and T-acc appear where the source has no-target sentences, P@t and T-acc where it has target sentences. They
-    follow the definitions of the GRES paper (arXiv 2306.00968, section 3); its published scorer adds 1 to their
-    denominators and computes another ratio under the name T_acc. ``missing_seg`` is the fraction of answers without any
-    ``<seg>``; only the first span of an answer counts.
+    follow the GRES paper (arXiv 2306.00968, section 3) and ReLA's ``refer_evaluation.py`` since its commit 884ef17; the
+    versions before added 1 to the denominators. ``missing_seg`` is the fraction of answers without any ``<seg>``. Only the
+    first span of an answer counts.
 
     Args:
         skip_missing: what an answer without ``<seg>`` counts as. False: an empty mask. True, as LIRA's own script
