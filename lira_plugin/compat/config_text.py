@@ -1,8 +1,8 @@
 """The text of a configuration, formatted once.
 
-Mends MMEngine 0.10.6: it asks yapf to format the whole configuration each time that it writes it (to the log, to ``work_dir``,
-for the visualizer and into every checkpoint), which takes two to three seconds for a text that has not changed. It can go when
-MMEngine keeps the text or writes configurations without formatting.
+Mends MMEngine 0.10.6: yapf formats the whole configuration each time that it is written: to the log, to ``work_dir``, for the
+visualizer and into every checkpoint. That takes two to three seconds for a text that has not changed. It can go when MMEngine
+keeps the text or writes configurations without formatting.
 
 Importing this module makes MMEngine keep the latest texts. The recipes import it (``configs/lira/_base_/default_runtime.py``).
 """

@@ -14,7 +14,7 @@ def perception_prior(
 
     By definition: ``(0.5 s_q + 0.5) * sigmoid(mask_q)`` at the size of the image, resized to the grid (bilinear, no
     antialiasing), where ``s_q`` is the highest class probability without the background. A cell of the grid reads at most
-    2 x 2 pixels of the image, so only those are computed: equal to the definition up to rounding, and at 1024 pixels
+    2 x 2 pixels of the image, so only those are computed. The result equals the definition up to rounding; at 1024 pixels
     and a grid of 16 it touches one pixel in 1024. Always in fp32: which query wins a cell hangs on small differences.
 
     Args:
