@@ -1,6 +1,7 @@
 """Two gloo processes train as one does with both their batches, whatever the batches hold."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,26 +28,40 @@ FROZEN = ("pixel_encoder", "semantic_encoder.vit")
 STEPS = 20
 
 
-@pytest.fixture(autouse=True)
-def fixed_points(monkeypatch):
+def grid_points(logits, labels, number, *settings):
     """Compare masks at the same points in every process, which otherwise draw their own."""
+    grid = torch.rand(number, 2, generator=torch.Generator().manual_seed(0))
+    return grid.repeat(len(logits), 1, 1)
 
-    def sample(logits, labels, number, *settings):
-        grid = torch.rand(number, 2, generator=torch.Generator().manual_seed(0))
-        return grid.repeat(len(logits), 1, 1)
 
-    monkeypatch.setattr(point_losses, "get_uncertain_point_coords_with_randomness", sample)
+def known_queries(object_masks, masks, state_image):
+    """Queries of random weights segment no object: give each a query that depends on the object alone, and some none."""
+    first_pixel = masks.flatten(1).float().argmax(1)
+    return query_loss.BestQueries(first_pixel % object_masks.shape[1], (first_pixel % 3 > 0).float())
+
+
+@contextmanager
+def without_draws():
+    """Of points and queries; each process enters this by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(point_losses, "get_uncertain_point_coords_with_randomness", grid_points)
+        patch.setattr(query_loss, "best_queries", known_queries)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def known_queries(monkeypatch):
-    """Queries of random weights segment no object: give each a query that depends on the object alone, and some none."""
+def _without_draws():
+    with without_draws():
+        yield
 
-    def best(object_masks, masks, state_image):
-        first_pixel = masks.flatten(1).float().argmax(1)
-        return query_loss.BestQueries(first_pixel % object_masks.shape[1], (first_pixel % 3 > 0).float())
 
-    monkeypatch.setattr(query_loss, "best_queries", best)
+def on_two(function, *arguments):
+    return on_two_processes(call_without_draws, function, arguments)
+
+
+def call_without_draws(rank, function, arguments):
+    with without_draws():
+        return function(rank, *arguments)
 
 
 @pytest.fixture
@@ -98,7 +113,7 @@ def test_twenty_steps_of_two_processes_are_those_of_one(samples):
     assert max(abs(start[name].numpy() - value).max() for name, value in weights.items()) > 1e-2
     assert expected[-1]["loss"] < expected[2]["loss"]
     assert any(log["loss_query"] > 0 for log in expected)
-    for losses, learnt in on_two_processes(learn_a_half, samples):
+    for losses, learnt in on_two(learn_a_half, samples):
         for ours, wanted in zip(losses, expected, strict=True):
             wanted["seg/skipped"] /= 2
             assert ours == pytest.approx(wanted, rel=1e-4, abs=1e-5)
@@ -134,8 +149,8 @@ def test_twenty_steps_under_zero_are_those_of_one_process(samples, stage, tmp_pa
     joint = [rotated(samples, step) for step in range(STEPS)]
     expected, _ = learn(joint, parallel=False)
     batches = [[batch[rank::2] for rank in range(2)] for batch in joint]
-    whole = on_two_processes(learn_under_zero, batches, stage, tmp_path, 0)
-    rest = on_two_processes(learn_under_zero, batches, stage, tmp_path, 10)
+    whole = on_two(learn_under_zero, batches, stage, tmp_path, 0)
+    rest = on_two(learn_under_zero, batches, stage, tmp_path, 10)
     for logs, resumed in zip(whole, rest, strict=True):
         for ours, wanted in zip(logs, expected, strict=True):
             assert ours == pytest.approx(wanted | {"seg/skipped": wanted["seg/skipped"] / 2}, rel=1e-3, abs=1e-4)
@@ -148,7 +163,7 @@ def test_zero_in_bf16_stays_close_to_one_process_in_fp32(samples, stage, tmp_pat
     joint = [rotated(samples, step) for step in range(8)]
     expected, _ = learn(joint, parallel=False)
     batches = [[batch[rank::2] for rank in range(2)] for batch in joint]
-    for logs in on_two_processes(learn_under_zero, batches, stage, tmp_path, 0, True):
+    for logs in on_two(learn_under_zero, batches, stage, tmp_path, 0, True):
         assert [log["loss"] for log in logs] == pytest.approx([log["loss"] for log in expected], rel=0.03)
 
 
@@ -157,7 +172,7 @@ def test_under_zero_a_process_without_masks_or_images_takes_part(samples, stage,
     alone = [([0, 3], [1, 4]), ([0], [5]), ([1], [4]), ([5], [1])]
     batches = [[[samples[place] for place in places] for places in pair] for pair in alone]
     expected, _ = learn([[*first, *second] for first, second in batches], parallel=False, decoder=decoder)
-    for logs in on_two_processes(learn_under_zero, batches, stage, tmp_path, 0, False, decoder):
+    for logs in on_two(learn_under_zero, batches, stage, tmp_path, 0, False, decoder):
         for ours, wanted in zip(logs, expected, strict=True):
             assert ours == pytest.approx(wanted | {"seg/skipped": wanted["seg/skipped"] / 2}, rel=1e-3, abs=1e-4)
 
@@ -188,7 +203,7 @@ def test_a_process_without_masks_or_images_takes_part(samples, first, second, de
     expected = gradients([*batches[0], *batches[1]], parallel=False, decoder=decoder)
     assert any(name.startswith("mask_decoder.decoder.") for name in expected) == (decoder == "own")
     assert all(gradient is not None for gradient in expected.values()) and len(expected) > 20
-    for found in on_two_processes(gradients_of_rank, batches, decoder):
+    for found in on_two(gradients_of_rank, batches, decoder):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(
@@ -206,7 +221,7 @@ def mask_losses(rank, numbers):
 def test_each_mask_counts_the_same_on_whichever_process_it_is():
     """One mask here and three there: a mean of the two means would count the one as much as the three."""
     one, three = mask_losses(0, [1]), mask_losses(0, [3])
-    halves = on_two_processes(mask_losses, [1, 3])
+    halves = on_two(mask_losses, [1, 3])
     for name in one:
         assert sum(half[name] for half in halves) / 2 == pytest.approx((one[name] + 3 * three[name]) / 4, rel=1e-6)
 
@@ -228,8 +243,8 @@ def test_accumulated_gradients_are_those_of_the_large_batch(tmp_path):
 
 
 def test_resuming_goes_on_bit_by_bit(tmp_path):
-    whole = on_two_processes(train_on_rank, tmp_path / "whole", 8, None)
-    rest = on_two_processes(train_on_rank, tmp_path / "rest", 8, tmp_path / "whole" / "iter_5.pth")
+    whole = on_two(train_on_rank, tmp_path / "whole", 8, None)
+    rest = on_two(train_on_rank, tmp_path / "rest", 8, tmp_path / "whole" / "iter_5.pth")
     for (losses, draws), (resumed, resumed_draws) in zip(whole, rest, strict=True):
         assert resumed == {iteration: losses[iteration] for iteration in range(5, 8)}
         assert resumed_draws == draws[5 * BATCH :]

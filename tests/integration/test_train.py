@@ -138,8 +138,6 @@ def run_xtuner(rank: int, arguments: list[str]) -> None:
 @pytest.mark.parametrize("stage", [2, 3])
 def test_xtuner_trains_and_resumes_under_deepspeed(root, tmp_path, monkeypatch, stage):
     """The commands of docs/train.md."""
-    import xtuner.tools.train  # noqa: F401  once, and not in each process
-
     stages = tmp_path / "stages"
     stages.mkdir()
     (stages / "data").symlink_to(root / "data")

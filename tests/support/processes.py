@@ -1,14 +1,21 @@
 """Run a function on two processes that form a gloo group."""
 
+import faulthandler
+import functools
 import importlib
+import multiprocessing
 import os
-import socket
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 SECONDS = 180
@@ -17,10 +24,11 @@ PARTED = {"stage3_param_persistence_threshold": 0, "stage3_max_reuse_distance": 
 """Parts even the smallest weights, as it would be with large ones, and never looks for the next use of one: half of a step."""
 
 
-def _work(function: Callable, rank: int, port: int, parent: Connection, arguments: tuple) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads do not outlive a fork
+def _work(function: Callable, rank: int, group: Path, parent: Connection, environment: dict, arguments: tuple) -> None:
+    os.environ.update(environment)
+    faulthandler.dump_traceback_later(SECONDS - 10)  # where it hangs, if it does
     try:
-        torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+        torch.distributed.init_process_group("gloo", init_method=group.as_uri(), rank=rank, world_size=2)
         answer = (True, function(rank, *arguments))
     except BaseException:
         answer = (False, traceback.format_exc())
@@ -29,34 +37,52 @@ def _work(function: Callable, rank: int, port: int, parent: Connection, argument
     os._exit(0)
 
 
+@functools.cache
+def _forked() -> BaseContext:
+    """Processes are forked from one that has imported everything and has a single thread.
+
+    A fork of the process of the tests would take over locks that its threads hold, and wait for ever; a fresh interpreter
+    imports for a quarter of a minute.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["support.imported"])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)  # the server reads it as it starts
+        patch.setenv("JE_ARROW_MALLOC_CONF", "background_thread:false")
+        forkserver.ensure_running()
+    return context
+
+
 def on_two_processes(function: Callable, *arguments: Any) -> list[Any]:
-    """What ``function(rank, *arguments)`` returns on rank 0 and 1; an error of one of them is an error here."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = torch.multiprocessing.get_context("fork")  # a fresh interpreter would import for half a minute
+    """What ``function(rank, *arguments)`` returns on rank 0 and 1; an error of one of them is an error here.
+
+    The function belongs to a module, and arguments and answers can be pickled; the environment is that of the test.
+    """
     workers, results, waiting, deadline = [], {}, {}, time.monotonic() + SECONDS
-    try:
-        for rank in range(2):
-            ours, theirs = context.Pipe(duplex=False)
-            workers.append(context.Process(target=_work, args=(function, rank, port, theirs, arguments), daemon=True))
-            workers[rank].start()
-            theirs.close()  # so that it ends with the process
-            waiting[ours] = rank
-        while waiting:
-            ready = wait(list(waiting), timeout=max(0, deadline - time.monotonic()))
-            assert ready, f"processes {sorted(waiting.values())} hang: no answer in {SECONDS} seconds"
-            for pipe in ready:
-                rank = waiting.pop(pipe)
-                try:
-                    succeeded, results[rank] = pipe.recv()
-                except EOFError:
-                    workers[rank].join()
-                    raise AssertionError(f"process {rank} died, exit code {workers[rank].exitcode}") from None
-                assert succeeded, f"on rank {rank}: {results[rank]}"
-    finally:
-        for worker in workers:
-            worker.kill()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for rank in range(2):
+                ours, theirs = _forked().Pipe(duplex=False)
+                start = (function, rank, Path(folder, "group"), theirs, dict(os.environ), arguments)
+                workers.append(_forked().Process(target=_work, args=start, daemon=True))
+                workers[rank].start()
+                theirs.close()  # so that it ends with the process
+                waiting[ours] = rank
+            while waiting:
+                ready = wait(list(waiting), timeout=max(0, deadline - time.monotonic()))
+                assert ready, f"processes {sorted(waiting.values())} hang: no answer in {SECONDS} seconds"
+                for pipe in ready:
+                    rank = waiting.pop(pipe)
+                    try:
+                        succeeded, results[rank] = pipe.recv()
+                    except EOFError:
+                        workers[rank].join()
+                        raise AssertionError(f"process {rank} died, exit code {workers[rank].exitcode}") from None
+                    assert succeeded, f"on rank {rank}: {results[rank]}"
+        finally:
+            for worker in workers:
+                worker.kill()
     return [results[rank] for rank in range(2)]
 
 

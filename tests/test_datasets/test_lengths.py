@@ -107,7 +107,7 @@ def test_neighbouring_draws_are_of_similar_length_and_each_record_comes_once(mix
 
 
 def xtuners_sampler():
-    """xtuner's class from its file: importing the package starts threads that do not survive the forks of other tests."""
+    """xtuner's class from its file: importing the package takes seconds."""
     folder = Path(importlib.util.find_spec("xtuner").submodule_search_locations[0])
     spec = importlib.util.spec_from_file_location("length_grouped", folder / "dataset/samplers/length_grouped.py")
     module = importlib.util.module_from_spec(spec)
