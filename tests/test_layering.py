@@ -14,7 +14,19 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 FILES = sorted(path for path in ROOT.rglob("*.py") if ".mim" not in path.parts)
 
 LAYERS = (
-    {"structures", "tokens", "registry", "checkpoint", "precision", "distributed", "compat", "json_file", "version"},
+    {
+        "structures",
+        "tokens",
+        "registry",
+        "checkpoint",
+        "precision",
+        "distributed",
+        "compat",
+        "json_file",
+        "version",
+        "written_aside",
+        "end_signals",
+    },
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
     {"quickstart", "demo"},

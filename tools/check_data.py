@@ -7,7 +7,6 @@ The model is built without weights, for its numbers. The exit code is 1 if a rec
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from lira_plugin.datasets import fit_to_model
 from lira_plugin.datasets.check import SourceCheck, check_dataset
 from lira_plugin.describe import input_spec_of_recipe
 from lira_plugin.registry import DATASETS, SCOPE
+from lira_plugin.written_aside import write_json
 
 _SHOWN = 5
 
@@ -69,7 +69,7 @@ def main() -> int:
         checks.append(check)
         print(report(check))
     if args.json:
-        args.json.write_text(json.dumps([asdict(check) for check in checks], indent=1) + "\n")
+        write_json(args.json, [asdict(check) for check in checks], indent=1)
     return int(any(check.errors for check in checks))
 
 

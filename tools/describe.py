@@ -1,13 +1,13 @@
 """Say what a recipe amounts to, without weights: parameters, visual tokens, sequence length, estimated memory."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 
 from lira_plugin.describe import describe_recipe
+from lira_plugin.written_aside import write_json
 
 
 def size(text: str) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def main() -> None:
     print(report(str(args.config), described))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(described, indent=1) + "\n")
+        write_json(args.json, described, indent=1)
 
 
 if __name__ == "__main__":

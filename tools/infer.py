@@ -9,14 +9,17 @@ A JSON Lines file has {"image": "a.jpg", "question": "..."} a line, with images 
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.inference import InferenceResult, LIRAInferencer, ResultWriter, read_prompts
 from lira_plugin.models.generation import Decoding
 from lira_plugin.structures import GroundedText
@@ -33,6 +36,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--out-dir", type=Path, help="write predictions.json, masks and pictures here")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run has written to --out-dir")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
@@ -79,10 +83,15 @@ def streamed(
     """Print pieces of the answers as they come."""
     for index, (image, question) in enumerate(zip(images, questions)):
         print(f"{image}: {question}")
-        for progress in lira.stream(image, question, draw_index=index, **options):
-            print(progress.piece, end="", flush=True)
-        with Image.open(image) as file:
-            yield InferenceResult(index, image, question, progress.answer, upright_rgb(file))
+        try:
+            for progress in lira.stream(image, question, draw_index=index, **options):
+                print(progress.piece, end="", flush=True)
+            with Image.open(image) as file:
+                pixels = upright_rgb(file)
+        except (OSError, ValueError) as error:
+            yield InferenceResult(index, image, question, GroundedText(""), None, str(error))
+        else:
+            yield InferenceResult(index, image, question, progress.answer, pixels)
 
 
 def spans_of(answer: GroundedText) -> Iterator[str]:
@@ -94,27 +103,37 @@ def spans_of(answer: GroundedText) -> Iterator[str]:
         yield f"  [{span.start}:{span.end}] {phrase}  score {span.score:.3f}  {pixels} pixels ({share:.1f} %)"
 
 
-def main() -> None:
+def main() -> int:
+    end_cleanly_on_signals()
     args = parse_args()
     names = {field.name for field in fields(Decoding)} | {"batch_size"}
     options = {name: value for name, value in vars(args).items() if name in names and value is not None}
     images, questions = pairs(args.inputs)
+    # before the model, which takes long to load
+    writer = ResultWriter(args.out_dir, lambda result: lira.visualize(result), args.overwrite) if args.out_dir else None
     lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype)
-    ask = streamed if args.stream else LIRAInferencer.iterate
-    writer = ResultWriter(args.out_dir, lira.visualize) if args.out_dir else None
+    ask = streamed if args.stream else partial(LIRAInferencer.iterate, keep_going=True)
+    unreadable = 0
     try:
         for result in ask(lira, images, questions, force=args.force, **options):
-            if not args.stream:
+            if result.error:
+                unreadable += 1
+                print(f"{result.name}: {result.error}", file=sys.stderr)
+            elif not args.stream:
                 print(f"{result.name}: {result.question}\n{result.answer.text or '(empty answer)'}", end="")
-            print(*spans_of(result.answer), sep="\n", flush=True)
+            if not result.error:
+                print(*spans_of(result.answer), sep="\n", flush=True)
             if writer:
                 writer.add(result)
     finally:
         if writer:
             writer.close()
     if writer:
-        print(f"{len(images)} answers: {args.out_dir}")
+        print(f"{len(images) - unreadable} answers: {args.out_dir}")
+    if unreadable:
+        print(f"{unreadable} of {len(images)} images could not be read", file=sys.stderr)
+    return int(unreadable > 0)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -8,6 +8,7 @@ anything; --overwrite trains the stages concerned, and those that build on them,
 import argparse
 from pathlib import Path
 
+from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.quickstart import Quickstart, format_summary
 
 
@@ -29,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    end_cleanly_on_signals()
     args = parse_args()
     quickstart = Quickstart(
         work_dir=args.work_dir.resolve(),

@@ -4,11 +4,10 @@ import io
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lira_plugin.compat.safe_load import plain_data_only
+from lira_plugin.compat.safe_load import also_safe, deepspeed_data, plain_data_only, refuse_programs
 
 
 def is_zero_checkpoint(path: str | Path) -> bool:
@@ -30,15 +29,12 @@ def read_zero_checkpoint(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file of a process is missing or left over from another training.
         pickle.UnpicklingError: a file holds more than plain data.
     """
-    # It takes seconds, and only who has trained with DeepSpeed needs it.
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     path = Path(path)
-    types = [set, DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
-    with torch.serialization.safe_globals(types), plain_data_only(), redirect_stdout(io.StringIO()):
+    for piece in path.glob("*.pt"):
+        refuse_programs(piece)
+    with also_safe(deepspeed_data()), plain_data_only(), redirect_stdout(io.StringIO()):
         pieces = get_fp32_state_dict_from_zero_checkpoint(
             str(path.parent), path.name, exclude_frozen_parameters=True, lazy_mode=True
         )

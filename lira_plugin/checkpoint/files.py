@@ -1,9 +1,8 @@
-"""Checkpoint files: find one, read it safely, write one aside, and check that it fits a model before it is loaded.
+"""Checkpoint files: read one safely, write one, and check that it fits a model before it is loaded.
 
 Whoever reads or writes weights does so through this file. Its errors name the file, and the way to the right one.
 """
 
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint, read_zero_checkpoint
-from lira_plugin.compat.safe_load import MMENGINE_DATA
+from lira_plugin.checkpoint.deepspeed import read_zero_checkpoint
+from lira_plugin.checkpoint.latest import find_checkpoint
+from lira_plugin.compat.safe_load import MMENGINE_DATA, also_safe, refuse_programs
+from lira_plugin.written_aside import written_aside
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
-UNFINISHED = ".part"
-"""Suffix of a file that is being written."""
 
 
 def is_meta_init() -> bool:
@@ -34,23 +33,6 @@ def is_meta_init() -> bool:
     return probe.weight.is_meta
 
 
-def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
-    """The checkpoint at ``path``, or the last one of the MMEngine work dir at ``path``; DeepSpeed's are folders.
-
-    Raises:
-        FileNotFoundError: there is none; the message has the command that makes it, where ``made_by`` tells.
-    """
-    path = Path(path)
-    if path.is_dir() and (path / "last_checkpoint").is_file():
-        last = Path((path / "last_checkpoint").read_text().strip())
-        own = path / last.name  # a folder that was copied or moved names a file of the old one
-        path = own if own.exists() else last
-    if path.is_file() or is_zero_checkpoint(path):
-        return path
-    way_out = f"; make it with:\n    {made_by}" if made_by else ""
-    raise FileNotFoundError(f"no checkpoint at {path}{way_out}")
-
-
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a ``.safetensors`` or torch file, or of DeepSpeed's folder, without running code from it.
 
@@ -60,11 +42,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file is not a checkpoint, is cut off, or holds more than plain data.
     """
     path = Path(path)
-    with _refusal(path), torch.serialization.safe_globals(list(MMENGINE_DATA)):
+    with _refusal(path), also_safe(MMENGINE_DATA):
         if path.suffix == ".safetensors":
             return load_file(path)
         if path.is_dir():
             return read_zero_checkpoint(path)
+        refuse_programs(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     for key in ("state_dict", "module"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -129,14 +112,6 @@ def write_state_dict(state: Mapping[str, Tensor], path: str | Path) -> Path:
     return path
 
 
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it becomes ``path``, and replaces what was there, when the file is complete."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    yield unfinished
-    os.replace(unfinished, path)
-
-
 def _on_its_own(tensor: Tensor, taken: set[int]) -> Tensor:
     """The tensor, or a copy where its memory holds more than it or is another's."""
     memory = tensor.untyped_storage()
@@ -160,6 +135,7 @@ def read_tensor(path: str | Path, obtain: str = "") -> Tensor:
     if not path.is_file():
         raise FileNotFoundError(missing(path, obtain))
     with _refusal(path):
+        refuse_programs(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, Tensor):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected one tensor")
@@ -246,7 +222,7 @@ def check_state(
 
 
 def check_before_load(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
-    """A ``load_state_dict`` pre-hook that refuses a checkpoint of another model.
+    """A ``load_state_dict`` pre-hook that refuses a checkpoint of another model, and remembers that there was one.
 
     MMEngine's ``load_from`` and ``xtuner test`` load with ``strict=False``: they would warn, and leave weights random.
     Only the outermost module checks, since it knows all names.
@@ -256,3 +232,14 @@ def check_before_load(module: nn.Module, state_dict: Mapping[str, Tensor], prefi
     """
     if not prefix:
         check_state(state_dict, module.state_dict(), "to be loaded")
+        remember_loaded(module)
+
+
+def remember_loaded(module: nn.Module) -> None:
+    """Note that the whole module has got weights from outside; :func:`was_loaded` tells."""
+    module._loaded_from_outside = True
+
+
+def was_loaded(module: nn.Module) -> bool:
+    """Whether a state dict was loaded into the whole module after it was built."""
+    return getattr(module, "_loaded_from_outside", False)

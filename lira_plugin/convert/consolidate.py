@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
-from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict, weights_path, write_state_dict
+from lira_plugin.checkpoint.files import read_state_dict, weights_path, write_state_dict
+from lira_plugin.checkpoint.latest import find_checkpoint
 
 
 def consolidate_zero(path: str | Path, out: str | Path) -> Path:

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict, weights_path, write_state_dict
+from lira_plugin.checkpoint.files import read_state_dict, weights_path, write_state_dict
+from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.convert.llm_folder import llm_folder_path, write_llm_folder
 from lira_plugin.convert.safetensors_folder import read_config
 from lira_plugin.models.interleaved_llm import fill_with_mean, grow_vocabulary

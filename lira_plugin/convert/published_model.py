@@ -1,6 +1,5 @@
 """A published folder of a vision-language model: its semantic encoder and its LLM, loaded directly or converted."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -19,6 +18,7 @@ from lira_plugin.convert.shards import write_shards
 from lira_plugin.convert.tensor_rules import TensorRule, check_rules, read_targets
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.precision import as_dtype
+from lira_plugin.written_aside import write_json
 
 
 class PublishedModel(ABC):
@@ -156,8 +156,7 @@ class PublishedModel(ABC):
         folder, unused = self.open()
         tokenizer = self.tokenizer()
         write_shards(self.semantic_encoder_rules(), folder, out / "semantic_encoder", dtype, inf)
-        arguments = json.dumps(self.semantic_encoder_args(), indent=1)
-        (out / "semantic_encoder" / "config.json").write_text(arguments + "\n")
+        write_json(out / "semantic_encoder" / "config.json", self.semantic_encoder_args(), indent=1)
         llm_rules = self.llm_rules()
         write_shards(llm_rules, folder, out / "llm", dtype, shard_bytes)
         tokenizer.save_pretrained(out / "llm")

@@ -1,6 +1,5 @@
 """Write converted tensors as shards that a broken-off run leaves behind finished or not at all."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -10,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from lira_plugin.checkpoint.files import UNFINISHED, written_aside
 from lira_plugin.convert.safetensors_folder import read_header
 from lira_plugin.convert.tensor_rules import TensorRule, TensorSource, read_targets
+from lira_plugin.written_aside import UNFINISHED, write_json, written_aside
 
 INDEX = "model.safetensors.index.json"
 
@@ -69,7 +68,7 @@ def write_shards(
     if len(shards) > 1:
         weight_map = {name: shard.name for shard in shards for name in shard.tensors}
         index = {"metadata": {"total_size": sum(shard.size for shard in shards)}, "weight_map": weight_map}
-        (out / INDEX).write_text(json.dumps(index, indent=1))
+        write_json(out / INDEX, index, indent=1)
     return [out / shard.name for shard in shards]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lira_plugin.checkpoint.files import find_checkpoint, read_state_dict
+from lira_plugin.checkpoint.files import read_state_dict
+from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.convert.safetensors_folder import TensorInfo
 
 

@@ -1,6 +1,5 @@
 """Answers as a file, for scorers outside of the training framework and for looking at them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from mmengine.logging import print_log
 from lira_plugin.evaluation.record_metric import RecordMetric
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample
+from lira_plugin.written_aside import json_line, write_text
 
 
 @METRICS.register_module()
@@ -45,9 +45,7 @@ class DumpAnswers(RecordMetric):
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """Write the file and count."""
-        self.out_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.out_file.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(result, ensure_ascii=False) + "\n" for result in results)
+        write_text(self.out_file, "".join(json_line(result) + "\n" for result in results))
         print_log(f"wrote {len(results)} answers to {self.out_file}", logger="current")
         metrics: dict[str, float] = {}
         for source in dict.fromkeys(result["source"] for result in results):

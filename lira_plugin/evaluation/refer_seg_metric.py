@@ -1,6 +1,5 @@
 """Scores of referring segmentation: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
 from lira_plugin.evaluation.record_metric import RecordMetric
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample, MaskStage, decode_union
+from lira_plugin.written_aside import write_json_list
 
 MASK_STAGES: tuple[MaskStage, ...] = ("refined", "coarse")
 
@@ -69,9 +69,7 @@ class ReferSegMetric(RecordMetric):
         for result in results:
             groups.setdefault(result["source"], []).append(result)
         if self.dump is not None:
-            self.dump.parent.mkdir(parents=True, exist_ok=True)
-            lines = ",\n".join(json.dumps(result, ensure_ascii=False) for result in results)
-            self.dump.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+            write_json_list(self.dump, results)
             print_log(f"wrote the scores of {len(results)} sentences to {self.dump}", logger="current")
         metrics: dict[str, float] = {}
         for source, own in groups.items():

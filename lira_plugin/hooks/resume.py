@@ -12,6 +12,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader, Dataset
 
+from lira_plugin.checkpoint.latest import latest_checkpoint
 from lira_plugin.hooks.fit_data import build_fitted
 from lira_plugin.registry import HOOKS, LOOPS
 
@@ -21,6 +22,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     """Iteration-based training that resumes without loading the data it has already seen.
 
     The data set takes from the model what both have to agree on (:func:`~lira_plugin.datasets.fit_to_model`).
+
+    ``resume=True`` without a path goes on from the last checkpoint of the work dir, or the newest one that is complete.
 
     MMEngine's loop draws and throws away every batch up to the iteration resumed from; here the sampler skips them. It needs a
     sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
@@ -47,6 +50,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self._seed_before_resume = runner.seed
         if (max_iters is None) == (max_epochs is None):
             raise ValueError(f"give max_iters or max_epochs, got {max_iters} and {max_epochs}")
+        if runner._resume and runner._load_from is None:  # MMEngine would trust last_checkpoint as it stands
+            runner._load_from = None if (latest := latest_checkpoint(runner.work_dir)) is None else str(latest)
         if isinstance(dataloader, dict):
             dataloader = _build_dataloader(runner, dataloader)
         if max_epochs is not None:

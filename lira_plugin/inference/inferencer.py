@@ -72,6 +72,7 @@ class LIRAInferencer(BaseInferencer):
         questions: str | Sequence[str] | None = None,
         *,
         out_dir: str | Path | None = None,
+        overwrite: bool = False,
         **options: Any,
     ) -> list[GroundedText]:
         """Answer questions about images, masks at the resolution of the image.
@@ -82,18 +83,20 @@ class LIRAInferencer(BaseInferencer):
             questions: such as ``"Please segment red circle."``: one for all images, several about one image, or one for
                 each; None for a ``.jsonl`` file.
             out_dir: write ``predictions.json``, masks and pictures there (:class:`~lira_plugin.inference.ResultWriter`).
+            overwrite: replace what an earlier run has written to ``out_dir``, which is an error otherwise.
             options: see :meth:`iterate`.
 
         Returns:
             One answer a question, in order. A mask is ``answer.spans[0].mask``, its RLE ``answer.spans[0].rle``.
 
         Raises:
+            FileExistsError: ``out_dir`` has answers of an earlier run.
             FileNotFoundError: an image is not there.
             ValueError: there is nothing to ask, numbers of images and questions differ, an image cannot be read, or an
                 option is out of range.
         """
         answers = {}
-        with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize) as writer:
+        with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize, overwrite) as writer:
             for result in self.iterate(images, questions, **options):
                 answers[result.index] = result.answer
                 if writer is not None:
@@ -108,6 +111,7 @@ class LIRAInferencer(BaseInferencer):
         force: bool = False,
         history: History = (),
         return_logits: bool = False,
+        keep_going: bool = False,
         **settings: Any,
     ) -> Iterator[InferenceResult]:
         """As :meth:`__call__`, each result as soon as it is there, not in order: for more masks than fit into memory.
@@ -117,6 +121,7 @@ class LIRAInferencer(BaseInferencer):
             force: the answer to ``Please segment X.`` is ``X`` with its mask, whatever the model would say.
             history: earlier questions about the image with their answers, for a chat.
             return_logits: give the (H, W) logits of the masks out too (``span.logits``).
+            keep_going: an image that cannot be read gives a result with an ``error``, and does not end the others.
             settings: ``batch_size`` (answers written at the same time) and those of
                 :class:`~lira_plugin.models.generation.Decoding`, such as ``threshold``, ``ilvc``, ``max_new_tokens`` and
                 ``do_sample``; those not given are the recipe's.
@@ -125,10 +130,18 @@ class LIRAInferencer(BaseInferencer):
         settings = self._settings(return_logits, settings)
         images = [None if prompt.image is None else prompt.name for prompt in prompts]
         batches = image_batches(images, settings["batch_size"])
-        order = [index for batch in batches for index in batch]
-        samples: dict[int, GroundingSample] = {}  # of the answers being written
+        samples: dict[int, GroundingSample] = {}  # by index of the prompt, in the order of the requests
+        order: list[int] = []
+        failures: dict[int, Exception] = {}
         requests = self.preprocess(
-            prompts, batches, samples=samples, ilvc=settings["ilvc"], force=force, history=history
+            prompts,
+            batches,
+            samples=samples,
+            order=order,
+            failures=failures if keep_going else None,
+            ilvc=settings["ilvc"],
+            force=force,
+            history=history,
         )
         with tqdm(total=len(prompts), desc="answers", leave=False, disable=None if self.show_progress else True) as bar:
             for request_index, answer in self.forward(requests, **settings):
@@ -136,6 +149,9 @@ class LIRAInferencer(BaseInferencer):
                 prompt, sample = prompts[index], samples.pop(index)
                 bar.update()
                 yield InferenceResult(index, prompt.name, prompt.question, answer, sample.image)
+        for index, error in failures.items():
+            prompt = prompts[index]
+            yield InferenceResult(index, prompt.name, prompt.question, GroundedText(""), None, str(error))
 
     def stream(
         self,
@@ -168,6 +184,8 @@ class LIRAInferencer(BaseInferencer):
         batches: Sequence[Sequence[int]],
         *,
         samples: dict[int, GroundingSample],
+        order: list[int] | None = None,
+        failures: dict[int, Exception] | None = None,
         ilvc: bool = True,
         force: bool = False,
         history: History = (),
@@ -178,18 +196,31 @@ class LIRAInferencer(BaseInferencer):
             inputs: all prompts.
             batches: which of them are encoded together.
             samples: what is loaded is put here by index of the prompt.
+            order: the index of the prompt of each request is appended here.
+            failures: the errors of images that cannot be read are put here by index of the prompt; None raises them.
             ilvc, force, history: see :meth:`iterate`.
         """
         pipeline = self._prompting_pipeline(ilvc, force)
         for batch in batches:
+            loaded = []
             for index in batch:
                 prompt = inputs[index]
                 record = prompt.record(index, history, force)
-                samples[index] = pipeline(
-                    {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index}
-                )
-            collated = self.collate_fn([samples[index] for index in batch])
-            yield from self.model.requests(**self.model.data_preprocessor(collated, False))
+                try:
+                    samples[index] = pipeline(
+                        {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index}
+                    )
+                except (OSError, ValueError) as error:
+                    if failures is None:
+                        raise
+                    failures[index] = error
+                else:
+                    loaded.append(index)
+            if loaded:
+                collated = self.collate_fn([samples[index] for index in loaded])
+                if order is not None:
+                    order += loaded
+                yield from self.model.requests(**self.model.data_preprocessor(collated, False))
 
     def forward(self, inputs: Iterator[Request], **settings: Any) -> Iterator[tuple[int, GroundedText]]:
         """Run Algorithm 1: (index of the request, answer), each as soon as it is done."""

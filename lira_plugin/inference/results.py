@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 
 from lira_plugin.structures import GroundedText
 from lira_plugin.visualization import save_image
+from lira_plugin.written_aside import json_line, remove, write_json_list
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class InferenceResult:
         question: the question.
         answer: its masks are at the resolution of the image.
         image: (H, W, 3) uint8, upright; None where there is none.
+        error: why the image could not be read; empty where there is an answer.
     """
 
     index: int
@@ -32,29 +34,42 @@ class InferenceResult:
     question: str
     answer: GroundedText
     image: np.ndarray | None
+    error: str = ""
 
 
 class ResultWriter:
     """Writes results into a folder as they come.
 
-    * ``predictions.json``, when the writer is closed: a list in the order of the questions of ``{"image", "size": [height,
-      width], "question", "text", "raw_text", "finished", "spans", "overlay"}``; a span is ``{"start", "end", "phrase",
-      "score", "segmentation", "coarse_segmentation", "mask"}`` with COCO's compressed RLE and the path of a PNG.
+    * ``predictions.jsonl``: a line for each answer as soon as it is there. An object is ``{"index", "image", "size": [height,
+      width], "question", "text", "raw_text", "finished", "spans", "overlay", "error"}``; a span is ``{"start", "end", "phrase",
+      "score", "segmentation", "coarse_segmentation", "mask"}`` with COCO's compressed RLE and the path of a PNG. ``error`` is
+      null, or says why the image could not be read.
+    * ``predictions.json``, when the writer is closed: a list of the same objects in the order of the questions.
     * ``masks/<index>_<image>_<span>.png``: 0 and 255.
     * ``overlays/<index>_<image>.png``: the answer, drawn.
-
-    Files of an earlier run are overwritten where they have the same name.
 
     Args:
         out_dir: the folder; made if missing.
         draw: from a result to a picture (H, W, 3) uint8.
+        overwrite: remove what an earlier run has left there, when the first answer comes.
+
+    Raises:
+        FileExistsError: the folder has answers of an earlier run, and ``overwrite`` is False.
     """
 
-    def __init__(self, out_dir: str | Path, draw: Callable[[InferenceResult], np.ndarray]) -> None:
+    def __init__(
+        self, out_dir: str | Path, draw: Callable[[InferenceResult], np.ndarray], overwrite: bool = False
+    ) -> None:
         self.out_dir, self.draw = Path(out_dir), draw
-        self._entries: dict[int, dict[str, Any]] = {}
-        for folder in ("masks", "overlays"):
-            (self.out_dir / folder).mkdir(parents=True, exist_ok=True)
+        self.errors = 0
+        self._lines = self.out_dir / "predictions.jsonl"
+        self._file: TextIO | None = None
+        if not overwrite and (found := [path.name for path in self._own_files() if path.exists()]):
+            raise FileExistsError(
+                f"{out_dir} has {', '.join(found)} of an earlier run; choose another folder, or replace them with --overwrite "
+                "(overwrite=True)"
+            )
+        self.out_dir.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> "ResultWriter":
         return self
@@ -65,10 +80,12 @@ class ResultWriter:
         self.close()  # after an error too: what is there by then may have cost hours
 
     def add(self, result: InferenceResult) -> None:
-        """Write masks and picture of a result."""
+        """Write a result with its masks and its picture."""
+        if self._file is None:
+            self._file = self._begin()
         size = None if result.image is None else [int(side) for side in result.image.shape[:2]]
-        answer = result.answer.to_json()
-        entry = {"image": result.name, "size": size, "question": result.question, **answer, "overlay": None}
+        entry = {"index": result.index, "image": result.name, "size": size, "question": result.question}
+        entry |= {**result.answer.to_json(), "overlay": None, "error": result.error or None}
         stem = f"{result.index:05d}_{_file_name(result.name)}"
         for span_index, span in enumerate(result.answer.spans):
             name = f"masks/{stem}_{span_index}.png"
@@ -77,13 +94,29 @@ class ResultWriter:
         if result.image is not None:
             entry["overlay"] = f"overlays/{stem}.png"
             save_image(self.out_dir / entry["overlay"], self.draw(result))
-        self._entries[result.index] = entry
+        self._file.write(json_line(entry) + "\n")
+        self._file.flush()
+        self.errors += bool(result.error)
 
     def close(self) -> None:
-        """Write ``predictions.json``."""
-        entries = [self._entries[index] for index in sorted(self._entries)]
-        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
-        (self.out_dir / "predictions.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        """Write ``predictions.json``, if there is an answer."""
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        with self._lines.open(encoding="utf-8") as file:
+            entries = [json.loads(line) for line in file]
+        write_json_list(self.out_dir / "predictions.json", sorted(entries, key=lambda entry: entry["index"]))
+
+    def _own_files(self) -> list[Path]:
+        return [self.out_dir / name for name in ("predictions.json", "predictions.jsonl", "masks", "overlays")]
+
+    def _begin(self) -> TextIO:
+        for path in self._own_files():
+            remove(path)
+        for folder in ("masks", "overlays"):
+            (self.out_dir / folder).mkdir()
+        return self._lines.open("w", encoding="utf-8")
 
 
 def _file_name(name: str) -> str:

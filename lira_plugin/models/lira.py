@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from lira_plugin.checkpoint.files import check_state, is_meta_init, load_into
+from lira_plugin.checkpoint.files import check_state, is_meta_init, load_into, remember_loaded
 from lira_plugin.distributed import LoggedModel, is_sharded, mean_count
 from lira_plugin.models.answering import make_generator, make_requests
 from lira_plugin.models.extra_losses import SegLossInputs
@@ -110,7 +110,7 @@ class LIRA(LoggedModel):
         self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
         loaded = {name for stage in init_from for name in load_into(self, **stage)}
-        if not any(name.startswith("mask_decoder.decoder.") for name in loaded):
+        if not self.mask_decoder.has_own_weights([name.removeprefix("mask_decoder.") for name in loaded]):
             self.mask_decoder.copy_decoder(self.pixel_encoder.segmenter)  # whose weights are loaded now
         if lora:  # only now: earlier stages have no adapters, and the adapters go around what they learnt
             self.llm.add_lora(lora)
@@ -288,5 +288,7 @@ class LIRA(LoggedModel):
         given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
         own = super().state_dict()
         check_state(given, own, "to be loaded", may_lack=tuple(self._frozen_names()))
+        if not prefix:
+            remember_loaded(self)
         for name in own.keys() - given.keys():
             state_dict[prefix + name] = own[name]

@@ -3,6 +3,7 @@
 Shape letters: K ``<seg>`` states, N images, H width of the LLM, D query channels, h x w mask feature map, S target side.
 """
 
+from collections.abc import Collection
 from copy import deepcopy
 from typing import Literal, get_args
 
@@ -67,6 +68,25 @@ class MaskDecoder(nn.Module):
         """Let an own decoder start from the weights of ``segmenter``, trained even if those are frozen; do nothing if shared."""
         if self.has_own_decoder:
             self.decoder = deepcopy(segmenter.decoder).requires_grad_(True)
+
+    def has_own_weights(self, loaded: Collection[str]) -> bool:
+        """Whether an own decoder has got all of its weights.
+
+        Args:
+            loaded: names of this module's tensors that files have given.
+
+        Raises:
+            ValueError: files gave some of the decoder's weights and not the others.
+        """
+        own = set() if self.decoder is None else {f"decoder.{name}" for name in self.decoder.state_dict()}
+        given, missing = own & set(loaded), sorted(own - set(loaded))
+        if given and missing:
+            raise ValueError(
+                f"init_from gives {len(given)} tensors of mask_decoder.decoder, and {len(missing)} are missing: "
+                f"{', '.join(missing[:4])}; take a checkpoint that has all of them, or leave them out with "
+                "ignore=['mask_decoder.decoder']"
+            )
+        return bool(given)
 
     def check_is_trained(self, by_masks: bool, by_others: bool) -> None:
         """Refuse trained weights that no loss would reach: data parallelism fails on weights without a gradient.

@@ -15,11 +15,13 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
-from lira_plugin.checkpoint.files import find_checkpoint
+from lira_plugin.checkpoint.latest import find_checkpoint
+from lira_plugin.hooks.work_dir_lock import WorkDirLock
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config
 from lira_plugin.quickstart.xtuner_process import run_xtuner
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.written_aside import write_json
 
 PACKAGES = (
     "lira-plugin", "torch", "mmengine", "mmdet", "mmcv-lite", "mmcv", "xtuner", "transformers", "timm", "numpy",
@@ -87,14 +89,18 @@ class Quickstart:
 
         Raises:
             ValueError: the folder holds scenes or stages that were made from something else.
-            RuntimeError: a stage or the evaluation failed.
+            RuntimeError: a stage or the evaluation failed, or another quickstart runs in the folder.
         """
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
-        files = self.make_data()
-        report = self._train_and_evaluate(files)
-        panel = self.work_dir / f"panel{self.variant}.png"
-        if not panel.is_file() or panel.stat().st_mtime < self._metrics.stat().st_mtime:
-            self.draw(files, panel)
+        lock = WorkDirLock(self.work_dir)
+        try:
+            files = self.make_data()
+            report = self._train_and_evaluate(files)
+            panel = self.work_dir / f"panel{self.variant}.png"
+            if not panel.is_file() or panel.stat().st_mtime < self._metrics.stat().st_mtime:
+                self.draw(files, panel)
+        finally:
+            lock.release()
         return report
 
     @property
@@ -120,7 +126,7 @@ class Quickstart:
                 "peak_rss_mb": max(peak, *(record.peak_rss_mb for record in records.values())),
                 "made_from": made_from,
             }
-            path.write_text(json.dumps(report, indent=2) + "\n")
+            write_json(path, report, indent=2)
         return report
 
     def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lira_plugin.written_aside import write_json
+
 
 @dataclass(frozen=True)
 class StageRecord:
@@ -52,8 +54,7 @@ class StageRecord:
 
     def write(self, folder: Path) -> None:
         """Write it to ``folder``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "stage.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_json(folder / "stage.json", asdict(self), indent=1)
 
 
 def digest_config(config: Path) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lira_plugin.end_signals import dies_with_parent
+
 _ITERATION = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
 """A line of MMEngine's log: index of the iteration, how many there are, and values."""
 _VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
@@ -47,6 +49,7 @@ def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
             stdout=output,
             stderr=subprocess.STDOUT,
             env=_MALLOC | os.environ,
+            preexec_fn=dies_with_parent(),
         )
     try:
         peak = _follow(process, log, name)

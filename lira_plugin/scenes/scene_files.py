@@ -27,6 +27,7 @@ from lira_plugin.scenes.scene_records import (
     shape_instances,
     text_only_records,
 )
+from lira_plugin.written_aside import written_aside
 
 GENERATOR_VERSION = 10
 """Raised whenever the same settings would give other scenes or files."""
@@ -211,8 +212,10 @@ def _jobs(num_train: int, num_eval: int) -> list[tuple[str, int]]:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode())
+    with written_aside(path) as unfinished:
+        unfinished.write_bytes(
+            content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode()
+        )
 
 
 def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) -> None:

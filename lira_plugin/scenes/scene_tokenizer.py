@@ -1,6 +1,5 @@
 """A tokenizer for the scenes: byte-level BPE, so that any text can be written, in which every scene word is one token."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from lira_plugin.scenes.scene_files import SceneFiles
 from lira_plugin.structures import refer_turn
 from lira_plugin.structures.prompts import GCG_QUESTIONS
 from lira_plugin.tokens import SpecialTokens
+from lira_plugin.written_aside import write_json, written_aside
 
 CHAT_TOKENS = ("<pad>", "<s>", "<|im_start|>", "<|im_end|>")
 
@@ -37,11 +37,12 @@ def write_scene_tokenizer(files: SceneFiles, vocabulary_size: int = 700) -> Path
     )
     tokenizer.train_from_iterator(_texts(files), trainer)
     tokenizer.add_special_tokens(list(SpecialTokens().in_order))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    with written_aside(folder / "tokenizer.json") as unfinished:
+        tokenizer.save(str(unfinished))
     pad, bos, _, end = CHAT_TOKENS
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad, "bos_token": bos, "eos_token": end}
     settings["clean_up_tokenization_spaces"] = False
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
+    write_json(folder / "tokenizer_config.json", settings, indent=1)
     return folder
 
 

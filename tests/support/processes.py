@@ -12,6 +12,7 @@ from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def _forked() -> BaseContext:
         patch.setenv("JE_ARROW_MALLOC_CONF", "background_thread:false")
         forkserver.ensure_running()
     return context
+
+
+def start(function: Callable, *arguments: Any) -> BaseProcess:
+    """A process of its own that runs a function of a module; it has imported everything, and may be killed."""
+    process = _forked().Process(target=_run, args=(function, dict(os.environ), arguments))
+    process.start()
+    return process
+
+
+def _run(function: Callable, environment: dict, arguments: tuple) -> None:
+    os.environ.update(environment)
+    function(*arguments)
 
 
 def on_two_processes(function: Callable, *arguments: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+import lira_plugin.compat.plain_checkpoints  # noqa: F401  as the recipes do
 from lira_plugin.datasets import Draw, ResumableSampler
 from lira_plugin.hooks import ResumableTrainLoop, SeedEachIterHook
 
@@ -65,6 +66,8 @@ def train(
     max_epochs=None,
     launcher="none",
     param_scheduler=None,
+    checkpoint=None,
+    resume=False,
     **settings,
 ):
     """Train; return the losses by iteration and the draws that were loaded."""
@@ -86,11 +89,17 @@ def train(
         default_hooks={
             "logger": None,
             "timer": None,
-            "checkpoint": {"type": CheckpointHook, "by_epoch": False, "interval": 5, "save_last": False},
+            "checkpoint": {
+                "type": CheckpointHook,
+                "by_epoch": False,
+                "interval": 5,
+                "save_last": False,
+                **(checkpoint or {}),
+            },
         },
         custom_hooks=[losses, *[{"type": hook} if isinstance(hook, type) else hook for hook in hooks]],
         load_from=None if resume_from is None else str(resume_from),
-        resume=resume_from is not None,
+        resume=resume or resume_from is not None,
         randomness={"seed": seed},
         launcher=launcher,
         cfg={"model_wrapper_cfg": {"device_ids": None}},

@@ -12,12 +12,12 @@ from torch import nn
 
 from lira_plugin.checkpoint.files import (
     check_state,
-    find_checkpoint,
     is_meta_init,
     load_into,
     read_state_dict,
     write_state_dict,
 )
+from lira_plugin.checkpoint.latest import find_checkpoint
 
 
 class Part(nn.Module):
@@ -44,14 +44,14 @@ def test_a_missing_file_tells_the_command_that_makes_it(tmp_path):
 
 def test_a_work_dir_stands_for_its_last_checkpoint(tmp_path):
     for name in ("iter_10.pth", "iter_20.pth", "iter_30.pth"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"weights")
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_20.pth"))
     assert find_checkpoint(tmp_path) == tmp_path / "iter_20.pth"
     assert find_checkpoint(str(tmp_path / "iter_10.pth")) == tmp_path / "iter_10.pth"
 
 
 def test_a_work_dir_that_was_moved_still_stands_for_its_last_checkpoint(tmp_path):
-    (tmp_path / "iter_20.pth").touch()
+    (tmp_path / "iter_20.pth").write_bytes(b"weights")
     (tmp_path / "last_checkpoint").write_text("/somewhere/else/iter_20.pth\n")
     assert find_checkpoint(tmp_path) == tmp_path / "iter_20.pth"
 
@@ -59,7 +59,7 @@ def test_a_work_dir_that_was_moved_still_stands_for_its_last_checkpoint(tmp_path
 def test_a_copy_of_a_work_dir_stands_for_its_own_checkpoint(tmp_path):
     first, copy = tmp_path / "first", tmp_path / "copy"
     first.mkdir()
-    (first / "iter_20.pth").touch()
+    (first / "iter_20.pth").write_bytes(b"weights")
     (first / "last_checkpoint").write_text(str(first / "iter_20.pth"))
     shutil.copytree(first, copy)
     assert find_checkpoint(copy) == copy / "iter_20.pth"

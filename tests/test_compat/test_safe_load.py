@@ -7,9 +7,19 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from lira_plugin.compat.safe_load import MMENGINE_DATA, plain_data_only
+from lira_plugin.compat.safe_load import MMENGINE_DATA, also_safe, plain_data_only
 
 VARIABLE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed():
+    """Recipes that other tests read allow these types in the whole process."""
+    before = list(torch.serialization.get_safe_globals())
+    torch.serialization.clear_safe_globals()
+    yield
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(before)
 
 
 class Code:
@@ -24,9 +34,9 @@ def test_code_is_refused_inside_and_the_environment_is_as_before(tmp_path, monke
         monkeypatch.setenv(VARIABLE, before)
     path = tmp_path / "code.pt"
     torch.save({"weight": torch.ones(2), "code": Code()}, path)
-    assert torch.load(path, weights_only=False)["code"] == os.getcwd()
+    assert torch.serialization.load(path, weights_only=False)["code"] == os.getcwd()
     with plain_data_only(), pytest.raises(UnpicklingError):
-        torch.load(path, weights_only=False)
+        torch.serialization.load(path, weights_only=False)
     assert os.environ.get(VARIABLE) == before
 
 
@@ -35,7 +45,15 @@ def test_the_loss_history_of_mmengine_is_plain_data(tmp_path):
     history.update(0.5)
     torch.save({"loss": history}, tmp_path / "history.pth")
     with pytest.raises(UnpicklingError):
-        torch.load(tmp_path / "history.pth", weights_only=True)
-    with torch.serialization.safe_globals(list(MMENGINE_DATA)):
-        loaded = torch.load(tmp_path / "history.pth", weights_only=True)["loss"]
+        torch.serialization.load(tmp_path / "history.pth", weights_only=True)
+    with also_safe(MMENGINE_DATA):
+        loaded = torch.serialization.load(tmp_path / "history.pth", weights_only=True)["loss"]
     assert loaded.current() == 0.5 and loaded.mean() == 0.5
+    assert torch.serialization.get_safe_globals() == [], "as before"
+
+
+def test_what_was_allowed_before_stays_allowed():
+    torch.serialization.add_safe_globals([HistoryBuffer])
+    with also_safe(MMENGINE_DATA):
+        assert len(torch.serialization.get_safe_globals()) > 1
+    assert torch.serialization.get_safe_globals() == [HistoryBuffer]

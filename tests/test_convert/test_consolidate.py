@@ -11,7 +11,8 @@ from support.processes import deepspeed_engine, on_two_processes
 from support.tiny_model import make_batch, refer_record, tiny_lira, tiny_llama
 from torch import nn
 
-from lira_plugin.checkpoint.files import find_checkpoint, load_into, read_state_dict
+from lira_plugin.checkpoint.files import load_into, read_state_dict
+from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.convert import consolidate_zero
 from lira_plugin.inference import find_recipe
 from lira_plugin.models import InterleavedLLM

@@ -113,7 +113,8 @@ def test_a_variant_shares_the_earlier_stages(tmp_path, xtuner):
 def test_a_stage_on_other_earlier_stages_is_refused(tmp_path, xtuner):
     tiny(tmp_path).run()
     xtuner.take()
-    (tmp_path / "pretrain" / "last_checkpoint").unlink()
+    for checkpoint in (tmp_path / "pretrain").glob("*.pth"):
+        checkpoint.unlink()
     with pytest.raises(ValueError, match=r"lira holds .*earlier stages pretrain '\w+' there"):
         tiny(tmp_path).run()
     assert xtuner.take() == ["lira_tiny_pretrain"]

@@ -1,8 +1,11 @@
 """The infer command: what it prints and writes, and that its words are understood."""
 
 import json
+import os
 import runpy
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,8 +33,11 @@ def infer(monkeypatch, capsys):
 
     def infer(*arguments):
         monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name="__main__")
-        return capsys.readouterr().out
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        said = capsys.readouterr()
+        infer.code, infer.err = end.value.code, said.err
+        return said.out
 
     infer.asked = asked
     return infer
@@ -98,7 +104,57 @@ def test_photographs_and_weights_of_16_bits(infer, tmp_path):
         (["a.png", "What is this? " * 100], "--model or --weights"),
     ],
 )
-def test_what_is_missing_is_said(infer, capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        infer(*arguments)
-    assert message in capsys.readouterr().err
+def test_what_is_missing_is_said(infer, arguments, message):
+    infer(*arguments)
+    assert infer.code == 2 and message in infer.err
+
+
+def test_an_image_that_cannot_be_read_is_an_entry_with_its_error(infer, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    good = write_image(tmp_path, "a", 20, 30)
+    arguments = ("--model", "m", "--force", "--out-dir", tmp_path / "out")
+    for more in ((), ("--overwrite", "--stream")):
+        printed = infer(tmp_path / "broken.png", good, "Please segment it.", *arguments, *more)
+        assert infer.code == 1 and "1 answers" in printed and "1 of 2 images could not be read" in infer.err
+        broken, answered = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert "broken.png" in broken["error"] and broken["spans"] == [] and broken["index"] == 0
+        assert answered["image"] == good and answered["error"] is None and len(answered["spans"]) == 1
+    alone = infer(tmp_path / "broken.png", "Please segment it.", "--model", "m", "--force")
+    assert infer.code == 1 and "0 answers" not in alone
+
+
+def test_earlier_answers_are_not_replaced_unasked(infer, tmp_path):
+    images = [write_image(tmp_path, name, 20, 30) for name in "ab"]
+    out = tmp_path / "out"
+    infer(*images, "Please segment it.", "--model", "m", "--force", "--out-dir", out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=r"predictions\.json.*earlier run.*--overwrite"):
+        infer(images[0], "Please segment it.", "--model", "m", "--force", "--out-dir", out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    infer(images[1], "Please segment it.", "--model", "m", "--force", "--out-dir", out, "--overwrite")
+    assert len(json.loads((out / "predictions.json").read_text())) == len(list((out / "masks").iterdir())) == 1
+
+
+def test_a_command_that_is_asked_to_end_keeps_its_answers(infer, tmp_path, monkeypatch):
+    images = [write_image(tmp_path, name, 20, 30) for name in "ab"]
+    iterate = inference.LIRAInferencer.iterate
+
+    def ended(*arguments, **settings):
+        for result in iterate(*arguments, **settings):
+            yield result
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    monkeypatch.setattr(inference.LIRAInferencer, "iterate", ended)
+    handlers = {which: signal.getsignal(which) for which in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        infer(
+            *images, "Please segment it.", "--model", "m", "--force", "--out-dir", tmp_path / "out", "--batch-size", 1
+        )
+    finally:
+        for which, handler in handlers.items():
+            signal.signal(which, handler)
+    assert infer.code == 128 + signal.SIGTERM
+    [entry] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    [line] = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(line) == entry and entry["image"] in images

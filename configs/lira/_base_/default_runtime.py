@@ -1,15 +1,30 @@
 """What all recipes share: scope, hooks, environment, logging."""
 
 from mmengine.config.config import import_modules_from_strings  # may be called here, see tiny_paths.py
-from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from lira_plugin.hooks import FitDataHook, MisspeltSettingsHook, ProgressBarHook, SeedEachIterHook
+from lira_plugin.hooks import (
+    CompleteCheckpointHook,
+    FitDataHook,
+    GivenWeightsHook,
+    MisspeltSettingsHook,
+    ProgressBarHook,
+    SeedEachIterHook,
+    WorkDirLockHook,
+)
 from lira_plugin.visualization import GroundingVisualizer
 
 default_scope = "lira_plugin"
-custom_imports = dict(imports=["lira_plugin.registry", "lira_plugin.compat.gloo", "lira_plugin.compat.config_text"])
+custom_imports = dict(
+    imports=[
+        "lira_plugin.registry",
+        "lira_plugin.compat.gloo",
+        "lira_plugin.compat.config_text",
+        "lira_plugin.compat.plain_checkpoints",
+    ]
+)
 import_modules_from_strings(**custom_imports)  # MMEngine itself heeds them only in the configs of work dirs
 del import_modules_from_strings
 
@@ -17,11 +32,13 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, interval=10, log_metric_by_epoch=False),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
+    checkpoint=dict(type=CompleteCheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
 custom_hooks = [
     dict(type=MisspeltSettingsHook),
+    dict(type=GivenWeightsHook),
+    dict(type=WorkDirLockHook),
     dict(type=FitDataHook),
     dict(type=SeedEachIterHook),
     dict(type=ProgressBarHook),
