@@ -129,6 +129,19 @@ def test_an_earlier_stage_without_one_leaves_the_copy(stages):
         tiny_lira(mask_decoder=OWN, init_from=[stages["segmenter"], stages["without"]])
 
 
+def test_an_earlier_stage_with_a_part_of_one_is_refused(stages, tmp_path):
+    """Its weights would be mixed with those of the segmenter."""
+    state = stages["with model"].state_dict()
+    first = next(name for name in state if name.startswith("mask_decoder.decoder."))
+    torch.save({name: value for name, value in state.items() if name != first}, tmp_path / "part.pth")
+    part = {"path": tmp_path / "part.pth", "may_lack": ["pixel_encoder", "mask_decoder.decoder"]}
+    with pytest.raises(ValueError, match=rf"1 are missing: {first.removeprefix('mask_decoder.')}; .*ignore="):
+        tiny_lira(mask_decoder=OWN, frozen=FROZEN, init_from=[stages["segmenter"], part])
+    assert tiny_lira(
+        mask_decoder=OWN, frozen=FROZEN, init_from=[stages["segmenter"], {**part, "ignore": ["mask_decoder.decoder"]}]
+    )
+
+
 def test_that_of_an_earlier_stage_wins(stages):
     model = tiny_lira(mask_decoder=OWN, frozen=FROZEN, init_from=[stages["segmenter"], stages["with"]])
     expected, found = own_weights(stages["with model"]), own_weights(model)

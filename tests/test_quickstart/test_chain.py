@@ -1,5 +1,6 @@
 """The chain of the quickstart: what is kept and what is done anew. A fake stands in for xtuner."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -107,6 +108,14 @@ def test_a_variant_shares_the_earlier_stages(tmp_path, xtuner):
     tiny(tmp_path, variant="_no_ilvc").run()
     assert xtuner.take() == ["lira_tiny_no_ilvc", "test"]
     tiny(tmp_path).run()
+    assert xtuner.take() == []
+
+
+def test_two_at_once_in_a_folder_are_refused(tmp_path, xtuner):
+    with (tmp_path / "training.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match=r"another process is training in .*--work-dir"):
+            tiny(tmp_path).run()
     assert xtuner.take() == []
 
 

@@ -2,9 +2,12 @@
 
 import io
 import os
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from support.processes import start
 
 from lira_plugin.quickstart import xtuner_process
 from lira_plugin.quickstart.xtuner_process import run_xtuner
@@ -98,3 +101,29 @@ def test_an_interrupt_ends_the_process(tool, monkeypatch):
         run_xtuner(["train"], folder, "segmenter")
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text()), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
+def test_a_killed_quickstart_leaves_no_trainer(tool):
+    folder = tool(
+        "import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(60)"
+    )
+    folder.mkdir()
+    process = start(run_in, folder)
+    while not (folder / "pid").exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+    trainer = Path("/proc", (folder / "pid").read_text(), "stat")
+    assert trainer.exists()
+    process.kill()
+    process.join()
+    until = time.monotonic() + 30
+    while trainer.exists() and trainer.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < until, "the trainer goes on"
+        time.sleep(0.01)
+
+
+def run_in(folder):
+    os.chdir(folder)
+    run_xtuner(["train"], folder, "segmenter")
