@@ -1,6 +1,7 @@
-"""What pyproject.toml cannot say: the wheel carries configs, tools and the model index under ``lira_plugin/.mim/``.
+"""What pyproject.toml cannot say: the wheel carries configs, tools and the model index.
 
-That is where OpenMMLab's tools look for the configs of an installed package.
+OpenMMLab's tools look for them under ``lira_plugin/.mim/``. Configs are modules of the package too, ``lira_plugin/configs/``, so
+that a recipe elsewhere can say ``from lira_plugin.configs.lira.lira_2b import *``; in a checkout that is a link.
 """
 
 import shutil
@@ -32,7 +33,10 @@ class BuildWithConfigs(build_py):
 
     def carried(self):
         """Pairs of a file and its path in the wheel."""
-        return [(file, Path(self.build_lib, "lira_plugin", ".mim", file)) for file in carried_files()]
+        package = Path(self.build_lib, "lira_plugin")
+        files = list(carried_files())
+        configs = [(file, package / file) for file in files if file.parts[0] == "configs"]
+        return [*((file, package / ".mim" / file) for file in files), *configs]
 
     def get_source_files(self):
         """Put the files into source distributions too, so that a wheel can be built from one."""

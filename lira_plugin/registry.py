@@ -5,9 +5,11 @@ MMEngine imports this file by name when a type such as ``'lira_plugin.SEFE'`` is
 """
 
 from mmengine import registry as mmengine
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 SCOPE = "lira_plugin"
+MODULE2PACKAGE[SCOPE] = SCOPE  # for mmengine.hub.get_config("lira_plugin::lira/lira_2b.py")
 
 
 def _child(parent: Registry, location: str) -> Registry:

@@ -26,6 +26,8 @@ LAYERS = (
         "version",
         "written_aside",
         "end_signals",
+        "recipes",
+        "command",
     },
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
@@ -300,6 +302,8 @@ def test_budgets(path):
 @by_file
 def test_no_print_bare_except_or_wildcard(path):
     found = forbidden(parse(path))
+    if path.name == "command.py":  # a command prints
+        found = [what for what in found if not what.endswith("print")]
     assert not found, f"{path}: {found}"
 
 

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from lira_plugin.describe import describe_recipe
+from lira_plugin.recipes import read_recipe
 from lira_plugin.written_aside import write_json
 
 
@@ -67,7 +68,7 @@ def report_sequence(sequence: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
+    config = read_recipe(args.config)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     described = describe_recipe(config, args.sizes, args.gpus, args.text, args.regions)

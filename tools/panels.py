@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from lira_plugin.datasets.question_files import ImageQuestion, read_questions
 from lira_plugin.inference import LIRAInferencer
+from lira_plugin.recipes import read_recipe
 from lira_plugin.scenes.scene_files import SceneFiles
 from lira_plugin.scenes.scene_questions import scene_questions
 from lira_plugin.visualization import draw_panels, save_image
@@ -49,7 +50,7 @@ def choose_questions(path: Path | None, config: Config, seed: int) -> list[Image
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
+    config = read_recipe(args.config)
     questions = choose_questions(args.questions, config, args.seed)
     figure = draw_panels(
         LIRAInferencer(config, args.checkpoint, device=args.device),

@@ -5,9 +5,10 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
+from lira_plugin.recipes import read_recipe
 
 Recipe = str | Path | Config | ConfigDict | dict
-"""A config file, a config, or a work dir that holds one."""
+"""A config file, the name of a recipe of this package, a config, or a work dir that holds one."""
 
 
 def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Config, Path | None]:
@@ -37,9 +38,7 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
     model = Path(model)
     if model.is_dir():
         return Config.fromfile(_recipe_of(model)), weights or model
-    if not model.is_file():
-        raise FileNotFoundError(f"there is no recipe or work dir at {model}")
-    return Config.fromfile(model), weights
+    return read_recipe(model), weights
 
 
 def _recipe_of(work_dir: Path) -> Path:
