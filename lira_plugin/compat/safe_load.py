@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -55,6 +56,7 @@ _OF_ARRAYS = (_array.__reduce__()[0], _array[0].__reduce__()[0])
 
 MMENGINE_DATA = (
     HistoryBuffer,
+    ConfigDict,  # of DeepSpeed's settings
     _named(_statistic, "builtins", "getattr"),
     # NumPy 1 and 2 call them by different names, and read the files of one another.
     *(

@@ -10,7 +10,7 @@ from pickle import UnpicklingError
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import _load_checkpoint
 from support.paths import config_path
@@ -85,7 +85,11 @@ def test_what_mmengine_keeps_is_read(tmp_path, read):
         "meta": {"seed": 3},
         "message_hub": {"log_scalars": {"loss": history}},
     }
-    content |= {"rng": {"state": np.arange(3), "last": np.float64(0.25)}, "chosen": {1, 2}}
+    content |= {
+        "rng": {"state": np.arange(3), "last": np.float64(0.25)},
+        "chosen": {1, 2},
+        "ds_config": ConfigDict(a={"b": 1}),
+    }
     torch.save(content, tmp_path / "iter_1.pth")
     found = read(tmp_path / "iter_1.pth")
     assert found == 3 or list(found) == ["w"] or found["message_hub"]["log_scalars"]["loss"].mean() == 1.0
