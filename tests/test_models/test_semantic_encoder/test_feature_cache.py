@@ -2,11 +2,14 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from safetensors.torch import load, save
 from support.processes import on_two_processes
 from support.tiny_model import (
     TILE,
@@ -19,7 +22,7 @@ from support.tiny_model import (
     tiny_semantic_encoder,
 )
 
-from lira_plugin.models.semantic_encoder.feature_cache import FeatureCache
+from lira_plugin.models.semantic_encoder.feature_cache import FeatureCache, _entry
 from lira_plugin.models.semantic_encoder.qwen2_vl import Qwen2VLEncoder
 from lira_plugin.models.trainable import freeze
 
@@ -183,6 +186,147 @@ def test_a_damaged_entry_is_named_and_computed_again(tmp_path, warnings, damage)
     assert len(warnings) == 1 and str(path) in warnings[0]
     assert path.stat().st_size == len(content)
     assert torch.equal(cache(tiles, NO_VIEWS), expected) and len(warnings) == 1
+
+
+def forged(features, **about):
+    """An entry that has another form, with the checksum that its own bytes have."""
+    return save({"features": features}, metadata={"crc32": str(crc32(features.numpy().tobytes())), **about})
+
+
+def replace_by(path, kind):
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link in a circle":
+        path.symlink_to(path)
+    elif kind == "header cut off":
+        path.write_bytes(content[:20])
+    elif kind == "header of 2**60 bytes":
+        path.write_bytes((2**60).to_bytes(8, "little") + content[8:])
+    elif kind == "sparse":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    else:
+        kept = load(content)["features"]
+        path.write_bytes(
+            {
+                "other name": save({"x": kept}),
+                "no metadata": save({"features": kept}),
+                "no type": forged(kept),
+                "type that is none": forged(kept, dtype="save"),
+                "type of integers": forged(kept, dtype="int8"),
+                "integers": forged(kept.to(torch.int32), dtype="float32"),
+                "other shape": forged(kept[:1], dtype="float32"),
+                "flat": forged(kept.flatten(), dtype="float32"),
+                "no numbers": forged(kept[:0], dtype="float32"),
+            }[kind]
+        )
+
+
+KINDS = [
+    *(
+        "folder",
+        "pipe",
+        "device",
+        "link in a circle",
+        "header cut off",
+        "header of 2**60 bytes",
+        "sparse",
+        "other name",
+    ),
+    *(
+        "no metadata",
+        "no type",
+        "type that is none",
+        "type of integers",
+        "integers",
+        "other shape",
+        "flat",
+        "no numbers",
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("same_process", [True, False])
+def test_what_others_put_in_place_of_an_entry_is_encoded_anew(tmp_path, warnings, kind, same_process):
+    encoder, tiles = frozen_encoder(), random_images(2, TILE)
+    cache = FeatureCache(encoder, tmp_path)
+    expected = cache(tiles, NO_VIEWS)
+    for path in entries(tmp_path):
+        replace_by(path, kind)
+    if not same_process:
+        cache = FeatureCache(encoder, tmp_path)
+    for _ in range(3):
+        assert torch.equal(cache(tiles, NO_VIEWS), expected)
+    assert len(warnings) == 1 and str(tmp_path) in warnings[0], "both entries and all epochs together"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_entry_of_another_shape_with_a_right_checksum_is_encoded_anew(tmp_path, warnings, first):
+    encoder, tiles = frozen_encoder(), random_images(3, TILE)
+    expected = FeatureCache(encoder, tmp_path)(tiles, NO_VIEWS)
+    path = entries(tmp_path)[first]
+    kept = load(path.read_bytes())["features"]
+    path.write_bytes(_entry(kept[1:].contiguous(), torch.float32))
+    assert torch.equal(FeatureCache(encoder, tmp_path)(tiles, NO_VIEWS), expected)
+    assert len(warnings) == 1 and "shape" in warnings[0]
+
+
+def test_when_a_view_tells_the_shape_too_late(tmp_path, warnings):
+    encoder, tiles = frozen_encoder(), random_images(2, TILE)
+    expected = FeatureCache(encoder, tmp_path)(tiles[:1], tiles[1:])
+    (path,) = entries(tmp_path)
+    path.write_bytes(_entry(load(path.read_bytes())["features"][1:].contiguous(), torch.float32))
+    assert torch.equal(FeatureCache(encoder, tmp_path)(tiles[:1], tiles[1:]), expected)
+    assert torch.equal(FeatureCache(encoder, tmp_path)(tiles[:1], NO_VIEWS), expected[:1]) and len(warnings) == 1
+
+
+def test_entries_and_folders_that_others_delete_are_made_again(tmp_path, warnings):
+    encoder, tiles = frozen_encoder(), random_images(2, TILE)
+    cache = FeatureCache(encoder, tmp_path / "cache", max_gb=1)
+    expected = cache(tiles, NO_VIEWS)
+    entries(tmp_path)[0].unlink()
+    assert torch.equal(cache(tiles, NO_VIEWS), expected)
+    shutil.rmtree(tmp_path / "cache")
+    assert torch.equal(cache(tiles, NO_VIEWS), expected)
+    assert len(entries(tmp_path)) == 2 and not warnings
+
+
+@pytest.mark.parametrize("below", ["root", "parent", "weights", "key"])
+def test_a_file_in_place_of_a_folder_is_no_error(tmp_path, warnings, below):
+    encoder, tiles = frozen_encoder(), random_images(1, TILE)
+    root = tmp_path / "parent" / "root"
+    expected = FeatureCache(encoder, root)(tiles, NO_VIEWS)
+    (path,) = entries(tmp_path)
+    folder = {"root": root, "parent": root.parent, "weights": path.parents[1], "key": path.parent}[below]
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    cache = FeatureCache(encoder, root)
+    for _ in range(3):
+        assert torch.equal(cache(tiles, NO_VIEWS), expected)
+    assert len(warnings) == 1 and str(root) in warnings[0]
+
+
+@pytest.mark.parametrize("denied", ["open", "replace", "mkdir"])
+def test_what_may_not_be_read_or_written_is_no_error(tmp_path, warnings, monkeypatch, denied):
+    encoder, tiles = frozen_encoder(), random_images(1, TILE)
+    expected = FeatureCache(encoder, tmp_path / "cache")(tiles, NO_VIEWS)
+
+    def deny(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    root = tmp_path / ("cache" if denied == "open" else "new")
+    monkeypatch.setattr(os, denied, deny)
+    cache = FeatureCache(encoder, root)
+    for _ in range(3):
+        assert torch.equal(cache(tiles, NO_VIEWS), expected)
+    assert len(warnings) == 1 and "denied" in warnings[0] and str(root) in warnings[0]
 
 
 def test_a_full_cache_stops_growing_and_goes_on_giving(tmp_path, warnings):
