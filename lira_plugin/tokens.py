@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +11,11 @@ from mmengine.logging import print_log
 from mmengine.utils import get_object_from_string
 
 _BRACKETS = "<>[](){}|"
+_KNOWN_TEXTS = 4096
+"""Texts whose tokens are kept at most."""
+
+Stretches = tuple[tuple[int, int], ...]
+"""Characters ``[start, end)`` of a text, in order."""
 
 
 class SpecialTokenIds(NamedTuple):
@@ -108,6 +114,75 @@ class SpecialTokens:
                     "gaps; add the special tokens to the tokenizer's files, behind its last id"
                 )
         return SpecialTokenIds(**ids)
+
+
+class TextEncoder:
+    """From text to token ids: the one place that decides what a control token in somebody's text is.
+
+    Control tokens are the special tokens of a tokenizer: ends of turns, ``<seg>``, placeholders of images. Templates and
+    grounded phrases write them. What people and data files write is text: where it spells a control token, the letters are
+    tokenized as any others, in training and in generation. A text without one is tokenized as a whole, as the tokenizer does.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer that knows the special tokens.
+        further: tokens that are control tokens even where the tokenizer does not call them special.
+    """
+
+    def __init__(self, tokenizer: Any, further: Iterable[str] = ()) -> None:
+        self.tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self.control = {token.content: index for index, token in added.items() if token.special and token.content}
+        self.control |= {token: tokenizer.convert_tokens_to_ids(token) for token in further}
+        longest_first = sorted(self.control, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._known: dict[tuple[str, Stretches], list[int]] = {}
+
+    def __call__(self, text: str, users: Stretches = ()) -> list[int]:
+        """Token ids of a text, of which people have written the stretches ``users``; frequent texts are tokenized once.
+
+        Raises:
+            ValueError: the tokenizer cannot spell a control token in letters.
+        """
+        key = text, users
+        if key not in self._known:
+            if len(self._known) == _KNOWN_TEXTS:
+                self._known.clear()
+            spelt = self.spelt_by(text, users)
+            self._known[key] = self._with_spelt(text, users, spelt) if spelt else self._plain(text)
+        return self._known[key]
+
+    def spelt_by(self, text: str, users: Stretches) -> list[str]:
+        """The control tokens that people have spelt."""
+        if not any(start < end for start, end in users):
+            return []
+        return [match.group() for match in self._pattern.finditer(text) if _touches(match, users)]
+
+    def _plain(self, text: str, **settings: Any) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, **settings)["input_ids"]
+
+    def _with_spelt(self, text: str, users: Stretches, spelt: list[str]) -> list[int]:
+        """Tokenize the text between the control tokens of the template, in which those of people are letters."""
+        ids: list[int] = []
+        start = 0
+        for match in [*self._pattern.finditer(text), None]:
+            if match is not None and _touches(match, users):
+                continue
+            between = text[start : None if match is None else match.start()]
+            letters = self._plain(between, split_special_tokens=True) if between else []
+            if left := [token for token in spelt if self.control[token] in letters]:
+                raise ValueError(
+                    f"the control token {left[0]!r} is spelt in {between!r:.80}, and the tokenizer {_name(self.tokenizer)} "
+                    "cannot write it in letters: take it out of the text"
+                )
+            ids += letters
+            if match is not None:
+                ids.append(self.control[match.group()])
+                start = match.end()
+        return ids
+
+
+def _touches(match: re.Match, users: Stretches) -> bool:
+    return any(match.start() < end and start < match.end() for start, end in users)
 
 
 def seg_positions(tokens: Any, seg_id: int) -> Any:

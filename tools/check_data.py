@@ -44,7 +44,7 @@ def report(check: SourceCheck) -> str:
         f"positions {check.positions / samples:.0f} on average, {check.max_positions} at most; "
         f"text {check.text / samples:.0f}, {check.max_text} at most; "
         f"views {check.views / samples:.2f}; masks {check.masks / samples:.2f}; "
-        f"regions left out of {len(check.dropped)} samples"
+        f"regions or text lost {len(check.dropped)} times"
     ]
     for messages in (check.errors, check.dropped):
         lines += [f"  {message}" for message in messages[:_SHOWN]]

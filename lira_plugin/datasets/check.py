@@ -26,6 +26,8 @@ class CheckedSample:
         views: region views.
         masks: masks that are learnt.
         dropped: regions that ``max_length`` left out.
+        empty: regions whose mask has no pixel.
+        cut: answers that ``max_length`` cut.
         error: why the sample could not be made, else empty.
     """
 
@@ -35,7 +37,19 @@ class CheckedSample:
     views: int = 0
     masks: int = 0
     dropped: int = 0
+    empty: int = 0
+    cut: int = 0
     error: str = ""
+
+    @property
+    def losses(self) -> list[str]:
+        """What the sample does not teach, in words."""
+        found = {
+            f"max_length leaves out {self.dropped} regions": self.dropped,
+            f"{self.empty} regions have no pixel in the letterboxed square and are not learnt": self.empty,
+            f"max_length cuts {self.cut} answers": self.cut,
+        }
+        return [f"{self.name}: {words}" for words, count in found.items() if count]
 
 
 @dataclass
@@ -48,7 +62,7 @@ class SourceCheck:
         samples: that were read.
         positions, text: sums and maxima over the samples, see :class:`CheckedSample`.
         views, masks: sums.
-        dropped: a line for each sample that lost regions to ``max_length``.
+        dropped: a line for each kind of loss of a sample: regions or answers to ``max_length``, regions without a pixel.
         errors: a message for each sample that could not be made.
     """
 
@@ -76,8 +90,7 @@ class SourceCheck:
         self.max_text = max(self.max_text, sample.text)
         self.views += sample.views
         self.masks += sample.masks
-        if sample.dropped:
-            self.dropped.append(f"{sample.name}: max_length leaves out {sample.dropped} regions")
+        self.dropped += sample.losses
 
 
 class _Guarded(Dataset):
@@ -106,6 +119,8 @@ def _count(sample: GroundingSample) -> CheckedSample:
         views=len(sample.view_tiles),
         masks=len(sample.masks),
         dropped=sample.dropped_regions,
+        empty=sample.empty_regions,
+        cut=sample.cut_answers,
     )
 
 

@@ -6,17 +6,19 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import CocoFile, load_coco
+from lira_plugin.datasets.empty_masks import EMPTY_ANNOTATION
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, Record, Region, Turn
+from lira_plugin.structures import Conversation, Record, Region, Turn, is_empty_annotation
 
 
 @DATASETS.register_module()
 class CocoInstanceDataset(GroundingDataset):
     """Instance segmentation of a COCO file: one record an image, one region per annotation in file order.
 
-    The conversation is one empty turn: there is nothing to say to a segmenter. Crowd annotations are left out, which is
-    counted and logged. ``Region.category_id`` is the index of the category among the category ids in ascending order.
+    The conversation is one empty turn: there is nothing to say to a segmenter. Crowd annotations and those whose mask has no
+    pixel are left out, which is counted and logged. ``Region.category_id`` is the index of the category among the category ids
+    in ascending order.
 
     Args:
         ann_file: COCO instances file.
@@ -51,6 +53,8 @@ class CocoInstanceDataset(GroundingDataset):
             for annotation in annotations:
                 if annotation.get("iscrowd"):
                     skipped["crowd annotations"].append(f"annotation {annotation['id']}")
+                elif "segmentation" in annotation and is_empty_annotation(annotation["segmentation"]):
+                    skipped.setdefault(EMPTY_ANNOTATION, []).append(f"annotation {annotation['id']}")
                 else:
                     regions.append(self._region(coco, annotation, indices))
             if filter_empty and not regions:

@@ -46,6 +46,8 @@ def grounding_collate(samples: Sequence[GroundingSample]) -> Collated:
         mask_labels=torch.cat([sample.mask_labels for sample in samples]),
         seg_mask_index=torch.cat([sample.seg_mask_index + first for sample, first in zip(samples, masks_before)]),
         dropped_regions=torch.tensor([sample.dropped_regions for sample in samples]),
+        empty_regions=torch.tensor([sample.empty_regions for sample in samples]),
+        cut_answers=torch.tensor([sample.cut_answers for sample in samples]),
     )
     return {"batch": batch, "data_samples": list(samples)}
 

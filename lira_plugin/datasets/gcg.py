@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import load_coco, read_annotations
+from lira_plugin.datasets.empty_masks import leave_out_empty_phrases
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GCG_QUESTIONS, Conversation, PhraseSpan, Record, Region, Turn
@@ -165,6 +166,7 @@ def _parse(parse: Callable[[Any], GroundedCaption], entry: Any) -> GroundedCapti
         raise BadRecord(
             "the record does not have the form of its layout", f"{type(error).__name__}: {error}"
         ) from error
+    leave_out_empty_phrases(caption)
     if not caption.phrases:
         raise BadRecord("the record has no region", repr(caption.caption))
     for phrase in caption.phrases:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_annotations
+from lira_plugin.datasets.empty_masks import EMPTY_EXPRESSION, all_empty
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, Record, Region, refer_turn
@@ -53,7 +54,8 @@ class ReferSegDataset(GroundingDataset):
     * Evaluation (``num_expressions=None``): one record a sentence, in file order, always with exactly one region; a
       sentence without target has a region without segmentations, which no span names.
 
-    Sentences without text are left out, which is counted and logged.
+    Sentences without text are left out, which is counted and logged. So are, of a training, those whose masks have no pixel;
+    in an evaluation they count as targets that no answer finds.
 
     Args:
         data_root: folder that holds the folder of the data set.
@@ -97,16 +99,23 @@ class ReferSegDataset(GroundingDataset):
         refs = _select_split(load_refs(refs_path), refs_path, split, exact=dataset == "grefcoco")
         coco = load_coco(os.path.join(folder, "instances.json"))
         skipped: dict[str, list[str]] = {"the sentence is empty": []}
-        expressions = []
+        expressions, empty = [], []
         for position, ref in enumerate(refs):
             for expression in _read_ref(ref, position, refs_path, coco):
-                if expression.label:
-                    expressions.append(expression)
-                else:
+                if not expression.label:
                     skipped["the sentence is empty"].append(expression.record_id)
+                    continue
+                if all_empty(coco.annotations[ann_id]["segmentation"] for ann_id in expression.ann_ids):
+                    empty.append(expression.record_id)
+                    if num_expressions is not None:
+                        continue
+                expressions.append(expression)
         log_skipped(self.source, refs_path, skipped)
+        if empty:
+            done = "kept, as targets that no answer finds," if num_expressions is None else "left out"
+            log_skipped(self.source, refs_path, {EMPTY_EXPRESSION: empty}, done)
         if not expressions:
-            raise ValueError(f"{refs_path}: no sentence of split {split!r} has any text")
+            raise ValueError(f"{refs_path}: no sentence of split {split!r} has any text and a mask with a pixel")
         self._records = [(item,) for item in expressions] if num_expressions is None else _by_image(expressions)
         self._images = {item.image_id: coco.images[item.image_id] for item in expressions}
         self._annotations = {ann_id: coco.annotations[ann_id] for item in expressions for ann_id in item.ann_ids}

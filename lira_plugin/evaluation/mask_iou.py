@@ -102,11 +102,20 @@ def match_masks(
     return sorted((pair for pair in pairs if overlaps[pair] > 0), key=lambda pair: pair[1])
 
 
-def mean_matched_iou(preds: Sequence[np.ndarray] | np.ndarray, targets: Sequence[np.ndarray] | np.ndarray) -> float:
+def mean_matched_iou(
+    preds: Sequence[np.ndarray] | np.ndarray,
+    targets: Sequence[np.ndarray] | np.ndarray,
+    has_target: Sequence[bool] | None = None,
+) -> float:
     """Mean over the targets of the IoU with the prediction that :func:`match_masks` gives them.
 
     A target without a prediction counts 0. Targets without a pixel count 1 where no prediction with pixels is left
     over, and 0 otherwise; beside that, predictions too many cost nothing.
+
+    Args:
+        preds: P masks of one shape (H, W).
+        targets: T masks of the same shape.
+        has_target: of each target, whether the annotation names something: without a pixel it then counts 0.
 
     Raises:
         ValueError: there is no target, or the masks are not all of one shape (H, W).
@@ -116,7 +125,10 @@ def mean_matched_iou(preds: Sequence[np.ndarray] | np.ndarray, targets: Sequence
     pairs = match_masks(preds, targets)
     matched = {pred for pred, _ in pairs}
     excess = any(np.any(mask) for index, mask in enumerate(preds) if index not in matched)
-    scores = [0.0 if excess or np.any(target) else 1.0 for target in targets]
+    named = [False] * len(targets) if has_target is None else has_target
+    scores = [
+        0.0 if excess or is_named or np.any(target) else 1.0 for target, is_named in zip(targets, named, strict=True)
+    ]
     for pred, target in pairs:
         scores[target] = iou(preds[pred], targets[target])
     return float(np.mean(scores))

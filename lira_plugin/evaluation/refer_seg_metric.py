@@ -1,5 +1,6 @@
 """Scores of referring segmentation: RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ class ReferSegMetric(RecordMetric):
 
     Keys are ``<source>/<refined|coarse>/<name>``, such as ``refcoco/val/refined/cIoU``, and ``<source>/missing_seg``.
     Values are fractions, 0 to 1. I and U are the intersection and union of one sentence in pixels of the original
-    image. A *no-target* sentence is one whose ground truth has no pixel; the others are *target* sentences.
+    image. A *no-target* sentence is one that is annotated to name nothing: its region has no segmentation at all. The others
+    are *target* sentences. One whose annotation has no pixel is among them, and no answer to it is right; such ones are logged.
 
     ========== =====================================================================================================
     cIoU       sum of I / sum of U over all sentences (mmdet's and LISA's cIoU; "oIoU" elsewhere)
@@ -73,6 +75,7 @@ class ReferSegMetric(RecordMetric):
             print_log(f"wrote the scores of {len(results)} sentences to {self.dump}", logger="current")
         metrics: dict[str, float] = {}
         for source, own in groups.items():
+            _warn_of_empty(source, own)
             for stage in MASK_STAGES:
                 metrics.update({f"{source}/{stage}/{name}": value for name, value in self._summary(own, stage).items()})
             metrics[f"{source}/missing_seg"] = _fraction(result["missing_seg"] for result in own)
@@ -95,6 +98,7 @@ class ReferSegMetric(RecordMetric):
             "text": answer.text,
             "missing_seg": span is None,
             "target_pixels": int(np.count_nonzero(target)),
+            "no_target": not sample.regions[0].has_target,
         }
         for stage in MASK_STAGES:
             if span is None:
@@ -109,19 +113,20 @@ class ReferSegMetric(RecordMetric):
             intersection, union = (0, 0) if skipped else intersection_union(mask, target)
             result[f"{stage}_I"] = intersection
             result[f"{stage}_U"] = union
-            result[f"{stage}_iou"] = iou_from_counts(intersection, union, empty=0.0 if skipped else 1.0)
+            rightly_empty = result["no_target"] and not skipped
+            result[f"{stage}_iou"] = iou_from_counts(intersection, union, empty=float(rightly_empty))
             result[f"{stage}_pixels"] = int(np.count_nonzero(mask))
         return result
 
     def _summary(self, results: list[dict[str, Any]], stage: str) -> dict[str, float]:
         counted = [result for result in results if not (self.skip_missing and result["missing_seg"])]
-        with_target = [result for result in results if result["target_pixels"]]
-        no_target = [result for result in results if not result["target_pixels"]]
+        with_target = [result for result in results if not result["no_target"]]
+        no_target = [result for result in results if result["no_target"]]
         summary = {
             "cIoU": iou_from_counts(
                 sum(result[f"{stage}_I"] for result in results),
                 sum(result[f"{stage}_U"] for result in results),
-                empty=1.0 if counted else 0.0,
+                empty=float(bool(counted) and all(result["no_target"] for result in counted)),
             ),
             "gIoU": float(np.mean([result[f"{stage}_iou"] for result in results])),
         }
@@ -133,6 +138,19 @@ class ReferSegMetric(RecordMetric):
         if no_target and with_target:
             summary["T-acc"] = _fraction(result[f"{stage}_pixels"] > 0 for result in with_target)
         return summary
+
+
+def _warn_of_empty(source: str, results: list[dict[str, Any]]) -> None:
+    """Name the sentences whose target has no pixel."""
+    empty = [result["record_id"] for result in results if not result["no_target"] and not result["target_pixels"]]
+    if empty:
+        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        print_log(
+            f"{source}: the masks of {len(empty)} of {len(results)} sentences have no pixel ({shown}); they count as targets "
+            "that no answer finds: repair the annotations, or leave the sentences out",
+            logger="current",
+            level=logging.WARNING,
+        )
 
 
 def _fraction(flags: Any) -> float:

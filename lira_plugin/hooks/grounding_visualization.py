@@ -143,8 +143,10 @@ class GroundingVisualizationHook(Hook):
             )
             if sample.regions:
                 truth = [decode_union(region.segmentations, *sample.image.shape[:2]) for region in sample.regions]
+                named = [region.has_target for region in sample.regions]
                 for stage in MASK_STAGES:
-                    scores[stage][index] = mean_matched_iou([span.mask_of(stage) for span in answer.spans], truth)
+                    masks = [span.mask_of(stage) for span in answer.spans]
+                    scores[stage][index] = mean_matched_iou(masks, truth, named)
         scalars: dict[str, float] = {}
         for stage, values in scores.items():
             if values:

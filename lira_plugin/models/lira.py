@@ -155,7 +155,11 @@ class LIRA(LoggedModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None) -> dict[str, Tensor]:
-        """Language, mask, extra and projection losses, and the count of regions that truncation dropped."""
+        """Language, mask, extra and projection losses, and counts for the log.
+
+        ``seg/skipped`` are the regions that truncation dropped or whose mask has no pixel, ``text/cut`` the answers that
+        truncation cut.
+        """
         encoded = self.encode(batch, data_samples)
         output = self.llm(encoded.embeddings, encoded.attention_mask, batch.labels)
         losses = {"loss_llm": output.loss * self.loss_weights["llm"]}
@@ -174,7 +178,8 @@ class LIRA(LoggedModel):
                 losses |= own
         if self.loss_weights["projection"]:
             losses["loss_projection"] = self._projection_loss(encoded.features, len(batch.pixel_images))
-        return losses | {"seg/skipped": batch.dropped_regions.sum().float()}
+        skipped = batch.dropped_regions.sum() + batch.empty_regions.sum()
+        return losses | {"seg/skipped": skipped.float(), "text/cut": batch.cut_answers.sum().float()}
 
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[GroundedText]:
         """Run Algorithm 1; the sequences of the batch are prompts.

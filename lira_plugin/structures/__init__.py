@@ -12,7 +12,7 @@ from lira_plugin.structures.grounding import (
 )
 from lira_plugin.structures.input_spec import InputSpec
 from lira_plugin.structures.letterbox import Letterbox
-from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, logit_of
+from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, is_empty_annotation, logit_of
 from lira_plugin.structures.prompts import (
     CHAT_TEMPLATES,
     GCG_QUESTIONS,
@@ -50,6 +50,7 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "is_empty_annotation",
     "logit_of",
     "refer_label",
     "refer_question",

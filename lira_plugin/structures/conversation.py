@@ -67,13 +67,19 @@ class Region:
     Args:
         phrase: what the text calls it.
         segmentations: annotations whose union is the mask, each in any COCO form (polygons, compressed or uncompressed
-            RLE, a list of RLEs, or empty); no entry at all means "no target".
+            RLE, a list of RLEs, or empty); no entry at all means "no target". A mask without a pixel does not: nothing is
+            learnt of it, and no answer to it is right.
         category_id: COCO category, or -1.
     """
 
     phrase: str
     segmentations: tuple[Any, ...]
     category_id: int = -1
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the annotation names something in the image, be its mask without a pixel."""
+        return len(self.segmentations) > 0
 
 
 @dataclass(frozen=True)

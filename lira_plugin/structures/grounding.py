@@ -52,6 +52,8 @@ class GroundingSample:
         mask_labels: (M,) long category index, -1 where there is none.
         seg_mask_index: (K,) long; ``seg_mask_index[k]`` is the mask that the k-th ``<seg>`` of the sequence is to decode to.
         dropped_regions: regions that did not fit into the maximum length.
+        empty_regions: regions that are not learnt, as their mask has no pixel in the letterboxed square.
+        cut_answers: answers that lost their end, or all, to the maximum length.
         letterbox: geometry of ``pixel_images[0]``.
         image: (H, W, 3) uint8 original, kept where regions are cropped while generating.
         regions: annotations at original size, kept for evaluation.
@@ -75,6 +77,8 @@ class GroundingSample:
     mask_labels: Tensor
     seg_mask_index: Tensor
     dropped_regions: int = 0
+    empty_regions: int = 0
+    cut_answers: int = 0
     letterbox: Letterbox | None = None
     image: np.ndarray | None = None
     regions: tuple[Region, ...] = ()
@@ -123,6 +127,10 @@ class GroundingBatch(NamedTuple):
     seg_mask_index: Tensor
     """(K,) long, index into ``masks`` of each ``<seg>`` in row-major order of the batch."""
     dropped_regions: Tensor
+    """(B,) long; as the two below, what the samples say of themselves."""
+    empty_regions: Tensor
+    """(B,) long."""
+    cut_answers: Tensor
     """(B,) long."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from lira_plugin.structures.rle import decode_rle
+from lira_plugin.structures.rle import decode_rle, is_all_zero
 
 _MARGIN = 2
 """Pixels that annotators' polygons may reach beyond the image: those are cut off."""
@@ -46,6 +46,15 @@ def decode_union(segmentations: Sequence[Any], height: int, width: int) -> np.nd
     for segmentation in segmentations:
         union |= decode_segmentation(segmentation, height, width)
     return union
+
+
+def is_empty_annotation(segmentation: Any) -> bool:
+    """Whether an annotation has no pixel, as far as its form tells: nothing at all, or RLEs without a run of ones.
+
+    That is cheap enough for all annotations of a file. Degenerate polygons show only when they are decoded.
+    """
+    parts = segmentation if isinstance(segmentation, list | tuple) else [segmentation] if segmentation else []
+    return all(isinstance(part, dict) and "counts" in part and is_all_zero(part) for part in parts)
 
 
 def logit_of(threshold: float) -> float:

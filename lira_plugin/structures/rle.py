@@ -38,6 +38,22 @@ def decode_rle(rle: Mapping[str, Any], height: int, width: int) -> np.ndarray:
     return np.repeat(is_set, runs).reshape(width, height).T
 
 
+def is_all_zero(rle: Mapping[str, Any]) -> bool:
+    """Whether an RLE sets no pixel; one that cannot be read is said by :func:`decode_rle`, and is not all zero.
+
+    A long text has more than one run and is not read: only nonsense would spell many runs of no pixel.
+    """
+    counts = rle["counts"]
+    if isinstance(counts, list | tuple):
+        return not any(counts[1::2])
+    if not isinstance(counts, str | bytes) or len(counts) > 2 * _CHARACTERS_OF_A_RUN:
+        return False
+    try:
+        return not _compressed(counts)[1::2].any()
+    except ValueError:
+        return False
+
+
 def _is_size(size: Any) -> bool:
     return (
         isinstance(size, list | tuple)

@@ -45,6 +45,7 @@ def answer_row(
         ValueError: an annotation of a region does not fit the image.
     """
     truth = [decode_union(region.segmentations, *image.shape[:2]) for region in regions]
+    named = [region.has_target for region in regions]
     labels = span_labels(answer)
     own, true = _colors(answer, truth)
     cells = [Cell("image", image)] if draw_image or not (answer.spans or regions) else []
@@ -58,7 +59,7 @@ def answer_row(
     for stage in stages:
         masks = [span.mask_of(stage) for span in answer.spans]
         name = f"{stage} " * two + ("mask" if len(masks) == 1 else "masks" if masks else "no mask")
-        score = f", IoU {mean_matched_iou(masks, truth):.2f}" if regions else ""
+        score = f", IoU {mean_matched_iou(masks, truth, named):.2f}" if regions else ""
         cells.append(Cell(name + score, image, masks, own, labels))
     caption, spans = answer_caption(answer, labels)
     return PanelRow(cells, title=question, heading=heading, caption=caption, spans=spans, colors=own)

@@ -127,3 +127,11 @@ def test_one_to_one_is_the_plain_iou_also_without_a_target():
     assert mean_matched_iou([~nothing, nothing], [~nothing]) == 1
     with pytest.raises(ValueError, match="at least one target"):
         mean_matched_iou([nothing], [])
+
+
+def test_a_target_that_is_named_but_has_no_pixel_is_never_found():
+    empty, left = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
+    left[:, :2] = True
+    assert mean_matched_iou([empty], [empty]) == mean_matched_iou([], [empty], [False]) == 1
+    assert mean_matched_iou([empty], [empty], [True]) == mean_matched_iou([], [empty], [True]) == 0
+    assert mean_matched_iou([left], [left, empty], [True, True]) == 0.5

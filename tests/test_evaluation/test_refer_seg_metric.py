@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.processes import on_two_processes
 
-from lira_plugin.evaluation import ReferSegMetric
+from lira_plugin.evaluation import ReferSegMetric, refer_seg_metric
 from lira_plugin.structures import (
     GroundedSpan,
     GroundedText,
@@ -206,6 +206,21 @@ def test_without_a_target_only_an_empty_mask_is_right():
     lenient = evaluate(pairs, min_pixels=50)
     assert lenient["refcoco/val/refined/N-acc"] == lenient["refcoco/val/refined/gIoU"] == 0.75
     assert evaluate(pairs[:1], skip_missing=True)["refcoco/val/refined/gIoU"] == 0
+
+
+@pytest.mark.parametrize("prediction", [None, NONE, block(1, 1)], ids=["no seg", "empty", "a pixel"])
+@pytest.mark.parametrize("empty", [(NONE,), ()], ids=["all zero", "nothing"])
+def test_an_annotation_without_a_pixel_is_no_no_target(prediction, empty):
+    """Finding nothing is not right: the annotation says that there is something."""
+    region = Region("thing", tuple(encode_mask(target) for target in empty) or ([],))
+    logged = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refer_seg_metric, "print_log", lambda message, **settings: logged.append(message))
+        got = evaluate([(sample_of(regions=(region,), record_id="7-3"), answer_of(prediction))])
+    scores = {name: value for name, value in got.items() if "/refined/" in name}
+    assert set(scores.values()) == {0.0} and "refcoco/val/refined/P@0.5" in scores
+    assert "refcoco/val/refined/N-acc" not in scores
+    assert len(logged) == 1 and "refcoco/val: the masks of 1 of 1 sentences have no pixel (7-3)" in logged[0]
 
 
 def test_all_masks_rightly_empty_is_perfect():

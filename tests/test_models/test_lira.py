@@ -49,7 +49,7 @@ def total(losses):
 def test_losses_of_a_mixed_batch_are_finite_and_named(records):
     model = tiny_lira()
     losses = model(**make_batch(records), mode="loss")
-    assert set(losses) == {"loss_llm", "loss_mask", "loss_dice", "seg/skipped"}
+    assert set(losses) == {"loss_llm", "loss_mask", "loss_dice", "seg/skipped", "text/cut"}
     assert all(value.isfinite() and value.dim() == 0 for value in losses.values())
     assert all(losses[name] > 0 for name in losses if "loss" in name) and losses["seg/skipped"] == 0
     parsed, log = model.parse_losses(losses)
@@ -66,7 +66,7 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
     torch.manual_seed(5)
     model = tiny_lira(loss_weights={"llm": 3.0, "masks": 0.0, "projection": 2.0})
     losses = model(**batch, mode="loss")
-    assert set(losses) == {"loss_llm", "loss_projection", "seg/skipped"}
+    assert set(losses) == {"loss_llm", "loss_projection", "seg/skipped", "text/cut"}
     torch.testing.assert_close(losses["loss_llm"], 3 * plain["loss_llm"])
 
 

@@ -26,6 +26,10 @@ class CutViews(BaseTransform):
     - rng
     - image, masks
 
+    Optional Keys:
+
+    - empty_regions (they get no view)
+
     Added Keys:
 
     - view_tiles ((R, 3, size, size) uint8 tensor, in the order of the regions)
@@ -47,7 +51,9 @@ class CutViews(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Cut them."""
         image, rng, size = results["image"], results["rng"], needed(self.size, self, "size")
-        masks = [shift_mask(mask, rng) if rng.random() < self.shifted_view else mask for mask in results["masks"]]
+        empty = results.get("empty_regions", ())
+        seen = [mask for region, mask in enumerate(results["masks"]) if region not in empty]
+        masks = [shift_mask(mask, rng) if rng.random() < self.shifted_view else mask for mask in seen]
         results["view_tiles"] = stack_views([region_view(image, mask, size) for mask in masks], size)
         return results
 

@@ -1,7 +1,7 @@
 """Interleaved local visual coupling: from a grounded conversation to the parts of a sequence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,22 @@ from lira_plugin.datasets.agreed import agreed, agreed_tokens, contradiction, ne
 from lira_plugin.datasets.transforms.cut_views import shift_mask, stack_views
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import ChatTemplate, InputSpec, PhraseSpan, Record, Turn, build_template, region_view
-from lira_plugin.tokens import SpecialTokens
+from lira_plugin.tokens import SpecialTokens, Stretches
 
 
 @dataclass(frozen=True)
 class TextPart:
-    """Text, tokenized as one chunk. ``answer`` text is supervised."""
+    """Text, tokenized as one chunk.
+
+    Args:
+        text: the text.
+        answer: whether it is supervised.
+        users: characters that a person or a data file has written, in which control tokens are plain letters.
+    """
 
     text: str
     answer: bool
+    users: Stretches = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -35,11 +42,13 @@ class GroundedPart:
         before: the supervised text up to where the region's view goes, or up to ``<seg>`` without a view.
         after: the supervised text after the view; empty without one.
         region: index into ``record.regions``.
+        users: characters of the phrase, in ``after``, or in ``before`` without a view.
     """
 
     before: str
     after: str
     region: int
+    users: Stretches = field(default=(), compare=False)
 
 
 Part = TextPart | ImagePart | GroundedPart
@@ -72,6 +81,10 @@ class ILVC(BaseTransform):
     - record
     - rng
     - image, masks (of records with regions)
+
+    Optional Keys:
+
+    - empty_regions (no view is cut from one of them in place of another region's)
 
     Added Keys:
 
@@ -144,7 +157,7 @@ class ILVC(BaseTransform):
         answered = turns if self.answers else turns[:-1]
         parts: list[Part] = []
         for index, turn in enumerate(turns):
-            parts += _question(template, turn.question + suffix, index == 0, record.image_path is not None)
+            parts += _question(template, turn.question, suffix, index == 0, record.image_path is not None)
             if index < len(answered):
                 parts += self._answer(template, turn, interleave)
         results["parts"] = parts
@@ -159,18 +172,20 @@ class ILVC(BaseTransform):
         end = 0
         for span in turn.spans:
             if span.start > end:
-                parts.append(TextPart(turn.answer[end : span.start], True))
+                parts.append(TextPart(turn.answer[end : span.start], True, ((0, span.start - end),)))
             parts.append(self._grounded(turn.answer, span, interleave))
             end = span.end
-        parts.append(TextPart(turn.answer[end:] + template.suffix, True))
+        parts.append(TextPart(turn.answer[end:] + template.suffix, True, ((0, len(turn.answer) - end),)))
         return parts
 
     def _grounded(self, answer: str, span: PhraseSpan, interleave: bool) -> GroundedPart:
         tokens = self.tokens
-        phrase = f"{tokens.phrase_start} {answer[span.start : span.end]} {tokens.phrase_end} {tokens.seg}"
+        opening = f" {tokens.phrase_start} " if interleave else f"{tokens.phrase_start} "
+        phrase = f"{opening}{answer[span.start : span.end]} {tokens.phrase_end} {tokens.seg}"
+        users = ((len(opening), len(opening) + span.end - span.start),)
         if interleave:
-            return GroundedPart(f"{tokens.seg}{tokens.image_id}", f" {phrase}", span.region)
-        return GroundedPart(phrase, "", span.region)
+            return GroundedPart(f"{tokens.seg}{tokens.image_id}", phrase, span.region, users)
+        return GroundedPart(phrase, "", span.region, users)
 
     def _forced(self, record: Record, interleave: bool) -> GroundedPart:
         if len(record.regions) != 1:
@@ -182,12 +197,13 @@ class ILVC(BaseTransform):
         return self._grounded(phrase, PhraseSpan(0, len(phrase), 0), interleave)
 
     def _view(self, results: dict[str, Any], region: int, named: bool) -> np.ndarray:
-        rng, masks = results["rng"], results["masks"]
+        rng, masks, empty = results["rng"], results["masks"], results.get("empty_regions", ())
         mask = masks[region]
         wrong_view = self.wrong_view if named else 0.0
         chance = rng.random()
         if chance < wrong_view:
-            others = [index for index in range(len(masks)) if index != region and (masks[index] != mask).any()]
+            others = [index for index in range(len(masks)) if index != region and index not in empty]
+            others = [index for index in others if (masks[index] != mask).any()]
             if others:
                 mask = masks[rng.choice(others)]
         elif chance < wrong_view + self.shifted_view:
@@ -195,11 +211,11 @@ class ILVC(BaseTransform):
         return region_view(results["image"], mask, self.size)
 
 
-def _question(template: ChatTemplate, question: str, first: bool, has_image: bool) -> list[Part]:
-    before, after = template.question(question, first)
+def _question(template: ChatTemplate, question: str, suffix: str, first: bool, has_image: bool) -> list[Part]:
+    before, after = template.question(question + suffix, first)
     if first and has_image:
-        return [TextPart(before, False), ImagePart(), TextPart("\n" + after, False)]
-    return [TextPart(before + after, False)]
+        return [TextPart(before, False), ImagePart(), TextPart("\n" + after, False, ((1, 1 + len(question)),))]
+    return [TextPart(before + after, False, ((len(before), len(before) + len(question)),))]
 
 
 def _names(turn: Turn, span: PhraseSpan) -> bool:

@@ -243,6 +243,7 @@ class LetterboxImage(BaseTransform):
     - pixel_images ((N, 3, size, size) uint8 tensor)
     - letterbox (:class:`Letterbox`)
     - square_masks ((R, size, size) bool tensor)
+    - empty_regions (tuple of the regions without a pixel in the square: annotated without one, or too small to be seen there)
     """
 
     def __init__(self, size: int | None = None, fill: tuple[int, int, int] = (122, 116, 104)) -> None:
@@ -265,7 +266,7 @@ class LetterboxImage(BaseTransform):
         """Letterbox it."""
         image, size = results["image"], needed(self.size, self, "size")
         results["square_masks"] = torch.zeros((0, size, size), dtype=torch.bool)
-        results["letterbox"] = None
+        results["letterbox"], results["empty_regions"] = None, ()
         if image is None:
             results["pixel_images"] = torch.zeros((0, 3, size, size), dtype=torch.uint8)
             return results
@@ -274,6 +275,8 @@ class LetterboxImage(BaseTransform):
         masks = results.get("masks")
         if masks is not None and len(masks):
             results["square_masks"] = torch.from_numpy(np.stack([letterbox.apply_mask(mask) for mask in masks]))
+            seen = results["square_masks"].flatten(1).any(1).tolist()
+            results["empty_regions"] = tuple(region for region, is_seen in enumerate(seen) if not is_seen)
         return results
 
 

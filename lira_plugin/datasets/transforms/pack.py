@@ -23,7 +23,9 @@ class PackGroundingInputs(BaseTransform):
 
     Optional Keys:
 
-    - input_ids, labels, kinds, seg_regions, dropped_regions, forced_ids, tiles, view_tiles (absent in the segmenter stage)
+    - input_ids, labels, kinds, seg_regions, dropped_regions, cut_answers, forced_ids, tiles, view_tiles (absent in the
+      segmenter stage)
+    - empty_regions
     - index (of the record in its data set)
     """
 
@@ -50,6 +52,8 @@ class PackGroundingInputs(BaseTransform):
             mask_labels=labels,
             seg_mask_index=seg_mask_index,
             dropped_regions=results.get("dropped_regions", 0),
+            empty_regions=0 if self.for_generation else len(results.get("empty_regions", ())),
+            cut_answers=results.get("cut_answers", 0),
             letterbox=results["letterbox"],
             image=results["image"] if self.for_generation else None,
             regions=record.regions if self.for_generation else (),
@@ -63,10 +67,11 @@ class PackGroundingInputs(BaseTransform):
     def _masks(
         results: dict[str, Any], seg_regions: list[int] | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Masks that are learnt: all of them in the segmenter stage (None), else those that a ``<seg>`` asks for."""
+        """Masks that are learnt: those that a ``<seg>`` asks for; in the segmenter stage (None) all that have a pixel."""
         regions, masks = results["record"].regions, results["square_masks"]
         every = list(range(len(masks)))
-        used = every if seg_regions is None else sorted(set(seg_regions))
+        empty = results.get("empty_regions", ())
+        used = [region for region in every if region not in empty] if seg_regions is None else sorted(set(seg_regions))
         mask_index = {region: index for index, region in enumerate(used)}
         return (
             masks if used == every else masks[used],

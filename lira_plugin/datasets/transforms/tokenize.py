@@ -1,8 +1,8 @@
 """From parts to token ids."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from mmcv.transforms import BaseTransform
@@ -11,10 +11,9 @@ from lira_plugin.datasets.agreed import Disagreement, agreed, agreed_tokens, nee
 from lira_plugin.datasets.transforms.ilvc import GroundedPart, ImagePart, Part, TextPart
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import IGNORE_INDEX, InputSpec, TokenKind, VisualLayout
-from lira_plugin.tokens import SpecialTokens, load_tokenizer
+from lira_plugin.tokens import SpecialTokens, TextEncoder, load_tokenizer
 
-_KNOWN_TEXTS = 4096
-"""Texts whose tokens are kept at most."""
+ControlTokens = Literal["raise", "plain"]
 
 
 @dataclass
@@ -43,7 +42,10 @@ class TokenizeConversation(BaseTransform):
     """Tokenize parts chunk by chunk; images and views become positions that wait for features.
 
     Answers are supervised, with their special tokens and the template's suffix; questions, features and BOS are not
-    (``xtuner/dataset/utils.py:36-144`` of the reference).
+    (``xtuner/dataset/utils.py:36-144`` of the reference). Control tokens that people or data files spell are plain letters in
+    questions and in the history of a prompt (:class:`~lira_plugin.tokens.TextEncoder`). In what is learnt they are an error.
+
+    A phrase whose region has no pixel stays in the sequence with its tokens and view, and is not supervised.
 
     Args:
         tokenizer: a Hugging Face tokenizer or its config; None takes the model's, as with the two below.
@@ -52,6 +54,8 @@ class TokenizeConversation(BaseTransform):
         max_length: text tokens at most; those of images and views are not counted. A longer sequence loses its end, but
             never a piece of a grounded phrase: a phrase that does not fit goes as a whole, with all that follows.
         add_bos: put the tokenizer's BOS in front, if it has one.
+        control_tokens: in the text that is learnt: ``raise``, or ``plain`` to learn them as plain letters, such as the ``<p>`` of
+            web pages.
 
     Required Keys:
 
@@ -63,6 +67,7 @@ class TokenizeConversation(BaseTransform):
     Optional Keys:
 
     - forced_part
+    - empty_regions
 
     Modified Keys:
 
@@ -73,6 +78,7 @@ class TokenizeConversation(BaseTransform):
     - input_ids, labels, kinds ((L,) long tensors)
     - seg_regions (region of each ``<seg>``)
     - dropped_regions (count)
+    - cut_answers (count of those that lost their end, or all, to ``max_length``)
     - forced_ids (tuple of the token ids of the forced part, in the chunks that training has)
     """
 
@@ -83,18 +89,21 @@ class TokenizeConversation(BaseTransform):
         special_tokens: SpecialTokens | dict | None = None,
         max_length: int = 1024,
         add_bos: bool = True,
+        control_tokens: ControlTokens = "raise",
     ) -> None:
+        if control_tokens not in get_args(ControlTokens):
+            raise ValueError(f"control_tokens must be one of {list(get_args(ControlTokens))}, got {control_tokens!r}")
         self.tokenizer: Any = None
         self.layout = VisualLayout(**layout) if isinstance(layout, Mapping) else layout
         self.special_tokens = SpecialTokens(**special_tokens) if isinstance(special_tokens, Mapping) else special_tokens
-        self.max_length, self.add_bos = max_length, add_bos
-        self._known: dict[str, list[int]] = {}
+        self.max_length, self.add_bos, self.control_tokens = max_length, add_bos, control_tokens
         if tokenizer is not None:
             self._load(tokenizer)
 
     def _load(self, tokenizer: Any) -> None:
         self.tokenizer, self.ids, _ = load_tokenizer(tokenizer, self.special_tokens)
         self.padding = self.tokenizer.pad_token_id or 0
+        self.encode = TextEncoder(self.tokenizer, self.tokenizer.convert_ids_to_tokens(list(self.ids)))
 
     def fit_to_model(self, spec: InputSpec) -> None:
         """Take tokenizer, special tokens and layout from the model, or compare them with it.
@@ -120,7 +129,8 @@ class TokenizeConversation(BaseTransform):
         """Tokenize.
 
         Raises:
-            ValueError: ``max_length`` leaves no room for the first word of an answer; or tokenizer or layout is missing.
+            ValueError: ``max_length`` leaves no room for the first word of an answer, an answer or phrase to be learnt spells a
+                control token, or tokenizer or layout is missing.
         """
         needed(self.tokenizer, self, "tokenizer")
         needed(self.layout, self, "layout")
@@ -128,73 +138,90 @@ class TokenizeConversation(BaseTransform):
         if self.add_bos and self.tokenizer.bos_token_id is not None:
             sequence.add_text([self.tokenizer.bos_token_id], False)
         parts: list[Part] = results["parts"]
+        empty = results.get("empty_regions", ())
+        learns = not _is_prompt(parts)
         kept = 0
         for part in parts:
-            if not self._add(part, sequence, len(results["tiles"]), seg_regions):
+            if learns and self.control_tokens == "raise":
+                self._refuse_control_tokens(results, part)
+            if not self._add(part, sequence, len(results["tiles"]), seg_regions, empty):
                 break
             kept += 1
         self._check_length(results, parts, kept, sequence)
-        self._check_special_tokens(results, parts[:kept], sequence)
+        results["cut_answers"] = sum(_ends_answer(parts, index) for index in range(kept, len(parts)))
         kept_regions = sum(isinstance(part, GroundedPart) for part in parts[:kept])
         results["dropped_regions"] = sum(isinstance(part, GroundedPart) for part in parts) - kept_regions
         results["view_tiles"] = results["view_tiles"][:kept_regions]
         results["seg_regions"] = seg_regions
         forced: GroundedPart | None = results.get("forced_part")
-        results["forced_ids"] = () if forced is None else (*self._encode(forced.before), *self._encode(forced.after))
+        before, after = ([], []) if forced is None else self._encode(forced)
+        results["forced_ids"] = (*before, *after)
         for key in ("input_ids", "labels", "kinds"):
             results[key] = torch.tensor(getattr(sequence, key), dtype=torch.long)
         return results
 
-    def _encode(self, text: str) -> list[int]:
-        """Tokens of a text; the frame around phrases and frequent questions are tokenized once."""
-        if text not in self._known:
-            if len(self._known) == _KNOWN_TEXTS:
-                self._known.clear()
-            self._known[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self._known[text]
+    def _encode(self, part: GroundedPart) -> tuple[list[int], list[int]]:
+        """Tokens before and after the view."""
+        if part.after:
+            return self.encode(part.before), self.encode(part.after, part.users)
+        return self.encode(part.before, part.users), []
 
-    def _add(self, part: Part, sequence: _Sequence, num_tiles: int, seg_regions: list[int]) -> bool:
+    def _add(
+        self, part: Part, sequence: _Sequence, num_tiles: int, seg_regions: list[int], empty: Collection[int]
+    ) -> bool:
         """Append a part; return False where it does not fit as a whole."""
         room = self.max_length - sequence.text
         if isinstance(part, ImagePart):
             sequence.add_features(self.layout.block(num_tiles), self.padding)
             return True
         if isinstance(part, TextPart):
-            ids = self._encode(part.text)
+            ids = self.encode(part.text, part.users)
             sequence.add_text(ids[:room], part.answer)
             return len(ids) <= room
-        before, after = self._encode(part.before), self._encode(part.after)
+        before, after = self._encode(part)
         if len(before) + len(after) > room:
             return False
-        sequence.add_text(before, True)
+        is_learnt = part.region not in empty
+        sequence.add_text(before, is_learnt)
         if part.after:
             sequence.add_features(self.layout.view, self.padding)
-            sequence.add_text(after, True)
-        seg_regions += [part.region] * (before + after).count(self.ids.seg)
+            sequence.add_text(after, is_learnt)
+        if is_learnt:
+            seg_regions += [part.region] * (before + after).count(self.ids.seg)
         return True
 
     def _check_length(self, results: dict[str, Any], parts: list[Part], kept: int, sequence: _Sequence) -> None:
-        supervised = any(label != IGNORE_INDEX for label in sequence.labels)
-        is_prompt = isinstance(parts[-1], TextPart) and not parts[-1].answer
-        if kept < len(parts) and (is_prompt or not supervised):
+        answers = any(isinstance(part, GroundedPart) for part in parts[:kept])
+        answers |= any(label != IGNORE_INDEX for label in sequence.labels)
+        if kept < len(parts) and (_is_prompt(parts) or not answers):
             raise ValueError(
                 f"{_of(results)}: max_length={self.max_length} text tokens leave no room for an answer ("
                 "the question with the turns before it, or with the first grounded phrase, is longer); raise max_length, or ask "
                 "without the earlier turns"
             )
 
-    def _check_special_tokens(self, results: dict[str, Any], parts: list[Part], sequence: _Sequence) -> None:
-        """Only grounded phrases bring special tokens; one that stands in the annotation has no mask, view or phrase."""
-        grounded = [part for part in parts if isinstance(part, GroundedPart)]
-        phrases, views = len(grounded), sum(bool(part.after) for part in grounded)
-        written = self.ids._replace(seg=phrases + views, image_id=views, phrase_start=phrases, phrase_end=phrases)
-        for token, count in zip(self.ids, written):
-            if sequence.labels.count(token) != count:
-                raise ValueError(
-                    f"{_of(results)}: an answer or a phrase spells the special token "
-                    f"{self.tokenizer.convert_ids_to_tokens(token)!r}, which would be learnt without a mask, a view or a "
-                    "phrase; take it out of the annotation"
-                )
+    def _refuse_control_tokens(self, results: dict[str, Any], part: Part) -> None:
+        """Only templates and grounded phrases bring control tokens: one in the annotation has no mask, and ends no turn."""
+        if isinstance(part, ImagePart) or (isinstance(part, TextPart) and not part.answer):
+            return
+        text = part.text if isinstance(part, TextPart) else part.after or part.before
+        if spelt := self.encode.spelt_by(text, part.users):
+            raise ValueError(
+                f"{_of(results)}: an answer or a phrase spells the special token {spelt[0]!r}, in {text!r:.80}, which would be "
+                "learnt without a mask, a view or a phrase; take it out of the annotation, or let TokenizeConversation("
+                "control_tokens='plain') learn it as plain letters"
+            )
+
+
+def _is_prompt(parts: list[Part]) -> bool:
+    """Whether the last answer is left out, for generation."""
+    return isinstance(parts[-1], TextPart) and not parts[-1].answer
+
+
+def _ends_answer(parts: list[Part], index: int) -> bool:
+    """Whether a part is the last of an answer."""
+    part, rest = parts[index], parts[index + 1 :]
+    return isinstance(part, TextPart) and part.answer and (not rest or _is_prompt(rest[:1]))
 
 
 def _described(tokenizer: Any) -> str:
