@@ -16,9 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.datasets.transforms import read_rgb
 from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.inference import InferenceResult, LIRAInferencer, ResultWriter, read_prompts
 from lira_plugin.models.generation import Decoding
@@ -86,8 +84,7 @@ def streamed(
         try:
             for progress in lira.stream(image, question, draw_index=index, **options):
                 print(progress.piece, end="", flush=True)
-            with Image.open(image) as file:
-                pixels = upright_rgb(file)
+            pixels = read_rgb(image)
         except (OSError, ValueError) as error:
             yield InferenceResult(index, image, question, GroundedText(""), None, str(error))
         else:

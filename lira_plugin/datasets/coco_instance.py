@@ -9,7 +9,7 @@ from lira_plugin.datasets.annotation_files import CocoFile, load_coco
 from lira_plugin.datasets.empty_masks import EMPTY_ANNOTATION
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, Record, Region, Turn, is_empty_annotation
+from lira_plugin.structures import Conversation, ExifRule, Record, Region, Turn, is_empty_annotation
 
 
 @DATASETS.register_module()
@@ -27,6 +27,7 @@ class CocoInstanceDataset(GroundingDataset):
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
         filter_empty: leave images without a region out (counted and logged).
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         ValueError: the file is not COCO's, an annotation has no segmentation, or names an unknown image or category, or
@@ -41,8 +42,9 @@ class CocoInstanceDataset(GroundingDataset):
         source: str = "coco_instance",
         seed: int = 0,
         filter_empty: bool = False,
+        exif: ExifRule = "apply",
     ) -> None:
-        super().__init__(source, pipeline, seed)
+        super().__init__(source, pipeline, seed, exif)
         coco = load_coco(ann_file)
         indices = {category_id: index for index, category_id in enumerate(sorted(coco.categories))}
         self._classes = tuple(coco.categories[category_id]["name"] for category_id in indices)
@@ -69,6 +71,7 @@ class CocoInstanceDataset(GroundingDataset):
                     conversation=Conversation((Turn("", ""),)),
                     regions=tuple(regions),
                     size=(image["height"], image["width"]),
+                    exif=exif,
                 )
             )
         log_skipped(source, ann_file, skipped)

@@ -12,7 +12,7 @@ from lira_plugin.datasets.annotation_files import load_coco, read_annotations
 from lira_plugin.datasets.empty_masks import leave_out_empty_phrases
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import GCG_QUESTIONS, Conversation, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures import GCG_QUESTIONS, Conversation, ExifRule, PhraseSpan, Record, Region, Turn
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
 ABSENT = "a phrase is not in the caption (the phrase is left out, not the record)"
@@ -85,6 +85,7 @@ class GCGDataset(GroundingDataset):
         seed: seed of the random choices.
         on_bad_record: ``raise``, or ``skip`` to leave records out that contradict the layout.
         question_index: always ask this one of :data:`GCG_QUESTIONS`; None draws one each time.
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         ValueError: an argument is unknown, the file is not of the layout, or, with ``on_bad_record='raise'``, no phrase
@@ -101,6 +102,7 @@ class GCGDataset(GroundingDataset):
         seed: int = 0,
         on_bad_record: str = "raise",
         question_index: int | None = None,
+        exif: ExifRule = "apply",
     ) -> None:
         if layout not in GCG_LAYOUTS:
             raise ValueError(f"unknown layout {layout!r}; known are {sorted(GCG_LAYOUTS)}")
@@ -108,7 +110,7 @@ class GCGDataset(GroundingDataset):
             raise ValueError(f"on_bad_record must be 'raise' or 'skip', got {on_bad_record!r}")
         if question_index is not None and not 0 <= question_index < len(GCG_QUESTIONS):
             raise ValueError(f"question_index must be in 0..{len(GCG_QUESTIONS) - 1} or None, got {question_index}")
-        super().__init__(source or f"gcg/{layout}", pipeline, seed)
+        super().__init__(source or f"gcg/{layout}", pipeline, seed, exif)
         self.question_index = question_index
         self._image_root = image_root
         self._records: list[tuple[str, GroundedCaption]] = []
@@ -155,6 +157,7 @@ class GCGDataset(GroundingDataset):
             conversation=Conversation((Turn(GCG_QUESTIONS[question_index], caption.caption, spans),)),
             regions=tuple(Region(caption.caption[p.start : p.end], p.segmentations) for p in phrases),
             size=caption.size,
+            exif=self.exif,
         )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from lira_plugin.datasets.lengths import record_lengths
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import GroundingSample, Record
+from lira_plugin.structures import ExifRule, GroundingSample, Record
 
 
 class Draw(NamedTuple):
@@ -64,9 +64,18 @@ class GroundingDataset(Dataset):
         source: data set and split, such as ``refcoco/val``; metrics group by it.
         pipeline: see :func:`build_pipeline`; None inside of a mixture that has one for all.
         seed: seed of the random choices.
+        exif: ``apply`` where the annotations are of upright images, ``ignore`` where they are of the pixels as stored. It
+            concerns photographs with an EXIF orientation. For orientations 5 to 8 the annotated sizes tell, and a wrong setting
+            is an error; the others cannot be told (:func:`~lira_plugin.datasets.transforms.needs_exif_decision`).
+
+    Raises:
+        ValueError: there is no such ``exif``.
     """
 
-    def __init__(self, source: str, pipeline: Pipeline | None = None, seed: int = 0) -> None:
+    def __init__(self, source: str, pipeline: Pipeline | None = None, seed: int = 0, exif: ExifRule = "apply") -> None:
+        if exif not in get_args(ExifRule):
+            raise ValueError(f"{source}: exif must be one of {list(get_args(ExifRule))}, got {exif!r}")
+        self.exif = exif
         self.source = source
         self.seed = seed
         self.pipeline = build_pipeline(pipeline)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose
-from PIL import Image, UnidentifiedImageError
 
 from lira_plugin.datasets.agreed import needed
 from lira_plugin.datasets.transforms import ILVC, TileImage, TokenizeConversation
 from lira_plugin.datasets.transforms.image import count_tiles
+from lira_plugin.datasets.transforms.pixels import UNREADABLE, header_size
 from lira_plugin.structures import Record
 
 CHUNK = 1000
@@ -106,14 +106,10 @@ class SequenceLengths:
 
 
 def _image_size(record: Record) -> tuple[int, int]:
-    """(height, width) from the header; EXIF orientations that swap them are swapped, where they stand before the pixels."""
+    """(height, width) of the image as it will be read, from its header."""
     try:
-        with Image.open(record.image_path) as image:
-            width, height = image.size
-            # Of a PNG without EXIF in front of its pixels, Pillow would decode these to look behind them.
-            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-            return (width, height) if exif.get(0x0112, 1) >= 5 else (height, width)
-    except (OSError, UnidentifiedImageError) as error:
+        return header_size(record.image_path, record.exif)
+    except UNREADABLE as error:
         raise ValueError(
             f"{record.source} record {record.record_id}: the size of {record.image_path} cannot be read ({error}); check "
             "image_root of the data set, or fetch the file again"

@@ -8,7 +8,7 @@ import numpy as np
 from lira_plugin.datasets.annotation_files import read_annotations
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, Record, Turn
+from lira_plugin.structures import Conversation, ExifRule, Record, Turn
 
 IMAGE = "<image>"
 """Where LLaVA's files say that the image goes; the chat template decides it here, so it is taken out."""
@@ -29,6 +29,7 @@ class LlavaDataset(GroundingDataset):
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
         on_bad_record: ``raise``, or ``skip`` to leave records out that are not of this form, with a warning.
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         ValueError: the file is not of this form, or, with ``on_bad_record='raise'``, human and gpt do not alternate (human first,
@@ -43,10 +44,11 @@ class LlavaDataset(GroundingDataset):
         source: str = "llava",
         seed: int = 0,
         on_bad_record: str = "raise",
+        exif: ExifRule = "apply",
     ) -> None:
         if on_bad_record not in ("raise", "skip"):
             raise ValueError(f"on_bad_record must be 'raise' or 'skip', got {on_bad_record!r}")
-        super().__init__(source, pipeline, seed)
+        super().__init__(source, pipeline, seed, exif)
         entries = read_annotations(ann_file)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{ann_file} is not a LLaVA file: it must hold a list of records, and at least one")
@@ -64,7 +66,7 @@ class LlavaDataset(GroundingDataset):
                 skipped.append(f"{record_id}: {error}")
                 continue
             path = None if image is None else os.path.join(image_root, image)
-            self._records.append(Record(source, record_id, path, Conversation(turns)))
+            self._records.append(Record(source, record_id, path, Conversation(turns), exif=exif))
         log_skipped(source, ann_file, {"not of LLaVA's form": skipped})
         if not self._records:
             raise ValueError(f"{ann_file} holds no record that can be used: all {len(skipped)} are not of LLaVA's form")

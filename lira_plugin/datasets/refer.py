@@ -11,7 +11,7 @@ from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_anno
 from lira_plugin.datasets.empty_masks import EMPTY_EXPRESSION, all_empty
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, Record, Region, refer_turn
+from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
 
 DEFAULT_SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}
 """The data sets of this layout, and who made the splits that are in common use."""
@@ -68,6 +68,7 @@ class ReferSegDataset(GroundingDataset):
         num_expressions: most sentences a record when training; None for evaluation.
         seed: seed of the random choices.
         source: name for metrics; by default ``<dataset>/<split>``.
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         FileNotFoundError: there is no file of refs.
@@ -86,12 +87,13 @@ class ReferSegDataset(GroundingDataset):
         num_expressions: int | None = None,
         seed: int = 0,
         source: str | None = None,
+        exif: ExifRule = "apply",
     ) -> None:
         if dataset not in DEFAULT_SPLIT_BY:
             raise ValueError(f"unknown data set {dataset!r}; this layout has {sorted(DEFAULT_SPLIT_BY)}")
         if num_expressions is not None and num_expressions < 1:
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
-        super().__init__(source or f"{dataset}/{split}", pipeline, seed)
+        super().__init__(source or f"{dataset}/{split}", pipeline, seed, exif)
         self.num_expressions = num_expressions
         self._image_root = image_root
         folder = os.path.join(data_root, dataset)
@@ -144,6 +146,7 @@ class ReferSegDataset(GroundingDataset):
             conversation=Conversation(tuple(turns)),
             regions=tuple(regions),
             size=(image["height"], image["width"]),
+            exif=self.exif,
         )
 
     def _region(self, expression: Expression) -> Region:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from lira_plugin.datasets.question_files import read_questions
 from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.datasets.transforms.pixels import UNREADABLE
 from lira_plugin.structures import Conversation, GroundedText, PhraseSpan, Record, Region, Turn, refer_label
 
 ImageInput = str | Path | np.ndarray | Image.Image
@@ -43,7 +44,7 @@ class Prompt:
         if isinstance(self.image, Image.Image):
             try:
                 return upright_rgb(self.image)
-            except (OSError, SyntaxError, ValueError) as error:
+            except UNREADABLE as error:
                 raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
         return self.image if isinstance(self.image, np.ndarray) else None
 

@@ -1,6 +1,6 @@
 """Data classes that flow through the package."""
 
-from lira_plugin.structures.conversation import Conversation, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
 from lira_plugin.structures.grounding import (
     IGNORE_INDEX,
     GroundedSpan,
@@ -33,6 +33,7 @@ __all__ = [
     "INTERNVL2_TEMPLATE",
     "ChatTemplate",
     "Conversation",
+    "ExifRule",
     "GroundedSpan",
     "GroundedText",
     "GroundingBatch",

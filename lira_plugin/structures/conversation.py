@@ -1,7 +1,10 @@
 """Grounded conversations: what was asked and answered, and which phrases own a region."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+ExifRule = Literal["apply", "ignore"]
+"""Whether the annotations of a data set are of upright images, or of the pixels as the files store them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Record:
         record_id: identifies the record inside its source, for messages and dumps.
         image_path: path of the image file, or None for text only.
         size: (height, width) that the annotation states, or None.
+        exif: whether the image is to be turned as its EXIF orientation says.
     """
 
     source: str
@@ -99,6 +103,7 @@ class Record:
     conversation: Conversation
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
+    exif: ExifRule = "apply"
 
     def __post_init__(self) -> None:
         for index in self.conversation.mentioned_regions:

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from lira_plugin.datasets.question_files import ImageQuestion
-from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.datasets.transforms import read_rgb
 from lira_plugin.structures import GroundedText
 from lira_plugin.visualization.answers import answer_row
 from lira_plugin.visualization.figure import panel
@@ -50,7 +49,7 @@ def draw_panels(
             for item, answer in zip(asked, answers, strict=True):
                 rows.append(
                     answer_row(
-                        _read_image(item.image),
+                        read_rgb(item.image),
                         answer,
                         question=item.question,
                         heading=item.task,
@@ -61,8 +60,3 @@ def draw_panels(
                 )
             bar.update(len(asked))
     return panel(rows, cell_height=cell_height, width=width, flow=True, font_size=font_size, font=font)
-
-
-def _read_image(path: str) -> np.ndarray:
-    with Image.open(path) as image:
-        return upright_rgb(image)

@@ -8,9 +8,9 @@ from lira_plugin.datasets.transforms.image import (
     LoadImage,
     TileImage,
     tile_grid,
-    upright_rgb,
 )
 from lira_plugin.datasets.transforms.pack import PackGroundingInputs
+from lira_plugin.datasets.transforms.pixels import needs_exif_decision, read_rgb, upright_rgb
 from lira_plugin.datasets.transforms.tokenize import TokenizeConversation
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "TextPart",
     "TileImage",
     "TokenizeConversation",
+    "needs_exif_decision",
+    "read_rgb",
     "tile_grid",
     "upright_rgb",
 ]

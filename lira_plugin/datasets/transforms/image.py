@@ -6,47 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from PIL import Image, UnidentifiedImageError
 
 from lira_plugin.datasets.agreed import Disagreement, agreed, needed
+from lira_plugin.datasets.transforms.pixels import UNREADABLE, exif_advice, read_rgb
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import InputSpec, Letterbox, decode_union, resize_image
-
-_ORIENTATION = 0x0112
-"""EXIF's tag."""
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes an image of each EXIF orientation upright."""
-
-
-def upright_rgb(image: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8 with the EXIF orientation applied; of 16 bits a pixel the upper ones are taken.
-
-    ``ImageOps.exif_transpose`` would write all other tags anew, and fail where one of them is malformed.
-
-    Raises:
-        ValueError: the values of the pixels have no known range.
-    """
-    image.load()  # some formats have their tags behind the pixels
-    turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 255):
-        raise ValueError(f"its pixels (mode {image.mode}) are no values of 8 or 16 bits: convert it to those")
-    image = image.convert("RGB")
-    return np.array(image if turn is None else image.transpose(turn))
+from lira_plugin.structures import ExifRule, InputSpec, Letterbox, Record, decode_union, resize_image
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Read the image of a record as RGB, with its EXIF orientation applied.
+    """Read the image of a record as RGB, with its EXIF orientation applied or ignored, as the record says.
 
     A file that is asked for several times in a row, as when several questions are about it, is read once.
 
@@ -64,7 +33,7 @@ class LoadImage(BaseTransform):
     """
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
+        self._last: tuple[tuple[str, ExifRule, int, int], np.ndarray] | None = None
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Load it.
@@ -81,30 +50,29 @@ class LoadImage(BaseTransform):
             return results
         name = f"{record.source} record {record.record_id}"
         try:
-            results["image"] = self._read_image(record.image_path)
+            results["image"] = self._read_image(record.image_path, record.exif)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
             ) from error
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(
                 f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again, or convert it"
             ) from error
         size = results["image"].shape[:2]
         if record.size is not None and tuple(record.size) != size:
-            turned = " (turned upright, as its EXIF orientation says)" if tuple(record.size) == size[::-1] else ""
+            advice = exif_advice(record.image_path, record.size, record.exif)
             raise ValueError(
                 f"{name}: the annotation is for {record.size[0]}x{record.size[1]} pixels but {record.image_path} has "
-                f"{size[0]}x{size[1]}{turned}; the file belongs to another release of the data set, or was resized"
+                f"{size[0]}x{size[1]}{advice or '; the file belongs to another release of the data set, or was resized'}"
             )
         return results
 
-    def _read_image(self, path: str) -> np.ndarray:
+    def _read_image(self, path: str, exif: ExifRule) -> np.ndarray:
         stat = os.stat(path)
-        key = (path, stat.st_mtime_ns, stat.st_size)
+        key = (path, exif, stat.st_mtime_ns, stat.st_size)
         if self._last is None or self._last[0] != key:
-            with Image.open(path) as file:
-                self._last = (key, upright_rgb(file))
+            self._last = (key, read_rgb(path, exif))
         return self._last[1]
 
 
@@ -136,12 +104,20 @@ class DecodeRegions(BaseTransform):
         try:
             masks = [decode_union(region.segmentations, height, width) for region in record.regions]
         except ValueError as error:
+            advice = _advice_of_masks(record, (height, width))
             raise ValueError(
-                f"{record.source} record {record.record_id} ({record.image_path}): {error}; annotation and image do not "
-                "belong together"
+                f"{record.source} record {record.record_id} ({record.image_path}): {error}"
+                f"{advice or '; annotation and image do not belong together'}"
             ) from error
         results["masks"] = np.stack(masks)
         return results
+
+
+def _advice_of_masks(record: Record, size: tuple[int, int]) -> str:
+    """What to set where the masks are of the image's other orientation."""
+    sizes = [part.get("size") for region in record.regions for part in region.segmentations if isinstance(part, dict)]
+    turned = any(isinstance(own, list | tuple) and tuple(own) == size[::-1] for own in sizes)
+    return exif_advice(record.image_path, size[::-1], record.exif) if turned and record.image_path else ""
 
 
 def tile_grid(height: int, width: int, min_tiles: int, max_tiles: int, tile: int) -> tuple[int, int]:
