@@ -10,6 +10,8 @@ from pycocotools import mask as coco_mask
 
 from lira_plugin.structures.rle import decode_rle, is_all_zero
 
+_FAR = 2**31
+"""Pixels that no image reaches: numbers beyond are shown as this one."""
 _MARGIN = 2
 """Pixels that annotators' polygons may reach beyond the image: those are cut off."""
 
@@ -89,11 +91,14 @@ def _check_polygon(polygon: Sequence[Any], height: int, width: int) -> None:
     if len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
     for index, value in enumerate(polygon):
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            raise ValueError(f"value {index} of a polygon must be a finite number, got {value!r}")
+        is_finite = (
+            isinstance(value, Real) and abs(value) < math.inf
+        )  # NaN is not smaller, and an int may have any size
+        if isinstance(value, bool) or not is_finite:
+            raise ValueError(f"value {index} of a polygon must be a finite number, got {value!r:.40}")
     for axis, side, values in (("x", width, polygon[::2]), ("y", height, polygon[1::2])):
-        if min(values) < -_MARGIN or max(values) > side + _MARGIN:
+        low, high = max(min(values), -_FAR), min(max(values), _FAR)
+        if low < -_MARGIN or high > side + _MARGIN:
             raise ValueError(
-                f"the polygon reaches from {axis}={min(values):g} to {max(values):g}, but the image is {width} wide and "
-                f"{height} high"
+                f"the polygon reaches from {axis}={low:g} to {high:g}, but the image is {width} wide and {height} high"
             )
