@@ -91,9 +91,8 @@ def _check_polygon(polygon: Sequence[Any], height: int, width: int) -> None:
     if len(polygon) < 6 or len(polygon) % 2:
         raise ValueError(f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
     for index, value in enumerate(polygon):
-        is_finite = (
-            isinstance(value, Real) and abs(value) < math.inf
-        )  # NaN is not smaller, and an int may have any size
+        # NaN is not smaller than infinity, and an int may be too large to be a float
+        is_finite = isinstance(value, Real) and abs(value) < math.inf
         if isinstance(value, bool) or not is_finite:
             raise ValueError(f"value {index} of a polygon must be a finite number, got {value!r:.40}")
     for axis, side, values in (("x", width, polygon[::2]), ("y", height, polygon[1::2])):
