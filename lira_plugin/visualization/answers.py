@@ -50,8 +50,8 @@ def answer_row(
     own, true = _colors(answer, truth)
     cells = [Cell("image", image)] if draw_image or not (answer.spans or regions) else []
     if regions:
-        target = any(mask.any() for mask in truth)
-        cells.append(Cell("ground truth" if target else "ground truth: no target", image, truth, true))
+        note = "" if any(mask.any() for mask in truth) else ": no pixel" if any(named) else ": no target"
+        cells.append(Cell(f"ground truth{note}", image, truth, true))
     stages: list[MaskStage] = ["refined"] if answer.spans or regions else []
     two = any(span.coarse_mask is not None for span in answer.spans)
     if draw_coarse and two:

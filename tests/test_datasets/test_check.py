@@ -101,6 +101,22 @@ def test_what_is_wrong_is_told_and_the_rest_is_read(num_workers):
     assert check.dropped == ["b/train record 4: max_length leaves out 2 regions"]
 
 
+def test_each_kind_of_loss_is_a_line_with_its_record():
+    class Lossy(Numbers):
+        def __getitem__(self, draw):
+            return replace(super().__getitem__(draw), dropped_regions=draw.index, empty_regions=2, cut_answers=1)
+
+    [check] = checks(Lossy("b/train", 2))
+    empty = "2 regions have no pixel in the letterboxed square and are not learnt"
+    assert check.dropped == [
+        f"b/train record 1: {empty}",
+        "b/train record 1: max_length cuts 1 answers",
+        "b/train record 2: max_length leaves out 1 regions",
+        f"b/train record 2: {empty}",
+        "b/train record 2: max_length cuts 1 answers",
+    ]
+
+
 @pytest.mark.parametrize("settings", [{"draws": 0}, {"every": 0}])
 def test_a_check_of_nothing_is_an_error(settings):
     with pytest.raises(ValueError, match="must be positive"):

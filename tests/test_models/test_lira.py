@@ -473,6 +473,8 @@ def test_regions_that_do_not_fit_are_counted_and_the_rest_is_learnt(records):
     dropped = [sample.dropped_regions for sample in data["data_samples"]]
     losses = tiny_lira()(**data, mode="loss")
     assert sum(dropped) > 0 and losses["seg/skipped"] == sum(dropped)
+    cut = [sample.cut_answers for sample in data["data_samples"]]
+    assert sum(cut) > 0 and losses["text/cut"] == sum(cut)
     assert all(value.isfinite() for value in losses.values())
 
 

@@ -93,6 +93,12 @@ def test_no_target_and_no_answer():
     assert [cell.name for cell in row.cells] == ["image"] and row.caption == "(empty answer)…"
 
 
+def test_an_annotation_without_a_pixel_is_no_no_target():
+    empty = Region("it", (encode_mask(np.zeros((8, 8), bool)),))
+    row = answer_row(grey(8, 8), GroundedText("There is none."), regions=[empty])
+    assert [cell.name for cell in row.cells] == ["ground truth: no pixel", "no mask, IoU 0.00"]
+
+
 def test_a_seg_without_phrase_is_a_coloured_square_at_its_place():
     mask = stripe(8, 8, 0, 2)
     spans = (GroundedSpan(6, 6, "", mask), GroundedSpan(11, 14, "cat", mask))

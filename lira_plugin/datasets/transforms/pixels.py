@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
@@ -70,13 +71,15 @@ def upright_rgb(image: Image.Image, exif: ExifRule = "apply") -> np.ndarray:
         ValueError: the values of the pixels have no known range.
     """
     stated = exif_orientation(image) if image.format == "TIFF" else 1
+    path, is_deep = getattr(image, "filename", ""), any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     image.load()  # some formats have their tags behind the pixels
     orientation = exif_orientation(image)
     if exif == "ignore":  # of a TIFF, Pillow has applied it by now, and forgotten it
         orientation = _UNDONE_BY.get(stated, stated) if stated != orientation else 1
     turn = _TURNS.get(orientation)
     if image.mode.startswith("I"):
-        image = Image.fromarray(_upper_bits(np.asarray(image), image))
+        image = Image.fromarray(_upper_bits(np.asarray(image), path, image.mode))
+        is_deep = False
     elif image.mode == "F":
         raise ValueError(f"its pixels (mode {image.mode}) are no values of 8 or 16 bits: convert it to those")
     elif image.mode == "P" and "transparency" in image.info:
@@ -84,6 +87,8 @@ def upright_rgb(image: Image.Image, exif: ExifRule = "apply") -> np.ndarray:
     elif image.mode in _UNMULTIPLIED:
         image = image.convert(_UNMULTIPLIED[image.mode])
     image = image.convert("RGB")
+    if is_deep:
+        image = _with_lower_bits(image, path)
     return np.array(image if turn is None else image.transpose(turn))
 
 
@@ -152,16 +157,32 @@ def _size_and_orientation(path: str, exif: ExifRule) -> tuple[tuple[int, int], i
     return ((width, height) if turned else (height, width)), orientation
 
 
-def _upper_bits(values: np.ndarray, image: Image.Image) -> np.ndarray:
-    """(H, W) of at most 16 bits to uint8."""
+def _with_lower_bits(image: Image.Image, path: str) -> Image.Image:
+    """Colours of 16 bits, of which Pillow has read the upper 8: read once more where these are dark, as fewer bits are used."""
+    upper = np.asarray(image)
+    if upper.max(initial=0) >= 2 ** (_DEPTHS[-2] - 8):
+        return image
+    whole = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path else None
+    if whole is None or whole.dtype != np.uint16 or whole.ndim != 3 or whole.shape[:2] != upper.shape[:2]:
+        raise ValueError(
+            "its colours have 16 bits, of which the upper 8 are dark, and the rest cannot be read: convert it"
+        )
+    colours = whole[..., 2::-1]
+    if (colours >> 8 != upper).any():
+        raise ValueError("its colours have 16 bits, and two libraries read them differently: convert it")
+    return Image.fromarray(_upper_bits(colours, path, image.mode))
+
+
+def _upper_bits(values: np.ndarray, path: str, mode: str) -> np.ndarray:
+    """(H, W) or (H, W, 3) of at most 16 bits to uint8."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     depth = next((depth for depth in _DEPTHS if high < 2**depth), None)
     if depth is None or low < 0:
         raise ValueError(
-            f"its pixels (mode {image.mode}, {low} to {high}) are no values of 8 or 16 bits: convert it to those"
+            f"its pixels (mode {mode}, {low} to {high}) are no values of 8 or 16 bits: convert it to those"
         )
     if depth < _DEPTHS[-1]:
-        name = getattr(image, "filename", "") or "an image"
+        name = path or "an image"
         _say_once(
             f"{depth} bits", f"{name} stores values of at most {high} in 16 bits a pixel: they are read as {depth} bits"
         )

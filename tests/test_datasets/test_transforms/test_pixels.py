@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import struct
 import warnings
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -83,6 +86,47 @@ def test_the_largest_value_says_how_many_of_16_bits_are_used(tmp_path, said, hig
     np.testing.assert_array_equal(upright_rgb(image), found)
     bits = 8 + shift
     assert said == ([] if high >= 16384 else [said[0]]) and all(f"read as {bits} bits" in message for message in said)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(("high", "shift"), DEPTHS)
+def test_colours_of_16_bits_follow_the_same_rule(tmp_path, suffix, channels, high, shift):
+    """Pillow alone reads the upper 8 of 16 bits; OpenCV writes what is to be read."""
+    values = np.linspace(0, high, HEIGHT * WIDTH * 3).round().astype(np.uint16).reshape(HEIGHT, WIDTH, 3)
+    stored = np.concatenate([values[..., ::-1], np.full((HEIGHT, WIDTH, 1), 65535, np.uint16)], 2)[..., :channels]
+    cv2.imwrite(str(tmp_path / f"a.{suffix}"), stored)
+    np.testing.assert_array_equal(read_rgb(str(tmp_path / f"a.{suffix}")), values >> shift)
+
+
+def png_of_16_bits(colour_type, values, extra=b""):
+    """A PNG as its specification writes it; of colour type 2 (RGB) or 4 (grey and opacity)."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("high", [4095, 65535])
+def test_grey_with_opacity_of_16_bits_is_read_or_named(tmp_path, high):
+    values = np.linspace(0, high, HEIGHT * WIDTH).round().astype(np.uint16).reshape(HEIGHT, WIDTH)
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of_16_bits(4, np.stack([values, np.full_like(values, 65535)], 2)))
+    np.testing.assert_array_equal(
+        read_rgb(str(path)), np.repeat((values >> (4 if high == 4095 else 8))[..., None], 3, 2)
+    )
+
+
+def test_dark_colours_of_16_bits_that_are_no_file_are_an_error(tmp_path):
+    values = np.linspace(0, 4095, HEIGHT * WIDTH * 3).astype(np.uint16).reshape(HEIGHT, WIDTH, 3)
+    with pytest.raises(ValueError, match="16 bits, of which the upper 8 are dark"):
+        upright_rgb(Image.open(io.BytesIO(png_of_16_bits(2, values))))
+    (tmp_path / "a.png").write_bytes(png_of_16_bits(2, values))
+    np.testing.assert_array_equal(upright_rgb(Image.open(tmp_path / "a.png")), values >> 4)
 
 
 def test_it_is_said_once(tmp_path, said):
