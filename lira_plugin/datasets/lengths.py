@@ -10,7 +10,7 @@ from mmengine.dataset import Compose
 from lira_plugin.datasets.agreed import needed
 from lira_plugin.datasets.transforms import ILVC, TileImage, TokenizeConversation
 from lira_plugin.datasets.transforms.image import count_tiles
-from lira_plugin.datasets.transforms.pixels import UNREADABLE, header_size
+from lira_plugin.datasets.transforms.pixels import header_size
 from lira_plugin.structures import Record
 
 CHUNK = 1000
@@ -109,7 +109,7 @@ def _image_size(record: Record) -> tuple[int, int]:
     """(height, width) of the image as it will be read, from its header."""
     try:
         return header_size(record.image_path, record.exif)
-    except UNREADABLE as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{record.source} record {record.record_id}: the size of {record.image_path} cannot be read ({error}); check "
             "image_root of the data set, or fetch the file again"

@@ -11,7 +11,6 @@ from PIL import Image
 
 from lira_plugin.datasets.question_files import read_questions
 from lira_plugin.datasets.transforms import upright_rgb
-from lira_plugin.datasets.transforms.pixels import UNREADABLE
 from lira_plugin.structures import Conversation, GroundedText, PhraseSpan, Record, Region, Turn, refer_label
 
 ImageInput = str | Path | np.ndarray | Image.Image
@@ -44,7 +43,7 @@ class Prompt:
         if isinstance(self.image, Image.Image):
             try:
                 return upright_rgb(self.image)
-            except UNREADABLE as error:
+            except (OSError, ValueError) as error:
                 raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
         return self.image if isinstance(self.image, np.ndarray) else None
 

@@ -8,7 +8,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.agreed import Disagreement, agreed, needed
-from lira_plugin.datasets.transforms.pixels import UNREADABLE, exif_advice, read_rgb
+from lira_plugin.datasets.transforms.pixels import exif_advice, read_rgb
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import ExifRule, InputSpec, Letterbox, Record, decode_union, resize_image
 
@@ -55,7 +55,7 @@ class LoadImage(BaseTransform):
             raise FileNotFoundError(
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
             ) from error
-        except UNREADABLE as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again, or convert it"
             ) from error

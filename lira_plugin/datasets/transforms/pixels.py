@@ -4,6 +4,8 @@ import os
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -13,11 +15,9 @@ from PIL import Image
 
 from lira_plugin.structures import ExifRule
 
-UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError),
-    *(MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""What Pillow raises of files that are broken."""
+_BROKEN = (SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
+_BROKEN += (struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
+"""What Pillow raises of broken files, besides ``OSError`` and ``ValueError``."""
 
 _ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -45,12 +45,22 @@ _UNMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _said: set[str] = set()
 
 
+@contextmanager
+def _broken_as_value_errors() -> Iterator[None]:
+    """So that callers need to expect ``OSError`` and ``ValueError`` alone."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+@_broken_as_value_errors()
 def read_rgb(path: str, exif: ExifRule = "apply") -> np.ndarray:
     """Read a file as (H, W, 3) uint8; of an animation its first picture.
 
     Raises:
-        FileNotFoundError: it is not there.
-        Exception: any of :data:`UNREADABLE`: it is no image, is cut off, or is no regular file (a pipe would wait for ever).
+        OSError: it is not there, is no image, is cut off, or is no regular file (a pipe would wait for ever).
+        ValueError: it is broken otherwise, or see :func:`upright_rgb`.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("it is no regular file")
@@ -61,6 +71,7 @@ def read_rgb(path: str, exif: ExifRule = "apply") -> np.ndarray:
     return pixels
 
 
+@_broken_as_value_errors()
 def upright_rgb(image: Image.Image, exif: ExifRule = "apply") -> np.ndarray:
     """(H, W, 3) uint8 with the EXIF orientation applied, unless ``exif`` is ``ignore``. Opacity is dropped.
 
@@ -68,7 +79,8 @@ def upright_rgb(image: Image.Image, exif: ExifRule = "apply") -> np.ndarray:
     these are taken. ``ImageOps.exif_transpose`` would write all other tags anew, and fail where one of them is malformed.
 
     Raises:
-        ValueError: the values of the pixels have no known range.
+        OSError: the file of the image is cut off.
+        ValueError: it is broken otherwise, or the values of the pixels have no known range.
     """
     stated = exif_orientation(image) if image.format == "TIFF" else 1
     path, is_deep = getattr(image, "filename", ""), any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
@@ -96,7 +108,7 @@ def exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where it is missing or malformed."""
     try:
         orientation: Any = image.getexif().get(_ORIENTATION, 1)
-    except UNREADABLE:
+    except (OSError, ValueError, *_BROKEN):
         return 1
     return orientation if isinstance(orientation, int) and orientation in _TURNS else 1
 
@@ -107,7 +119,7 @@ def header_size(path: str, exif: ExifRule = "apply") -> tuple[int, int]:
     Of a PNG without EXIF in front of its pixels, Pillow would decode these to look behind them: it is taken as upright.
 
     Raises:
-        Exception: see :func:`read_rgb`.
+        OSError, ValueError: see :func:`read_rgb`.
     """
     return _size_and_orientation(path, exif)[0]
 
@@ -124,7 +136,7 @@ def needs_exif_decision(path: str, size: tuple[int, int] | None = None) -> bool:
         size: (height, width) that the annotation states, or None.
 
     Raises:
-        Exception: see :func:`read_rgb`.
+        OSError, ValueError: see :func:`read_rgb`.
     """
     (height, width), orientation = _size_and_orientation(path, "ignore")
     return orientation > 1 and (orientation < _FIRST_SIDEWAYS or height == width or size is None)
@@ -135,7 +147,7 @@ def exif_advice(path: str, annotated: tuple[int, int], exif: ExifRule) -> str:
     other: ExifRule = "ignore" if exif == "apply" else "apply"
     try:
         size, orientation = _size_and_orientation(path, exif)
-    except UNREADABLE:
+    except (OSError, ValueError):
         return ""
     if orientation < _FIRST_SIDEWAYS or tuple(annotated) != size[::-1]:
         return ""
@@ -145,6 +157,7 @@ def exif_advice(path: str, annotated: tuple[int, int], exif: ExifRule) -> str:
     return f" ({now}); its annotation is {meant}: set exif={other!r} of the data set"
 
 
+@_broken_as_value_errors()
 def _size_and_orientation(path: str, exif: ExifRule) -> tuple[tuple[int, int], int]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("it is no regular file")
@@ -192,7 +205,7 @@ def _upper_bits(values: np.ndarray, path: str, mode: str) -> np.ndarray:
 def _has_further_pictures(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except UNREADABLE:  # of the second picture, which is not read
+    except (OSError, ValueError, *_BROKEN):  # of the second picture, which is not read
         return False
 
 

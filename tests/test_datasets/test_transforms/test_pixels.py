@@ -382,6 +382,23 @@ def test_a_file_with_any_byte_changed_is_an_image_or_named(tmp_path, suffix):
             assert image.dtype == np.uint8 and image.shape[2] == 3
 
 
+@pytest.mark.parametrize(
+    "error", [SyntaxError, EOFError, IndexError, struct.error, zlib.error, Image.DecompressionBombError]
+)
+def test_whatever_pillow_raises_of_a_broken_file_is_a_value_error(tmp_path, monkeypatch, error):
+    def broken(*args, **kwargs):
+        raise error("broken")
+
+    path = write(tmp_path)
+    monkeypatch.setattr(Image.Image, "convert", broken)
+    for read in (read_rgb, lambda path: upright_rgb(Image.open(path))):
+        with pytest.raises(ValueError, match="broken"):
+            read(path)
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(ValueError, match="broken"):
+        needs_exif_decision(path)
+
+
 def test_a_pipe_in_place_of_a_file_is_named_at_once(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     record = record_of(tmp_path / "a.png")
