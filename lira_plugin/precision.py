@@ -5,17 +5,20 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+_MODEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A floating-point type, which may be named; None stays None.
+    """A floating-point type that models run in, which may be named; None stays None.
 
     Raises:
-        ValueError: it is no floating-point type of PyTorch.
+        ValueError: it is none of these; with float64, parts that compute in float32 would meet weights of another type.
     """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if dtype is not None and (not isinstance(found, torch.dtype) or found not in _MODEL_TYPES):
         raise ValueError(
-            f"dtype must be a floating-point type of PyTorch such as 'float32' or 'bfloat16', got {dtype!r}"
+            "dtype must be a floating-point type that models run in, 'float32', 'bfloat16' or 'float16', or None for that of the "
+            f"weights, got {dtype!r}"
         )
     return found
 

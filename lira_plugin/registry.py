@@ -4,16 +4,32 @@ MMEngine imports this file by name when a type such as ``'lira_plugin.SEFE'`` is
 ``locations``; nothing has to be imported beforehand.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from mmengine import registry as mmengine
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+from lira_plugin.settings import check_arguments
 
 SCOPE = "lira_plugin"
 MODULE2PACKAGE[SCOPE] = SCOPE  # for mmengine.hub.get_config("lira_plugin::lira/lira_2b.py")
 
 
+class CheckedRegistry(Registry):
+    """A registry whose classes look at the names and types of their arguments, however they are made."""
+
+    def register_module(self, name: Any = None, force: bool = False, module: Any = None) -> Callable:
+        """Register a class or function, as a decorator or directly."""
+        if module is not None:
+            return super().register_module(name, force, check_arguments(module))
+        register = super().register_module(name, force)
+        return lambda made: register(check_arguments(made))
+
+
 def _child(parent: Registry, location: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[location])
+    return CheckedRegistry(parent.name, parent=parent, scope=SCOPE, locations=[location])
 
 
 MODELS = _child(mmengine.MODELS, "lira_plugin.models")
@@ -25,6 +41,7 @@ TRANSFORMS = _child(mmengine.TRANSFORMS, "lira_plugin.datasets")
 METRICS = _child(mmengine.METRICS, "lira_plugin.evaluation")
 HOOKS = _child(mmengine.HOOKS, "lira_plugin.hooks")
 LOOPS = _child(mmengine.LOOPS, "lira_plugin.hooks")
+PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS, "lira_plugin.hooks")
 VISUALIZERS = _child(mmengine.VISUALIZERS, "lira_plugin.visualization")
 
 # Nothing of ours is in these. Without a node of this scope MMEngine warns, in every run, that it looks in its own.
@@ -34,7 +51,6 @@ for _parent, _location in (
     (mmengine.OPTIMIZERS, "mmengine.optim"),
     (mmengine.OPTIM_WRAPPERS, "mmengine.optim"),
     (mmengine.OPTIM_WRAPPER_CONSTRUCTORS, "mmengine.optim"),
-    (mmengine.PARAM_SCHEDULERS, "mmengine.optim"),
     (mmengine.RUNNERS, "mmengine.runner"),
     (mmengine.STRATEGIES, "mmengine._strategy"),
     (mmengine.VISBACKENDS, "mmengine.visualization"),

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from mmengine.logging import print_log
 from mmengine.utils import get_object_from_string
 
+from lira_plugin.settings import parameters_of, refuse_unknown
+
 _BRACKETS = "<>[](){}|"
 _KNOWN_TEXTS = 4096
 """Texts whose tokens are kept at most."""
@@ -250,6 +252,18 @@ class LoadedTokenizer(NamedTuple):
     """Least id of those that were added; None where it knew all."""
 
 
+def as_special_tokens(given: Any) -> Any:
+    """The spelling, of which the arguments may be given; anything but a dict stays what it is.
+
+    Raises:
+        WrongSetting: an argument is unknown.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    refuse_unknown(given, parameters_of(SpecialTokens)[0], "special_tokens")
+    return SpecialTokens(**given)
+
+
 def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None = None) -> LoadedTokenizer:
     """Give a tokenizer that knows the special tokens, and their ids.
 
@@ -263,8 +277,7 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
     """
     if isinstance(tokenizer, dict):
         tokenizer = build_tokenizer(tokenizer)
-    if not isinstance(special_tokens, SpecialTokens):
-        special_tokens = SpecialTokens(**(special_tokens or {}))
+    special_tokens = as_special_tokens(special_tokens or {})
     missing = special_tokens.missing_from(tokenizer)
     if missing and not special_tokens.add_missing:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -120,9 +121,10 @@ def test_it_loads_and_has_what_training_needs(load, path):
     cfg = load(path)
     assert {"model", "train_dataloader", "train_cfg", "optim_wrapper", "work_dir"} <= set(cfg)
     assert cfg.default_scope == "lira_plugin"
-    length = cfg.train_cfg.get("max_iters") or cfg.train_cfg.max_epochs
-    assert length == max(scheduler.end for scheduler in cfg.param_scheduler)
-    assert all(scheduler.by_epoch == ("max_epochs" in cfg.train_cfg) for scheduler in cfg.param_scheduler)
+    shares = [tuple(scheduler.share) for scheduler in cfg.param_scheduler]
+    assert shares[0][0] == 0 and shares[-1][1] == 1, "the schedule is as long as the training"
+    assert all(one[1] == two[0] for one, two in pairwise(shares))
+    assert all(scheduler.by_epoch is False and "end" not in scheduler for scheduler in cfg.param_scheduler)
     absent = [cfg.get(key) is None for key in ("test_dataloader", "test_cfg", "test_evaluator")]
     assert len(set(absent)) == 1, "all three or none, as the runner wants it"
 
@@ -315,7 +317,7 @@ def test_the_recipes_are_the_papers(load, stage, size):
     assert batch == ((8, 4) if pretrain else (1, 16))
     assert cfg.default_hooks.checkpoint.interval == 8000
     warmup, cosine = cfg.param_scheduler
-    assert (warmup.start_factor, warmup.end, cosine.begin, cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
+    assert (warmup.start_factor, warmup.share[1], cosine.share[0], cosine.eta_min) == (1e-5, 0.03, 0.03, 0.0)
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert pipeline.tokenize.max_length == (4096 if pretrain else 1024)
     assert (pipeline.tile.min_tiles, pipeline.tile.max_tiles) == (1, 6), "one where the model has no SEFE"

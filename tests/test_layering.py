@@ -23,6 +23,7 @@ LAYERS = (
         "distributed",
         "compat",
         "json_file",
+        "settings",
         "version",
         "written_aside",
         "end_signals",

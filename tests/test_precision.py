@@ -13,9 +13,9 @@ def test_a_type_may_be_named(dtype):
     assert as_dtype(None) is None
 
 
-@pytest.mark.parametrize("dtype", ["int64", torch.int64, "bf16", "Tensor"])
+@pytest.mark.parametrize("dtype", ["int64", torch.int64, "bf16", "Tensor", "float64", torch.float64, 16])
 def test_what_is_no_floating_point_type_is_refused(dtype):
-    with pytest.raises(ValueError, match=r"must be a floating-point type .*got"):
+    with pytest.raises(ValueError, match=r"must be a floating-point type .*'float32', 'bfloat16' or 'float16'.*got"):
         as_dtype(dtype)
 
 

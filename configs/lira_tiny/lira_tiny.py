@@ -21,5 +21,7 @@ max_iters = 900
 train_dataloader.update(batch_size=8)
 optim_wrapper.optimizer.update(lr=2e-3)
 train_cfg.update(max_iters=max_iters)
-param_scheduler[1].update(end=max_iters)
+warmup = 100 / max_iters  # iterations of all
+param_scheduler[0].update(share=(0, warmup))
+param_scheduler[1].update(share=(warmup, 1))
 custom_hooks.append(dict(type=GroundingVisualizationHook, interval=500, num_samples=4))

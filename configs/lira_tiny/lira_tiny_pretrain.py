@@ -20,6 +20,8 @@ model.sefe.update(enrich=False)
 max_iters = 400
 train_cfg.update(max_iters=max_iters)
 optim_wrapper.optimizer.update(lr=6e-3)
-param_scheduler[1].update(end=max_iters)
+warmup = 100 / max_iters  # iterations of all
+param_scheduler[0].update(share=(0, warmup))
+param_scheduler[1].update(share=(warmup, 1))
 train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
 train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.9, shifted_view=0.1)

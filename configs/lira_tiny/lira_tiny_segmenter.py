@@ -14,7 +14,9 @@ work_dir = f"{root}/segmenter"
 model = pixel_encoder
 max_iters = 760
 train_cfg.update(max_iters=max_iters)
-param_scheduler[1].update(end=max_iters)
+warmup = 100 / max_iters  # iterations of all
+param_scheduler[0].update(share=(0, warmup))
+param_scheduler[1].update(share=(warmup, 1))
 train_dataloader.dataset = instances
 test_dataloader.dataset = instances | dict(ann_file=f"{data_root}/coco/instances_val.json", filter_empty=False)
 test_dataloader.batch_sampler = None

@@ -21,8 +21,6 @@ model = dict(
 )
 max_iters = 200
 train_cfg.update(max_iters=max_iters)
-param_scheduler[0].update(end=20)
-param_scheduler[1].update(begin=20, end=max_iters)
 instances["pipeline"]["letterbox"].update(size=image_size)  # a model of views does not say
 cut = dict(type=CutViews)
 views = instances["pipeline"] | dict(views=cut)

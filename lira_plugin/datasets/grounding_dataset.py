@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from lira_plugin.datasets.lengths import record_lengths
 from lira_plugin.registry import TRANSFORMS
+from lira_plugin.settings import WrongSetting, check_config, refuse_type, refuse_untyped
 from lira_plugin.structures import ExifRule, GroundingSample, Record
 
 
@@ -44,7 +45,9 @@ def build_pipeline(pipeline: Pipeline | None) -> Compose:
 
     Raises:
         ValueError: a name is none of :data:`STEPS`.
+        WrongSetting: a transform has no such setting, or it is of another type.
     """
+    refuse_type("pipeline", pipeline, Mapping | Sequence | None)
     if isinstance(pipeline, Mapping):
         unknown = sorted(set(pipeline) - set(STEPS))
         if unknown:
@@ -52,6 +55,11 @@ def build_pipeline(pipeline: Pipeline | None) -> Compose:
         steps = {name: pipeline[name] for name in STEPS if name in pipeline}
     else:
         steps = {str(index): step for index, step in enumerate(pipeline or ())}
+    for name, step in steps.items():
+        refuse_untyped(step, f"pipeline.{name}")
+        if not isinstance(step, Mapping) and not callable(step):
+            raise WrongSetting(f"pipeline.{name} must be a transform or its config, got {step!r:.80}")
+        check_config(step, f"pipeline.{name}")
     built = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in steps.values()])
     built.names = list(steps)  # by which messages call them
     return built

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline
 from lira_plugin.datasets.lengths import makes_sequences, record_lengths
 from lira_plugin.registry import DATASETS
+from lira_plugin.settings import check_config, refuse_untyped
 from lira_plugin.structures import GroundingSample
 
 
@@ -56,6 +57,8 @@ class MixtureDataset(Dataset):
         for position, entry in enumerate(datasets):
             count = 1 if repeats is None else repeats[position]
             if isinstance(entry, dict):
+                refuse_untyped(entry, f"datasets.{position}")
+                check_config(entry, f"datasets.{position}", ("repeats",))
                 if repeats is not None and "repeats" in entry:
                     raise ValueError(
                         f"data set {position} of the mixture has its own 'repeats' besides that of the mixture"

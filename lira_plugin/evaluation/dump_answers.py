@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample
 from lira_plugin.written_aside import json_line, write_text
@@ -35,6 +35,7 @@ class DumpAnswers(RecordMetric):
 
     def score(self, sample: GroundingSample, answer: GroundedText) -> dict[str, Any]:
         """The object of a line."""
+        check_answer(sample, answer, GroundedText)
         return {
             "source": sample.source,
             "record_id": sample.record_id,

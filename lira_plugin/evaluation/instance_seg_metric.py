@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
+import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundingSample, encode_mask
 
@@ -35,13 +36,18 @@ class InstanceSegMetric(RecordMetric):
                 MMEngine's evaluator makes a dictionary.
 
         Raises:
-            ValueError: the masks of the truth were left out of the sample.
+            ValueError: the masks of the truth were left out of the sample, masks are not of bool, or a score is not finite.
         """
         if sample.regions and not len(sample.masks):
             raise ValueError(
                 f"{sample.name} has regions but no masks to compare with: PackGroundingInputs(for_generation=True) leaves "
                 "them out; set it to False in the pipeline of test_dataloader"
             )
+        check_answer(sample, answer, Mapping, ("labels", "scores", "masks"))
+        if answer["masks"].dtype != torch.bool:
+            raise ValueError(f"{sample.name}: masks must be of bool, got {answer['masks'].dtype}: threshold them first")
+        if not answer["scores"].isfinite().all():
+            raise ValueError(f"{sample.name}: scores are not finite: are the weights of the model?")
         masks = sample.masks.cpu().numpy()
         return {
             "size": masks.shape[-2:],

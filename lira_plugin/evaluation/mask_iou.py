@@ -14,6 +14,36 @@ from scipy.optimize import linear_sum_assignment
 _EXACT_IN_FLOAT32 = 2**24
 
 
+def bool_mask(mask: np.ndarray, name: str) -> np.ndarray:
+    """A mask as an array, if it is one of bool.
+
+    Args:
+        mask: (H, W).
+        name: of the mask, for the message.
+
+    Raises:
+        ValueError: it is of another type, such as probabilities, or not (H, W).
+    """
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.ndim != 2:
+        raise ValueError(
+            f"{name} must be bool of shape (H, W), got {mask.dtype} {mask.shape}: make masks of probabilities with a threshold, "
+            "as in probability > 0.5"
+        )
+    return mask
+
+
+def _pixels(mask: np.ndarray) -> np.ndarray:
+    """Foreground of a mask: whatever is not 0. Fractions may be probabilities, of which none is background, and are refused."""
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "bui" and not (mask.dtype.kind == "f" and np.array_equal(mask, np.round(mask))):
+        raise ValueError(
+            f"masks must be of bool or whole numbers, got {mask.dtype} with fractions: make them of probabilities with a "
+            "threshold, as in probability > 0.5"
+        )
+    return mask.astype(bool)
+
+
 def intersection_union(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     """Pixels in both masks, and in at least one.
 
@@ -25,12 +55,12 @@ def intersection_union(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
         (I, U) with ``0 <= I <= U <= H * W``.
 
     Raises:
-        ValueError: the shapes differ or are not (H, W).
+        ValueError: the shapes differ or are not (H, W), or a mask is of fractions.
     """
     pred, target = np.asarray(pred), np.asarray(target)
     if pred.ndim != 2 or pred.shape != target.shape:
         raise ValueError(f"two masks of the same shape (H, W) are needed, got {pred.shape} and {target.shape}")
-    pred, target = pred.astype(bool), target.astype(bool)
+    pred, target = _pixels(pred), _pixels(target)
     return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
 
 
@@ -75,8 +105,8 @@ def iou_matrix(
         return np.zeros((len(preds), len(targets)))
     pixels = int(np.prod(shapes.pop()))
     dtype = np.float32 if pixels <= _EXACT_IN_FLOAT32 else np.float64
-    rows = np.stack([np.asarray(mask).astype(bool).ravel() for mask in preds]).astype(dtype)
-    columns = np.stack([np.asarray(mask).astype(bool).ravel() for mask in targets]).astype(dtype)
+    rows = np.stack([_pixels(mask).ravel() for mask in preds]).astype(dtype)
+    columns = np.stack([_pixels(mask).ravel() for mask in targets]).astype(dtype)
     intersection = (rows @ columns.T).astype(np.float64)
     union = rows.sum(1, dtype=np.float64)[:, None] + columns.sum(1, dtype=np.float64)[None] - intersection
     return np.divide(intersection, union, out=np.full_like(union, empty), where=union > 0)

@@ -71,6 +71,24 @@ class RecordMetric(BaseMetric):
         return summary[0]
 
 
+def check_answer(sample: GroundingSample, answer: Any, kind: type, keys: Sequence[str] = ()) -> None:
+    """Refuse what no model of the recipe would answer.
+
+    Args:
+        sample: what was asked.
+        answer: the answer.
+        kind: its class.
+        keys: that a mapping has to have.
+
+    Raises:
+        ValueError: it is of another class, or lacks a key.
+    """
+    if not isinstance(answer, kind):
+        raise ValueError(f"{sample.name}: the answer must be a {kind.__name__}, got {type(answer).__name__}")
+    if lacking := [key for key in keys if key not in answer]:
+        raise ValueError(f"{sample.name}: the answer lacks {', '.join(lacking)}; it has {', '.join(map(str, answer))}")
+
+
 def in_order(results: Iterable[tuple[int, Any]], size: int) -> list[Any]:
     """Put (index, result) in the order of the indices 0 to ``size - 1``; of several results with one index the first counts.
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from lira_plugin.evaluation.mask_iou import intersection_union, iou_from_counts
-from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.evaluation.mask_iou import bool_mask, intersection_union, iou_from_counts
+from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample, MaskStage, decode_union
 from lira_plugin.written_aside import write_json_list
@@ -86,8 +86,9 @@ class ReferSegMetric(RecordMetric):
 
         Raises:
             ValueError: the sample does not have exactly one region or does not know its size, or a mask has another size
-                than the image.
+                than the image or is not of bool, or the answer is no grounded text.
         """
+        check_answer(sample, answer, GroundedText)
         target = _target_mask(sample)
         span = answer.spans[0] if answer.spans else None
         result = {
@@ -104,7 +105,7 @@ class ReferSegMetric(RecordMetric):
             if span is None:
                 mask = np.zeros_like(target)
             else:
-                mask = np.asarray(span.mask_of(stage)).astype(bool)
+                mask = bool_mask(span.mask_of(stage), f"{sample.name}: the {stage} mask")
             if mask.shape != target.shape:
                 raise ValueError(f"{sample.name}: the {stage} mask is {mask.shape}, but the image is {target.shape}")
             if np.count_nonzero(mask) < self.min_pixels:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundingSample
 
@@ -25,8 +25,9 @@ class RegionAccuracy(RecordMetric):
             answer: ``labels``, one a region: the ``InstanceData`` of the model, of which MMEngine's evaluator makes a dictionary.
 
         Raises:
-            ValueError: the answer has not one label for each region of the sample.
+            ValueError: the answer has no labels, or not one label for each region of the sample.
         """
+        check_answer(sample, answer, Mapping, ("labels",))
         named, true = answer["labels"].cpu(), sample.mask_labels.cpu()
         if len(named) != len(true):
             raise ValueError(f"{sample.name} has {len(true)} regions, got {len(named)} labels")

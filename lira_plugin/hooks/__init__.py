@@ -1,19 +1,24 @@
 """MMEngine hooks and the training loop."""
 
 from lira_plugin.hooks.checkpoint import CompleteCheckpointHook
+from lira_plugin.hooks.finite_steps import FiniteStepsHook
 from lira_plugin.hooks.fit_data import FitDataHook
 from lira_plugin.hooks.given_weights import GivenWeightsHook
 from lira_plugin.hooks.grounding_visualization import GroundingVisualizationHook
 from lira_plugin.hooks.misspelt import MisspeltSettingsHook
 from lira_plugin.hooks.progress import ProgressBarHook
 from lira_plugin.hooks.resume import ResumableTrainLoop, SeedEachIterHook
+from lira_plugin.hooks.schedules import CosineShareLR, LinearShareLR
 from lira_plugin.hooks.work_dir_lock import WorkDirLockHook
 
 __all__ = [
     "CompleteCheckpointHook",
+    "CosineShareLR",
+    "FiniteStepsHook",
     "FitDataHook",
     "GivenWeightsHook",
     "GroundingVisualizationHook",
+    "LinearShareLR",
     "MisspeltSettingsHook",
     "ProgressBarHook",
     "ResumableTrainLoop",

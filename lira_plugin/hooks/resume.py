@@ -13,7 +13,10 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader, Dataset
 
 from lira_plugin.checkpoint.latest import latest_checkpoint
+from lira_plugin.hooks.data_stream import seen_draws, stream_settings
 from lira_plugin.hooks.fit_data import build_fitted
+from lira_plugin.hooks.resumed_plan import TrainingPlan
+from lira_plugin.hooks.schedules import check_schedules
 from lira_plugin.registry import HOOKS, LOOPS
 
 
@@ -26,7 +29,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     ``resume=True`` without a path goes on from the last checkpoint of the work dir, or the newest one that is complete.
 
     MMEngine's loop draws and throws away every batch up to the iteration resumed from; here the sampler skips them. It needs a
-    sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`.
+    sampler with ``skip(num_draws_per_rank)``, such as :class:`~lira_plugin.datasets.ResumableSampler`. Schedules and settings of
+    the optimizer are those of the config, also where the checkpoint has others
+    (:class:`~lira_plugin.hooks.resumed_plan.TrainingPlan`). A warning tells what of the checkpoint stays all the same.
 
     Args:
         runner: whose loop it is.
@@ -36,7 +41,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         kwargs: see :class:`mmengine.runner.IterBasedTrainLoop`.
 
     Raises:
-        ValueError: neither or both of ``max_iters`` and ``max_epochs`` are given.
+        ValueError: neither or both of ``max_iters`` and ``max_epochs`` are given, or the length is no positive number; a schedule
+            does not fit it (:func:`~lira_plugin.hooks.schedules.check_schedules`).
     """
 
     def __init__(
@@ -49,7 +55,13 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     ) -> None:
         self._seed_before_resume = runner.seed
         if (max_iters is None) == (max_epochs is None):
-            raise ValueError(f"give max_iters or max_epochs, got {max_iters} and {max_epochs}")
+            raise ValueError(
+                f"give max_iters or max_epochs, got {max_iters} and {max_epochs}; train_cfg.max_epochs=None leaves that of "
+                "a recipe out"
+            )
+        name, length = ("max_iters", max_iters) if max_epochs is None else ("max_epochs", max_epochs)
+        if not 0 < length < math.inf:
+            raise ValueError(f"train_cfg.{name} must be positive, got {length}")
         if runner._resume and runner._load_from is None:  # MMEngine would trust last_checkpoint as it stands
             runner._load_from = None if (latest := latest_checkpoint(runner.work_dir)) is None else str(latest)
         if isinstance(dataloader, dict):
@@ -57,14 +69,30 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         if max_epochs is not None:
             max_iters = math.ceil(max_epochs * len(dataloader))
         super().__init__(runner, dataloader, max_iters, **kwargs)
+        check_schedules(runner.param_schedulers, self._max_iters, len(self.dataloader))
+        self._seed_given = runner._randomness_cfg.get("seed")
+        self._seen_draws = 0
+        self._plan: TrainingPlan | None = None
+        self._load_or_resume = runner.load_or_resume
+        runner.load_or_resume = self._note_plan  # MMEngine has no hook between building and loading
+
+    def _note_plan(self) -> None:
+        self._plan = TrainingPlan(self.runner)
+        self._load_or_resume()
 
     def run(self) -> torch.nn.Module:
         """Train."""
+        if self._iter > 0 and self._plan is not None:
+            self._plan.resume(self.runner)
         self._check_schedule()
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         if self._iter > 0:
             self._skip_seen_data()
+        settings = stream_settings(self.dataloader)
+        self.runner.message_hub.update_info(
+            "data_stream", settings | {"iteration": self._iter, "draws": self._seen_draws}
+        )
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(self.dataloader_iterator))
@@ -87,8 +115,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             last = max((scheduler.end for scheduler in group if not scheduler.by_epoch), default=self._max_iters)
             if last < self._max_iters - 1:  # fractions of an epoch are rounded down there and up here
                 print_log(
-                    f"the schedules of param_scheduler end at iteration {last} of {self._max_iters}: what they set stays as it "
-                    "is from there on; to stretch them, raise the 'end' of the last one with train_cfg",
+                    f"the schedules of param_scheduler end at iteration {last} of {self._max_iters}: what they set stays as "
+                    "it is from there on. Set 'end' of the last one to the length of the training, or give schedules as "
+                    "shares of it (LinearShareLR, CosineShareLR)",
                     logger="current",
                     level=logging.WARNING,
                 )
@@ -100,12 +129,28 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 f"{type(sampler).__name__} cannot skip: to resume with ResumableTrainLoop, use "
                 "sampler=dict(type='lira_plugin.ResumableSampler') in train_dataloader"
             )
+        if self._iter >= self._max_iters:
+            _warn(
+                f"the checkpoint is of iteration {self._iter}, and the training has {self._max_iters}: nothing is left to do; "
+                "to go on, raise train_cfg.max_iters or max_epochs"
+            )
         # a seed of the sampler's own stays; the runner's may have been replaced by the checkpoint's
         if getattr(sampler, "seed", None) == self._seed_before_resume:
             sampler.seed = self.runner.seed
-        sampler.skip(self._iter * self.dataloader.batch_size)
+        if self._seed_given not in (None, self.runner.seed):
+            _warn(
+                f"randomness.seed={self._seed_given} changes nothing: {self.runner.seed} of the checkpoint stays, with which "
+                "data and draws go on. For another seed begin a training of its own, with the checkpoint as load_from"
+            )
+        before = self.runner.message_hub.runtime_info.get("data_stream")
+        self._seen_draws = seen_draws(before, self._iter, self.dataloader)
+        sampler.skip(self._seen_draws // get_world_size())
         self.dataloader_iterator = _InfiniteDataloaderIterator(self.dataloader)
         print_log(f"Resumed at iteration {self._iter}", logger="current", level=logging.INFO)
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)
 
 
 def _build_dataloader(runner: Runner, dataloader: dict) -> DataLoader:

@@ -16,17 +16,24 @@ from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 from lira_plugin.checkpoint.files import load_into
+from lira_plugin.checkpoint.finite import non_finite, refuse_non_finite
+from lira_plugin.compat.checked_settings import check_recipe
 from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, grounding_collate, image_batches
 from lira_plugin.datasets.grounding_dataset import build_pipeline
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
 from lira_plugin.inference.loading import Recipe, find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
+from lira_plugin.models.answering import GENERATION_SETTINGS
 from lira_plugin.models.generation import Progress, Request
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import MODELS, SCOPE
+from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
 from lira_plugin.structures import GroundedText, GroundingSample
 from lira_plugin.visualization import GroundingVisualizer
+
+_OPTIONS = ("out_dir", "force", "history", "return_logits")
+"""What a call of the inferencer takes beside the settings of generation."""
 
 
 class LIRAInferencer(BaseInferencer):
@@ -48,6 +55,8 @@ class LIRAInferencer(BaseInferencer):
 
     Raises:
         FileNotFoundError: there is no recipe, or no checkpoint, or none of those that the recipe starts from.
+        FloatingPointError: a weight is not finite; 16 bits may be too few for it.
+        WrongSetting: the recipe has a setting that does not exist, or an argument is of another type.
         ValueError: see :func:`~lira_plugin.inference.find_recipe`; the checkpoint does not fit, the recipe does not say how to
             prepare images, or ``dtype`` is no floating-point type.
     """
@@ -62,7 +71,12 @@ class LIRAInferencer(BaseInferencer):
         show_progress: bool = True,
     ) -> None:
         recipe, weights = find_recipe(model, weights)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = _checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if recipe.get("model") is None:
+            raise ValueError(
+                f"{recipe.filename or 'the recipe'} has no 'model': give a recipe of this package, or a work dir"
+            )
+        check_recipe(recipe)
         self.dtype = as_dtype(dtype)
         super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
 
@@ -94,7 +108,9 @@ class LIRAInferencer(BaseInferencer):
             FileNotFoundError: an image is not there.
             ValueError: there is nothing to ask, numbers of images and questions differ, an image cannot be read, or an
                 option is out of range.
+            WrongSetting: an option is unknown or of another type.
         """
+        refuse_type("out_dir", out_dir, Path | None)
         answers = {}
         with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize, overwrite) as writer:
             for result in self.iterate(images, questions, **options):
@@ -127,7 +143,7 @@ class LIRAInferencer(BaseInferencer):
                 ``do_sample``; those not given are the recipe's.
         """
         prompts = read_prompts(images, questions)
-        settings = self._settings(return_logits, settings)
+        settings = self._settings(force, return_logits, settings)
         images = [None if prompt.image is None else prompt.name for prompt in prompts]
         batches = image_batches(images, settings["batch_size"])
         samples: dict[int, GroundingSample] = {}  # by index of the prompt, in the order of the requests
@@ -173,7 +189,7 @@ class LIRAInferencer(BaseInferencer):
             draw_index: index of the question among several; its random draws are then those of :meth:`iterate`.
         """
         prompts = read_prompts([image], [question])
-        settings = {**self._settings(return_logits, settings), "batch_size": 1}
+        settings = {**self._settings(force, return_logits, settings), "batch_size": 1}
         requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
         requests = (replace(request, draw_index=draw_index) for request in requests)
         return self.model.generator(**settings).stream(requests)
@@ -234,9 +250,18 @@ class LIRAInferencer(BaseInferencer):
         """Put the answers in the order of the prompts."""
         return [preds[index] for index in sorted(preds)]
 
-    def _settings(self, return_logits: bool, settings: dict[str, Any]) -> dict[str, Any]:
-        """Settings of the generator; those that are needed here are filled in from the recipe."""
+    def _settings(self, force: bool, return_logits: bool, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings of the generator; those that are needed here are filled in from the recipe.
+
+        Raises:
+            WrongSetting: one is unknown or of another type.
+        """
+        refuse_type("force", force, bool)
+        refuse_type("return_logits", return_logits, bool)
+        refuse_unknown(settings, (*GENERATION_SETTINGS, *_OPTIONS), "the inferencer")
         defaults = {"batch_size": 32, "ilvc": True, **self.model.generation}
+        for name, kind in (("batch_size", int), ("ilvc", bool)):
+            refuse_type(name, settings.get(name, defaults[name]), kind)
         keep_logits = {"keep_logits": True} if return_logits else {}
         return {name: defaults[name] for name in ("batch_size", "ilvc")} | settings | keep_logits
 
@@ -245,7 +270,11 @@ class LIRAInferencer(BaseInferencer):
         model = MODELS.build(cfg.model)
         if weights is not None:
             load_into(model, weights)
-        return model.to(device, self.dtype).eval()
+        model = model.to(device, self.dtype).eval()
+        refuse_non_finite(
+            non_finite(model.named_parameters()), str(weights or "the recipe's init_from"), "take an earlier checkpoint"
+        )
+        return model
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         pipeline = cfg.get("test_dataloader", {}) or {}
@@ -277,3 +306,19 @@ class LIRAInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config) -> GroundingVisualizer:
         return GroundingVisualizer()
+
+
+def _checked_device(device: str) -> str:
+    """A device that is there.
+
+    Raises:
+        WrongSetting: there is no such kind of device, or this machine has none.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WrongSetting(
+            f"device={device!r} cannot be used ({reason}); give 'cpu', or 'cuda' or 'cuda:<index>' where there is a GPU"
+        ) from error
+    return device

@@ -11,6 +11,7 @@ from PIL import Image
 
 from lira_plugin.datasets.question_files import read_questions
 from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.settings import WrongSetting
 from lira_plugin.structures import Conversation, GroundedText, PhraseSpan, Record, Region, Turn, refer_label
 
 ImageInput = str | Path | np.ndarray | Image.Image
@@ -87,7 +88,15 @@ def read_prompts(
     Raises:
         FileNotFoundError: an image is not there.
         ValueError: there is nothing to ask, there are not as many images as questions, or an array is no image.
+        WrongSetting: images or questions are of another type.
     """
+    if not isinstance(questions, str | list | tuple | None):
+        raise WrongSetting(f"questions must be a text or a list of texts, got {questions!r:.80}")
+    if not isinstance(images, str | Path | np.ndarray | Image.Image | Sequence | None):
+        raise WrongSetting(
+            "images must be a path, a PIL image, an (H, W, 3) uint8 array, None, or a list of those, got "
+            f"{images!r:.80} ({type(images).__name__})"
+        )
     if isinstance(images, str | Path) and Path(images).suffix == ".jsonl":
         if questions is not None:
             raise ValueError(f"{images} has its own questions, so none can be given beside it")
@@ -153,9 +162,21 @@ def _images_in(folder: Path) -> list[str]:
 
 
 def _earlier(history: History) -> tuple[list[Turn], list[Region]]:
-    """Turns with their regions; a ``<seg>`` without a phrase cannot be in a turn and is left out."""
+    """Turns with their regions; a ``<seg>`` without a phrase cannot be in a turn and is left out.
+
+    Raises:
+        WrongSetting: an entry is not a question with its answer.
+    """
     turns, regions = [], []
-    for question, answer in history:
+    if not isinstance(history, list | tuple):
+        raise WrongSetting(f"history must be a list of pairs (question, GroundedText), got {history!r:.80}")
+    for index, entry in enumerate(history):
+        question, answer = entry if isinstance(entry, list | tuple) and len(entry) == 2 else (None, None)
+        if not isinstance(question, str) or not isinstance(answer, GroundedText):
+            raise WrongSetting(
+                f"history[{index}] must be a pair (question, GroundedText), got {entry!r:.80}: give answers as the inferencer "
+                "returned them, or a text without regions as GroundedText(text)"
+            )
         spans = [span for span in answer.spans if span.end > span.start]
         if len(spans) < len(answer.spans):
             count = len(answer.spans) - len(spans)

@@ -6,6 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
 from lira_plugin.recipes import read_recipe
+from lira_plugin.settings import refuse_type
 
 Recipe = str | Path | Config | ConfigDict | dict
 """A config file, the name of a recipe of this package, a config, or a work dir that holds one."""
@@ -24,6 +25,7 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
         TypeError: ``model`` is something else.
         ValueError: a work dir holds several recipes, or neither argument is given.
     """
+    refuse_type("weights", weights, Path | None)
     weights = None if weights is None else Path(weights)
     if model is None:
         if weights is None:

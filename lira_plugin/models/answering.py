@@ -4,6 +4,7 @@ Shape letters: B samples, L positions, N images, K ``<seg>`` states, U tokens of
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,19 @@ from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
 from lira_plugin.models.visual_blocks import image_of_sample, slice_batch, visible_positions
 from lira_plugin.precision import autocast_to_weights
+from lira_plugin.settings import refuse_type, refuse_unknown
 from lira_plugin.structures import GroundingBatch, GroundingSample, TokenKind, region_view
 from lira_plugin.tokens import single_token_id
 
 END_TOKEN = "<|im_end|>"
 """Text of the token that ends an answer, unless a recipe names another."""
+GENERATION_SETTINGS = (
+    "end_token",
+    "batch_size",
+    "prompt_lookup_num_tokens",
+    *(field.name for field in fields(Decoding)),
+)
+"""What ``generation`` of a recipe may set, and an inferencer for a call."""
 _PROMPTS_TOGETHER = 16
 """Prompts that are embedded at a time."""
 
@@ -74,7 +83,13 @@ def make_generator(
         batch_size: answers written at the same time.
         prompt_lookup_num_tokens: see :class:`~lira_plugin.models.generation.InterleavedGenerator`.
         decoding: arguments of :class:`~lira_plugin.models.generation.Decoding`.
+
+    Raises:
+        WrongSetting: a setting is unknown or of another type.
     """
+    refuse_unknown(decoding, GENERATION_SETTINGS, "generation")
+    refuse_type("batch_size", batch_size, int)
+    refuse_type("prompt_lookup_num_tokens", prompt_lookup_num_tokens, int)
     tokenizer = model.tokenizer
     phrase_start = tokenizer.convert_ids_to_tokens(model.ids.phrase_start)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.integrations import deepspeed as zero
 
 from lira_plugin.distributed import mean_count
@@ -81,6 +81,11 @@ class InterleavedLLM(nn.Module):
         self.model = model
         if lora:
             self.add_lora(lora)
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """That of the causal LM."""
+        return self.causal_lm.config
 
     def add_lora(self, lora: dict[str, Any]) -> None:
         """Put LoRA adapters around the LLM, once all of its weights are there.

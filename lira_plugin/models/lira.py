@@ -18,6 +18,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from lira_plugin.checkpoint.files import check_state, is_meta_init, load_into, remember_loaded
+from lira_plugin.compat.xtuner_convert import NO_HF
 from lira_plugin.distributed import LoggedModel, is_sharded, mean_count
 from lira_plugin.models.answering import make_generator, make_requests
 from lira_plugin.models.extra_losses import SegLossInputs
@@ -29,7 +30,7 @@ from lira_plugin.models.pixel_encoder.pixel_encoder import PixelEncoder, PixelFe
 from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.models.semantic_encoder.feature_cache import FeatureCache
-from lira_plugin.models.trainable import freeze, keep_frozen_in_eval
+from lira_plugin.models.trainable import freeze, keep_frozen_in_eval, named_modules_of
 from lira_plugin.models.visual_blocks import (
     EncodedImages,
     features_by_kind,
@@ -40,6 +41,7 @@ from lira_plugin.models.visual_blocks import (
 )
 from lira_plugin.precision import autocast_to_weights
 from lira_plugin.registry import MODELS
+from lira_plugin.settings import refuse_keywords, refuse_type, refuse_unknown
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, InputSpec
 from lira_plugin.tokens import load_tokenizer, seg_positions, vocabulary_rows
 
@@ -104,23 +106,26 @@ class LIRA(LoggedModel):
         self.mask_decoder.copy_decoder(self.pixel_encoder.segmenter)  # so that earlier stages find names to load into
         self.extra_losses = nn.ModuleList(MODELS.build(loss) for loss in extra_losses)
         self.loss_weights = {"llm": 1.0, "masks": 1.0, "projection": 0.0}
-        if unknown := set(loss_weights or ()) - set(self.loss_weights):
-            raise ValueError(f"unknown loss_weights {sorted(unknown)}; known are {sorted(self.loss_weights)}")
+        refuse_unknown(loss_weights or (), self.loss_weights, "loss_weights")
         self.loss_weights |= loss_weights or {}
+        for name, weight in self.loss_weights.items():
+            refuse_type(f"loss_weights.{name}", weight, float)
         self.generation = dict(generation or {})
         self.frozen: tuple[str, ...] = ()
+        refuse_keywords(load_into, init_from, "init_from")
         loaded = {name for stage in init_from for name in load_into(self, **stage)}
         if not self.mask_decoder.has_own_weights([name.removeprefix("mask_decoder.") for name in loaded]):
             self.mask_decoder.copy_decoder(self.pixel_encoder.segmenter)  # whose weights are loaded now
         if lora:  # only now: earlier stages have no adapters, and the adapters go around what they learnt
             self.llm.add_lora(lora)
         self.frozen = tuple(frozen)
-        for name in self.frozen:
-            freeze(self.get_submodule(name))
+        for module in named_modules_of(self, self.frozen):
+            freeze(module)
         self.mask_decoder.check_is_trained(
             by_masks=self.loss_weights["masks"] > 0,
             by_others=self.loss_weights["projection"] > 0 or len(self.extra_losses) > 0,
         )
+        refuse_keywords(FeatureCache, [feature_cache] if feature_cache else (), "feature_cache")
         self.feature_cache = FeatureCache(self.semantic_encoder, **feature_cache) if feature_cache else None
         self._register_load_state_dict_pre_hook(self._complete_state)
         if not is_meta_init():  # without weights (tools/describe.py) the tokenizer may be a stand-in
@@ -281,6 +286,14 @@ class LIRA(LoggedModel):
         for name in frozen & state.keys():
             del state[name]
         return state
+
+    def to_hf(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse ``xtuner convert pth_to_hf``, which knows models of a vision tower and an LLM alone.
+
+        Raises:
+            NotImplementedError: always; the message has the command that does it.
+        """
+        raise NotImplementedError(NO_HF)
 
     def _frozen_names(self) -> set[str]:
         named = self.named_parameters(remove_duplicate=False)  # tied weights under each of their names

@@ -6,10 +6,32 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from lira_plugin.settings import parameters_of, refuse_unknown
+
 
 def freeze(module: nn.Module) -> None:
     """Keep a module fixed: no gradients, and evaluation mode (see :func:`keep_frozen_in_eval`)."""
     module.requires_grad_(False).eval()
+
+
+def named_modules_of(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """The modules of these dotted names.
+
+    Raises:
+        ValueError: there is none of a name; the message has those beside it.
+    """
+    found = []
+    for name in names:
+        holder = module
+        for part in name.split("."):
+            if part not in holder._modules:
+                where = "the model" if holder is module else type(holder).__name__
+                raise ValueError(
+                    f"frozen names {name!r}: {where} has no part {part!r}, but {', '.join(holder._modules)}"
+                )
+            holder = holder._modules[part]
+        found.append(holder)
+    return found
 
 
 def keep_frozen_in_eval(modules: Iterable[nn.Module]) -> None:
@@ -30,10 +52,12 @@ def add_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> nn.Module:
 
     Raises:
         ValueError: a layer of ``shared_inputs`` has no adapter.
+        WrongSetting: ``lora`` has a name that is none of these.
     """
     from peft import LoraConfig, get_peft_model
 
     lora = dict(lora)
+    refuse_unknown(lora, parameters_of(LoraConfig)[0].keys() | {"train_embeddings", "shared_inputs"}, "lora")
     train_embeddings, shared_inputs = lora.pop("train_embeddings", False), lora.pop("shared_inputs", ())
     wrapped = get_peft_model(llm, LoraConfig(task_type="CAUSAL_LM", **lora))
     if train_embeddings:

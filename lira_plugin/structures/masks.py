@@ -71,7 +71,17 @@ def logit_of(threshold: float) -> float:
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """(H, W) bool to compressed RLE whose ``counts`` is a string, ready for JSON."""
+    """(H, W) bool to compressed RLE whose ``counts`` is a string, ready for JSON.
+
+    Raises:
+        ValueError: the mask is of fractions, which would be cut to whole numbers, or not (H, W).
+    """
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "bui" or mask.ndim != 2:
+        raise ValueError(
+            f"a mask must be bool of shape (H, W), got {mask.dtype} {mask.shape}: threshold probabilities first"
+        )
+    mask = mask.astype(bool, copy=False)
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 

@@ -66,8 +66,7 @@ def test_the_settings_that_are_changed_are_those_of_the_config(command):
         for part in key.split(".")[:-1]:  # an argument may be absent, for its default
             assert part.isdigit() or part in node, f"{key}: there is no {part!r}"
             node = node[int(part) if part.isdigit() else part]
-    config.merge_from_dict(options)
-    assert config.train_cfg.max_iters == config.param_scheduler[-1].end, "the schedule is as long as the training"
+    assert not any("param_scheduler" in key for key in options), "the schedule is as long as the training by itself"
 
 
 def test_the_quickstart_and_the_single_steps_write_the_same_scenes(monkeypatch):

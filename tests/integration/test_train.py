@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from support.paths import ROOT, config_path
 from support.process_state import process_state_restored
@@ -62,10 +65,30 @@ def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = Non
     return Runner.from_cfg(config)
 
 
-def train(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> list[dict]:
+class Killed(Exception):
+    """The end of a training that was planned to be longer."""
+
+
+class Kill(Hook):
+    """Kill the training before the iteration of this index."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        if runner.iter == self.index:
+            raise Killed
+
+
+def train(
+    config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4, killed: int = -1
+) -> list[dict]:
     """Train from nothing; return the losses."""
     config.model["init_from"] = []
-    runner(config, work_dir, iters, resume, batch).train()
+    training = runner(config, work_dir, iters, resume, batch)
+    training.register_hook(Kill(killed))
+    with pytest.raises(Killed) if killed >= 0 else nullcontext():
+        training.train()
     return written_losses(work_dir)
 
 
@@ -86,10 +109,51 @@ def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(
     """Early, and after the optimizer has turned its basis, which it does every tenth step."""
     config = recipe(root, name, monkeypatch)
     whole = train(config, tmp_path / "whole", iters)
-    train(config, tmp_path / "killed", killed)
+    train(config, tmp_path / "killed", iters, killed=killed)
     rest = train(config, tmp_path / "resumed", iters, resume=tmp_path / "killed" / f"iter_{last}.pth")
     assert len(whole) == iters and whole[0]["loss_mask"] > 0
     assert rest == whole[last:]
+
+
+def test_nan_neither_spoils_the_finetune_nor_its_checkpoints(root, tmp_path, monkeypatch):
+    """One bad batch is left out; weights that turn NaN end the training, which goes on from the checkpoint before."""
+    from lira_plugin.models import LIRA
+
+    def spoil(at: int, spoiling) -> pytest.MonkeyPatch:
+        calls, loss = [], LIRA.loss
+
+        def spoilt(model, batch, data_samples=None):
+            calls.append(data_samples)
+            losses = loss(model, batch, data_samples)
+            return spoiling(model, losses) if len(calls) == at else losses
+
+        patch = pytest.MonkeyPatch()
+        patch.setattr(LIRA, "loss", spoilt)
+        return patch
+
+    config = recipe(root, "lira_tiny", monkeypatch)
+    whole = train(config, tmp_path / "whole", 4)
+    patch = spoil(3, lambda model, losses: losses | {"loss_mask": losses["loss_mask"] * float("nan")})
+    losses = train(config, tmp_path / "batch", 4)
+    patch.undo()
+    assert losses[:2] == whole[:2] and np.isnan(losses[2]["loss_mask"])
+    assert all(np.isfinite(list(row.values())).all() for row in losses[3:])
+    log = "".join(path.read_text() for path in (tmp_path / "batch").glob("*/*.log"))
+    assert re.search(r"iteration 3: the loss is not finite in the batch of \S+ record \S+.*1 left out, 1 in a row", log)
+    state = torch.load(tmp_path / "batch" / "iter_4.pth", weights_only=False)["state_dict"]
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+    def turn_nan(model, losses):
+        with torch.no_grad():
+            model.sefe.get_parameter(next(name for name, _ in model.sefe.named_parameters())).fill_(torch.nan)
+        return losses
+
+    patch = spoil(3, turn_nan)
+    with pytest.raises(FloatingPointError, match=r"checkpoint of iteration 4 holds values.* sefe\."):
+        train(config, tmp_path / "weights", 4)
+    patch.undo()
+    assert [path.name for path in (tmp_path / "weights").glob("*.pth")] == ["iter_2.pth"]
+    assert train(config, tmp_path / "again", 4, resume=tmp_path / "weights" / "iter_2.pth") == whole[2:]
 
 
 def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:

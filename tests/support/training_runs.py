@@ -1,12 +1,13 @@
 """A small MMEngine training, for tests of hooks and the training loop."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -68,24 +69,31 @@ def train(
     param_scheduler=None,
     checkpoint=None,
     resume=False,
+    model=None,
+    optim_wrapper=None,
+    strategy=None,
     **settings,
 ):
     """Train; return the losses by iteration and the draws that were loaded."""
     torch.manual_seed(99 if resume_from is None else 11)  # no help from the state that a process happens to be in
     draws, losses = [], Losses()
-    runner = Runner(
-        model=Model(),
+    kind = Runner if strategy is None else partial(FlexibleRunner, strategy=strategy)
+    runner = kind(
+        model=model or Model(),
         experiment_name=Path(work_dir).as_posix() + str(resume_from),
         work_dir=str(work_dir),
-        train_dataloader=dict(
-            **{"num_workers": 0, "sampler": {"type": ResumableSampler}, **settings},
-            dataset=Numbers(draws),
-            batch_size=BATCH,
-            collate_fn={"type": "default_collate"},
-        ),
+        train_dataloader={
+            "num_workers": 0,
+            "batch_size": BATCH,
+            "sampler": {"type": ResumableSampler},
+            "collate_fn": {"type": "default_collate"},
+            "dataset": Numbers(draws),
+            **settings,
+        },
         train_cfg={"type": ResumableTrainLoop, "max_iters": max_iters, "max_epochs": max_epochs},
         param_scheduler=param_scheduler,
-        optim_wrapper={"type": OptimWrapper, "optimizer": {"type": torch.optim.AdamW, "lr": 0.05}},
+        optim_wrapper={"type": OptimWrapper, "optimizer": {"type": torch.optim.AdamW, "lr": 0.05}}
+        | (optim_wrapper or {}),
         default_hooks={
             "logger": None,
             "timer": None,

@@ -135,3 +135,13 @@ def test_a_target_that_is_named_but_has_no_pixel_is_never_found():
     assert mean_matched_iou([empty], [empty]) == mean_matched_iou([], [empty], [False]) == 1
     assert mean_matched_iou([empty], [empty], [True]) == mean_matched_iou([], [empty], [True]) == 0
     assert mean_matched_iou([left], [left, empty], [True, True]) == 0.5
+
+
+def test_fractions_are_no_masks():
+    whole = np.array([[0.0, 1.0], [2.0, 0.0]])
+    assert intersection_union(whole, whole) == (2, 2)
+    for fraction in (np.full((2, 2), 0.3), np.array([[0.0, np.nan], [1.0, 0.0]])):
+        with pytest.raises(ValueError, match="bool or whole numbers, got float64 with fractions.*threshold"):
+            intersection_union(fraction, whole)
+        with pytest.raises(ValueError, match="with fractions"):
+            iou_matrix([fraction], [whole])

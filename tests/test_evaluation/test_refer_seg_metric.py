@@ -309,3 +309,18 @@ def test_two_processes_score_as_one():
     padded = [*pairs, pairs[0]]  # as a distributed sampler pads
     assert on_two_processes(_score_on_rank, padded) == [pytest.approx(alone)] * 2
     assert not any(math.isnan(value) for value in alone.values())
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [np.full(SHAPE, 0.4), np.ones(SHAPE, np.float32), np.ones(SHAPE, np.uint8), block(2, 2)[None], np.ones(5, bool)],
+)
+def test_only_masks_of_bool_are_scored(mask):
+    """Of probabilities every pixel that is not exactly 0 would have counted."""
+    with pytest.raises(ValueError, match=r"refcoco/val record 1: the refined mask must be bool of shape \(H, W\), got"):
+        ReferSegMetric().score(sample_of(block(2, 2)), answer_of(mask))
+
+
+def test_an_answer_is_a_grounded_text():
+    with pytest.raises(ValueError, match="refcoco/val record 1: the answer must be a GroundedText, got dict"):
+        ReferSegMetric().score(sample_of(block(2, 2)), {"spans": []})

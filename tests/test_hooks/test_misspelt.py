@@ -39,7 +39,7 @@ def test_a_slip_is_refused(option, meant):
 @pytest.mark.parametrize(
     ("option", "value", "used"),
     [
-        ("max_iters", 3000, r"train_cfg\.max_iters, param_scheduler\.1\.end"),
+        ("max_iters", 3000, r"train_cfg\.max_iters"),
         ("data_root", "elsewhere", r"environment variables"),
         ("pipeline.tile.max_tiles", 2, r"train_dataloader\.dataset\.pipeline\.tile\.max_tiles"),
     ],
@@ -53,5 +53,5 @@ def test_a_variable_that_the_recipe_has_read_is_refused(option, value, used):
 
 def test_settings_of_the_runner_may_be_anything():
     config = Config.fromfile(next(path for path in LEAVES if path.stem == "lira_tiny"))
-    config.merge_from_dict({"train_cfg.max_iters": 3, "param_scheduler.1.end": 3, "model.generation.ilvc": False})
+    config.merge_from_dict({"train_cfg.max_iters": 3, "model.generation.ilvc": False})
     look_at(config)

@@ -183,7 +183,7 @@ def test_forced_masks_with_and_without_ilvc(lira, images):
 
 
 def test_options_that_do_not_exist_or_are_out_of_range(lira, images):
-    with pytest.raises(TypeError, match="treshold"):
+    with pytest.raises(TypeError, match="no setting 'treshold'; is 'threshold' meant.*max_new_tokens"):
         lira(images[0], "q", treshold=0.4)
     with pytest.raises(ValueError, match="threshold must lie between"):
         lira(images[0], "q", threshold=1.5)
@@ -307,3 +307,100 @@ def test_what_is_found_and_what_is_not(tmp_path):
     with pytest.raises(ValueError, match=r"a\.py, b\.py"):
         find_recipe(tmp_path, None)
     assert find_recipe({"model": 3}, "w.pth")[0].model == 3
+
+
+@pytest.mark.parametrize("part", ["mask_decoder", "llm", "pixel_encoder"])
+def test_scores_are_numbers_with_weights_that_are_not_finite(lira, images, tmp_path, part):
+    """The answers stay JSON; what the weights were is put back."""
+    module = getattr(lira.model, part)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    try:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.fill_(torch.nan)
+        answers = lira(images[:2], QUESTIONS[0], force=True, out_dir=tmp_path)
+    finally:
+        module.load_state_dict(before)
+    assert all(np.isfinite(span.score) for answer in answers for span in answer.spans)
+    refuse = {"parse_constant": lambda text: pytest.fail(f"{text} is no JSON")}
+    assert len(json.loads((tmp_path / "predictions.json").read_text(), **refuse)) == 2
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused(lira, tmp_path):
+    state = {name: tensor.clone() for name, tensor in lira.model.state_dict().items()}
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    state[name].view(-1)[0] = torch.inf
+    torch.save({"state_dict": state}, tmp_path / "bad.pth")
+    with pytest.raises(FloatingPointError, match=rf"bad\.pth holds values that are not finite.*{name}"):
+        LIRAInferencer(tiny_recipe(), tmp_path / "bad.pth", device="cpu")
+
+
+WRONG = {
+    "max_tokens": ({"max_tokens": 5}, "no setting 'max_tokens'; is 'max_new_tokens' meant.*temperature"),
+    "forse": ({"forse": True}, "is 'force' meant"),
+    "threshold": ({"threshold": "0.5"}, r"threshold must be a number, got '0\.5' \(str\)"),
+    "nan": ({"threshold": float("nan")}, "threshold must lie between 0 and 1"),
+    "tokens": ({"max_new_tokens": 2.5}, r"max_new_tokens must be a whole number, got 2\.5"),
+    "ilvc": ({"ilvc": "no"}, "ilvc must be True or False, got 'no'"),
+    "force": ({"force": "yes"}, "force must be True or False"),
+    "batch_size": ({"batch_size": "4"}, "batch_size must be a whole number, got '4'"),
+    "temperature": ({"temperature": float("inf"), "do_sample": True}, "need temperature > 0"),
+    "stop": ({"stop_strings": 5}, "stop_strings must be a sequence of texts"),
+    "history text": (
+        {"history": [("q", "text")]},
+        r"history\[0\] must be a pair \(question, GroundedText\).*GroundedText\(text\)",
+    ),
+    "history flat": ({"history": "q"}, "history must be a list of pairs"),
+    "history single": ({"history": [GroundedText("a")]}, r"history\[0\] must be a pair"),
+    "history none": ({"history": [("q", None)]}, r"history\[0\] must be a pair"),
+    "out_dir": ({"out_dir": 5}, "out_dir must be a path or None, got 5"),
+    "logits": ({"return_logits": 1}, "return_logits must be True or False"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_say_what_is_right(lira, images, name):
+    options, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        lira(images[0], "q", **options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((5, "q"), r"images must be a path, .*got 5 \(int\)"),
+        (({"image": 1}, "q"), "images must be a path"),
+        (([5], "q"), "image 1 must be a path, a PIL image or"),
+        ((None, 5), "questions must be a text or a list of texts, got 5"),
+        ((None, [None]), "questions must be texts"),
+    ],
+)
+def test_wrong_images_and_questions_say_what_is_right(lira, asked, message):
+    with pytest.raises(ValueError, match=message):
+        lira(*asked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "float64"}, "'float32', 'bfloat16' or 'float16'"),
+        ({"dtype": 16}, "'float32', 'bfloat16' or 'float16'"),
+        ({"device": "gpu"}, "device='gpu' cannot be used.*give 'cpu'"),
+        ({"device": 5.5}, "device=5.5 cannot be used"),
+        ({"weights": 5}, "weights must be a path or None, got 5"),
+    ],
+)
+def test_wrong_arguments_of_the_constructor_say_what_is_right(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LIRAInferencer(tiny_recipe(), **{"device": "cpu", **arguments})
+
+
+def test_a_recipe_with_a_setting_that_does_not_exist_is_refused():
+    recipe = tiny_recipe()
+    recipe.test_dataloader.dataset.pipeline.tile.max_tile = 3
+    with pytest.raises(
+        ValueError, match=r"pipeline\.tile \(TileImage\) has no setting 'max_tile'; is 'max_tiles' meant"
+    ):
+        LIRAInferencer(recipe, device="cpu")
+    with pytest.raises(ValueError, match="has no 'model'"):
+        LIRAInferencer({"test_dataloader": {}}, device="cpu")

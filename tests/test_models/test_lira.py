@@ -71,10 +71,20 @@ def test_loss_weights_scale_their_branch_and_zero_leaves_it_out(records):
 
 
 def test_misspelt_settings_are_errors():
-    with pytest.raises(ValueError, match=r"\['querry'\]; known are \['llm', 'masks', 'projection'\]"):
+    with pytest.raises(ValueError, match=r"no setting 'querry'.*settings are: llm, masks, projection"):
         tiny_lira(loss_weights={"querry": 1.0})
-    with pytest.raises(TypeError, match="max_new_token'"):
+    with pytest.raises(TypeError, match="max_new_token'; is 'max_new_tokens' meant"):
         tiny_lira(generation={"max_new_token": 5})
+    with pytest.raises(ValueError, match=r"loss_weights\.masks must be a number, got '1'"):
+        tiny_lira(loss_weights={"masks": "1"})
+    with pytest.raises(ValueError, match="init_from must be a dict, got 'a.pth'"):
+        tiny_lira(init_from=["a.pth"])
+    with pytest.raises(ValueError, match="init_from has no setting 'pth'; is 'path' meant"):
+        tiny_lira(init_from=[{"pth": "a.pth"}])
+    with pytest.raises(ValueError, match="lora has no setting 'rank'"):
+        LIRA(**lira_config() | {"llm": {**lira_config()["llm"], "lora": {"rank": 4, "train_embeddings": True}}})
+    with pytest.raises(ValueError, match="special_tokens has no setting 'sag'; is 'seg' meant"):
+        tiny_lira(special_tokens={"sag": "[SEG]"})
     for end in ("", "<|im_edn|>"):
         with pytest.raises(ValueError, match=r"is not one token of the tokenizer .*: change .*end_token"):
             tiny_lira(generation={"end_token": end})
@@ -248,8 +258,12 @@ def test_frozen_encoders_keep_nothing_for_the_backward_pass(records):
 
 
 def test_an_unknown_frozen_part_is_an_error():
-    with pytest.raises(AttributeError, match="pixel_encoderr"):
+    with pytest.raises(
+        ValueError, match="'pixel_encoderr': the model has no part .*semantic_encoder, pixel_encoder, sefe"
+    ):
         tiny_lira(frozen=["pixel_encoderr"])
+    with pytest.raises(ValueError, match="MaskDecoder has no part 'x'"):
+        tiny_lira(frozen=["mask_decoder.x"])
 
 
 def same(state, other):

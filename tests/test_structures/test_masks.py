@@ -141,3 +141,12 @@ def test_runs_that_end_too_early_or_late_are_an_error(number):
 def test_other_forms_are_an_error(wrong):
     with pytest.raises(ValueError, match="not a COCO segmentation"):
         decode_segmentation(wrong, HEIGHT, WIDTH)
+
+
+def test_only_whole_masks_are_encoded():
+    """Fractions would be cut to 0, and 255 is as good as 1."""
+    mask = np.eye(4, dtype=bool)
+    assert encode_mask(mask) == encode_mask(mask.astype(np.uint8) * 255)
+    for wrong in (mask * 0.7, mask[None], mask.astype(np.float32)):
+        with pytest.raises(ValueError, match=r"a mask must be bool of shape \(H, W\), got"):
+            encode_mask(wrong)

@@ -7,6 +7,7 @@ from mmengine.visualization import LocalVisBackend
 
 from lira_plugin.hooks import (
     CompleteCheckpointHook,
+    FiniteStepsHook,
     FitDataHook,
     GivenWeightsHook,
     MisspeltSettingsHook,
@@ -20,9 +21,11 @@ default_scope = "lira_plugin"
 custom_imports = dict(
     imports=[
         "lira_plugin.registry",
+        "lira_plugin.compat.checked_settings",
         "lira_plugin.compat.gloo",
         "lira_plugin.compat.config_text",
         "lira_plugin.compat.plain_checkpoints",
+        "lira_plugin.compat.xtuner_convert",
     ]
 )
 import_modules_from_strings(**custom_imports)  # MMEngine itself heeds them only in the configs of work dirs
@@ -34,6 +37,7 @@ default_hooks = dict(
     param_scheduler=dict(type=ParamSchedulerHook),
     checkpoint=dict(type=CompleteCheckpointHook, by_epoch=False, interval=500, max_keep_ckpts=2),
     sampler_seed=dict(type=DistSamplerSeedHook),
+    finite_steps=dict(type=FiniteStepsHook),
 )
 custom_hooks = [
     dict(type=MisspeltSettingsHook),

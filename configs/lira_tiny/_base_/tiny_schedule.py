@@ -1,13 +1,13 @@
-"""One cycle of SOAP on the CPU; leaves set ``max_iters`` and the rate.
+"""One cycle of SOAP on the CPU; leaves set ``max_iters``, the share of the warm-up, and the rate.
 
 SOAP (arXiv 2409.11321), Adam in the eigenbasis of Shampoo's preconditioner, needs a fraction of AdamW's steps here and 13 % more
 time for each (``docs/notes/tiny_recipe.md``). At full size its preconditioners would not fit beside the model.
 """
 
-from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
+from mmengine.optim import OptimWrapper
 from pytorch_optimizer import SOAP
 
-from lira_plugin.hooks import ResumableTrainLoop
+from lira_plugin.hooks import CosineShareLR, LinearShareLR, ResumableTrainLoop
 
 optim_wrapper = dict(
     type=OptimWrapper,
@@ -16,6 +16,6 @@ optim_wrapper = dict(
 )
 train_cfg = dict(type=ResumableTrainLoop, max_iters=1000)
 param_scheduler = [
-    dict(type=LinearLR, start_factor=0.04, by_epoch=False, begin=0, end=100),
-    dict(type=CosineAnnealingLR, by_epoch=False, begin=100, end=1000, eta_min_ratio=0.01),
+    dict(type=LinearShareLR, share=(0, 0.1), start_factor=0.04, by_epoch=False),
+    dict(type=CosineShareLR, share=(0.1, 1), eta_min_ratio=0.01, by_epoch=False),
 ]

@@ -1,6 +1,5 @@
 """Interleaved local visual coupling: from a grounded conversation to the parts of a sequence."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,7 @@ from lira_plugin.datasets.agreed import agreed, agreed_tokens, contradiction, ne
 from lira_plugin.datasets.transforms.cut_views import shift_mask, stack_views
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import ChatTemplate, InputSpec, PhraseSpan, Record, Turn, build_template, region_view
-from lira_plugin.tokens import SpecialTokens, Stretches
+from lira_plugin.tokens import SpecialTokens, Stretches, as_special_tokens
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class ILVC(BaseTransform):
                 f"shares must lie in 0..1, got prob={prob}, wrong_view={wrong_view}, shifted_view={shifted_view}"
             )
         self.size, self.template = size, build_template(template)
-        self.special_tokens = SpecialTokens(**special_tokens) if isinstance(special_tokens, Mapping) else special_tokens
+        self.special_tokens = as_special_tokens(special_tokens)
         self.prob, self.suffixes = prob, tuple(suffixes)
         self.wrong_view, self.shifted_view = wrong_view, shifted_view
         self.answers, self.force_regions = answers, force_regions

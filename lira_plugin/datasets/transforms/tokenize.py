@@ -10,8 +10,9 @@ from mmcv.transforms import BaseTransform
 from lira_plugin.datasets.agreed import Disagreement, agreed, agreed_tokens, needed
 from lira_plugin.datasets.transforms.ilvc import GroundedPart, ImagePart, Part, TextPart
 from lira_plugin.registry import TRANSFORMS
+from lira_plugin.settings import parameters_of, refuse_unknown
 from lira_plugin.structures import IGNORE_INDEX, InputSpec, TokenKind, VisualLayout
-from lira_plugin.tokens import SpecialTokens, TextEncoder, load_tokenizer
+from lira_plugin.tokens import SpecialTokens, TextEncoder, as_special_tokens, load_tokenizer
 
 ControlTokens = Literal["raise", "plain"]
 
@@ -94,8 +95,10 @@ class TokenizeConversation(BaseTransform):
         if control_tokens not in get_args(ControlTokens):
             raise ValueError(f"control_tokens must be one of {list(get_args(ControlTokens))}, got {control_tokens!r}")
         self.tokenizer: Any = None
+        if isinstance(layout, Mapping):
+            refuse_unknown(layout, parameters_of(VisualLayout)[0], "layout")
         self.layout = VisualLayout(**layout) if isinstance(layout, Mapping) else layout
-        self.special_tokens = SpecialTokens(**special_tokens) if isinstance(special_tokens, Mapping) else special_tokens
+        self.special_tokens = as_special_tokens(special_tokens)
         self.max_length, self.add_bos, self.control_tokens = max_length, add_bos, control_tokens
         if tokenizer is not None:
             self._load(tokenizer)

@@ -1,6 +1,7 @@
 """Settings of generation, and how the next token of an answer is chosen."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from transformers.generation import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+
+from lira_plugin.settings import refuse_type
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Decoding:
         keep_logits: give the mask logits out too.
 
     Raises:
+        WrongSetting: a setting is of another type.
         ValueError: a setting is out of its range.
     """
 
@@ -48,9 +52,17 @@ class Decoding:
     keep_logits: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name != "stop_strings":
+                refuse_type(field.name, getattr(self, field.name), field.type)
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be positive, got {self.max_new_tokens}")
-        if self.temperature <= 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+        if (
+            not 0 < self.temperature < math.inf
+            or self.top_k < 0
+            or not 0 < self.top_p <= 1
+            or not 0 < self.repetition_penalty < math.inf
+        ):
             raise ValueError(
                 "need temperature > 0, top_k >= 0, 0 < top_p <= 1 and repetition_penalty > 0, got "
                 f"{self.temperature}, {self.top_k}, {self.top_p} and {self.repetition_penalty}; for the most probable "
@@ -59,7 +71,7 @@ class Decoding:
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         words = self.stop_strings
-        if isinstance(words, str) or not all(isinstance(word, str) and word for word in words):
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word for word in words):
             raise ValueError(f"stop_strings must be a sequence of texts that are not empty, got {words!r}")
         object.__setattr__(self, "stop_strings", tuple(self.stop_strings))
 
@@ -98,9 +110,19 @@ class TokenChooser:
         return not self.processors and self.random is None
 
     def __call__(self, scores: Tensor, ids: list[int]) -> int:
-        """Choose after the answer ``ids`` with next-token ``scores`` (V,) fp32."""
+        """Choose after the answer ``ids`` with next-token ``scores`` (V,) fp32.
+
+        Raises:
+            FloatingPointError: a token is to be drawn by scores that hold NaN.
+        """
         if self.processors:
             scores = self.processors(torch.tensor([ids], dtype=torch.long, device=scores.device), scores[None])[0]
         if self.random is None:
             return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(-1).cpu(), 1, generator=self.random))
+        probabilities = scores.softmax(-1).cpu()
+        if not probabilities.isfinite().all():
+            raise FloatingPointError(
+                "the scores of the next token hold NaN, so none can be drawn: the weights of the model are not finite; take an "
+                "earlier checkpoint"
+            )
+        return int(torch.multinomial(probabilities, 1, generator=self.random))

@@ -1,10 +1,12 @@
 """From mask logits of letterboxed squares to masks of images."""
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from lira_plugin.models.generation.decoding import Decoding
@@ -32,6 +34,9 @@ def image_masks(
 ) -> list[ImageMask]:
     """Bring masks to the sizes of their images, those of one size together.
 
+    A pixel without a value (NaN, as weights that are not finite give it) is background, and a warning tells of it; scores are
+    numbers always.
+
     Args:
         logits: (K, h, w) mask logits of letterboxed squares.
         letterboxes: geometry of the image of each.
@@ -45,7 +50,9 @@ def image_masks(
         together = max(1, _PIXELS_TOGETHER // (letterbox.height * letterbox.width))
         for start in range(0, len(indices), together):
             some = indices[start : start + together]
-            full = letterbox.invert_logits(torch.stack([logits[index] for index in some]))
+            squares = torch.stack([logits[index] for index in some])
+            _warn_of_nan(squares)
+            full = letterbox.invert_logits(squares)
             masks |= zip(some, _masks_of(full, threshold, keep_logits))
     return [masks[index] for index in range(len(masks))]
 
@@ -53,8 +60,19 @@ def image_masks(
 def _masks_of(logits: Tensor, threshold: float, keep_logits: bool) -> list[ImageMask]:
     """Masks of (n, H, W) logits."""
     foreground = logits > logit_of(threshold)
-    inside = logits.sigmoid().mul_(foreground).sum((1, 2)) / foreground.sum((1, 2)).clamp(min=1)
+    inside = logits.sigmoid().nan_to_num_(0.0).mul_(foreground).sum((1, 2)) / foreground.sum((1, 2)).clamp(min=1)
     masks = foreground.cpu().numpy()
     regions = masks if threshold == 0.5 else (logits > 0).cpu().numpy()
     kept = logits.cpu().numpy() if keep_logits else [None] * len(logits)
     return [ImageMask(*one) for one in zip(masks, regions, inside.tolist(), kept)]
+
+
+def _warn_of_nan(logits: Tensor) -> None:
+    """Tell of (n, h, w) logits without a value."""
+    spoilt = int(logits.isnan().flatten(1).any(1).sum())
+    if spoilt:
+        print_log(
+            f"{spoilt} of {len(logits)} masks hold NaN, which counts as background: are the weights of the model finite?",
+            logger="current",
+            level=logging.WARNING,
+        )

@@ -38,6 +38,11 @@ def test_settings_out_of_range_are_an_error(settings, message):
         Decoding(**settings)
 
 
+def test_no_token_is_drawn_by_scores_that_hold_nan():
+    with pytest.raises(FloatingPointError, match="weights of the model are not finite"):
+        TokenChooser(Decoding(do_sample=True), 0)(torch.full((5,), torch.nan), [])
+
+
 def test_the_least_that_is_allowed():
     decoding = Decoding(max_new_tokens=1, temperature=1e-3, top_p=1e-3, repetition_penalty=0.5, stop_strings=["a"])
     assert decoding.stop_strings == ("a",) and hash(decoding) is not None

@@ -32,3 +32,15 @@ def test_masks_made_together_are_those_made_one_by_one(together, monkeypatch):
 
 def test_no_masks():
     assert image_masks(torch.zeros(0, 8, 8), [], []) == []
+
+
+def test_a_pixel_without_a_value_is_background_and_told_of(monkeypatch):
+    heard = []
+    monkeypatch.setattr(masks, "print_log", lambda text, **kwargs: heard.append(text))
+    logits = torch.full((3, 8, 8), 2.0)
+    logits[0] = torch.nan
+    logits[1, :, :4] = torch.nan
+    made = image_masks(logits, [Letterbox(16, 16, 16)] * 3, [Decoding()] * 3)
+    assert [mask.score for mask in made] == pytest.approx([0.0, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(-2))])
+    assert not made[0].mask.any() and made[2].mask.all()
+    assert len(heard) == 1 and "2 of 3 masks hold NaN" in heard[0]

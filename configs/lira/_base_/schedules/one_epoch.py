@@ -3,12 +3,12 @@
 ``xtuner train --deepspeed deepspeed_zero2`` replaces the optimizer wrapper and keeps its optimizer, accumulation and clipping.
 """
 
-from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
+from mmengine.optim import AmpOptimWrapper
 from torch.optim import AdamW
 
-from lira_plugin.hooks import ResumableTrainLoop
+from lira_plugin.hooks import CosineShareLR, LinearShareLR, ResumableTrainLoop
 
-warmup = 0.03  # of the epoch
+warmup = 0.03  # of the training
 optim_wrapper = dict(
     type=AmpOptimWrapper,
     dtype="bfloat16",
@@ -18,6 +18,6 @@ optim_wrapper = dict(
 )
 train_cfg = dict(type=ResumableTrainLoop, max_epochs=1)
 param_scheduler = [
-    dict(type=LinearLR, start_factor=1e-5, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
-    dict(type=CosineAnnealingLR, eta_min=0.0, by_epoch=True, begin=warmup, end=1, convert_to_iter_based=True),
+    dict(type=LinearShareLR, share=(0, warmup), start_factor=1e-5, by_epoch=False),
+    dict(type=CosineShareLR, share=(warmup, 1), eta_min=0.0, by_epoch=False),
 ]
