@@ -8,7 +8,7 @@ from lira_plugin.datasets.grounding_dataset import Draw, GroundingDataset
 from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
-from lira_plugin.datasets.refer import ReferSegDataset, load_refs
+from lira_plugin.datasets.refer import ReferSegDataset
 from lira_plugin.datasets.resumable_sampler import ResumableSampler
 from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.datasets.transforms import (
@@ -45,6 +45,5 @@ __all__ = [
     "fit_to_model",
     "grounding_collate",
     "image_batches",
-    "load_refs",
     "safe_load",
 ]

@@ -3,11 +3,15 @@
 import os
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import CocoFile, load_coco
+from lira_plugin.datasets.annotation_files import CocoFile, load_coco, unknown_id
 from lira_plugin.datasets.empty_masks import EMPTY_ANNOTATION
-from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.entries import CocoAnnotation
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
+from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, Turn, is_empty_annotation
 
@@ -27,11 +31,12 @@ class CocoInstanceDataset(GroundingDataset):
         source: name of the data set and split; metrics group by it.
         seed: seed of the random choices.
         filter_empty: leave images without a region out (counted and logged).
+        on_bad_record: ``raise``, or ``skip`` to leave images out of which an entry is bad.
         exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
-        ValueError: the file is not COCO's, an annotation has no segmentation, or names an unknown image or category, or
-            no image is left.
+        ValueError: the file is not COCO's, no image is left, or, with ``on_bad_record='raise'``, an entry is not COCO's, an
+            annotation has no segmentation, or names an unknown image or category. All of them are named at once.
     """
 
     def __init__(
@@ -42,54 +47,76 @@ class CocoInstanceDataset(GroundingDataset):
         source: str = "coco_instance",
         seed: int = 0,
         filter_empty: bool = False,
+        on_bad_record: str = "raise",
         exif: ExifRule = "apply",
     ) -> None:
         super().__init__(source, pipeline, seed, exif)
+        report = ReaderReport(source, on_bad_record)
         coco = load_coco(ann_file)
+        for fault in coco.faults:
+            report.bad(
+                ann_file, fault.where if fault.image_id is None else str(fault.image_id), fault.where, fault.error
+            )
         indices = {category_id: index for index, category_id in enumerate(sorted(coco.categories))}
-        self._classes = tuple(coco.categories[category_id]["name"] for category_id in indices)
-        skipped: dict[str, list[str]] = {"crowd annotations": [], "images without a region": []}
+        self._classes = tuple(coco.categories[category_id].name for category_id in indices)
         self._records: list[Record] = []
         for image_id, annotations in coco.annotations_by_image().items():
-            regions = []
-            for annotation in annotations:
-                if annotation.get("iscrowd"):
-                    skipped["crowd annotations"].append(f"annotation {annotation['id']}")
-                elif "segmentation" in annotation and is_empty_annotation(annotation["segmentation"]):
-                    skipped.setdefault(EMPTY_ANNOTATION, []).append(f"annotation {annotation['id']}")
-                else:
-                    regions.append(self._region(coco, annotation, indices))
-            if filter_empty and not regions:
-                skipped["images without a region"].append(f"image {image_id}")
-                continue
             image = coco.images[image_id]
+            regions, is_sound = self._regions(coco, str(image_id), annotations, indices, report)
+            if not is_sound:
+                continue
+            if filter_empty and not regions:
+                report.left_out(ann_file, f"image {image_id}", "images without a region")
+                continue
             self._records.append(
                 Record(
                     source=source,
                     record_id=str(image_id),
-                    image_path=os.path.join(image_root, image["file_name"]),
+                    image_path=os.path.join(image_root, image.file_name),
                     conversation=Conversation((Turn("", ""),)),
-                    regions=tuple(regions),
-                    size=(image["height"], image["width"]),
+                    regions=regions,
+                    size=(image.height, image.width),
                     exif=exif,
                 )
             )
-        log_skipped(source, ann_file, skipped)
+        self.findings = report.finish()
         if not self._records:
-            raise ValueError(f"{ann_file} holds no image that can be used (filter_empty={filter_empty})")
+            raise report.nothing_left(ann_file, "image")
 
-    def _region(self, coco: CocoFile, annotation: dict[str, Any], indices: dict[Any, int]) -> Region:
-        if "segmentation" not in annotation:
-            raise ValueError(
-                f"{coco.path}: annotation {annotation['id']} has no 'segmentation'; boxes alone do not serve"
-            )
-        category_id = annotation.get("category_id")
-        if category_id not in indices:
-            raise ValueError(
-                f"{coco.path}: annotation {annotation['id']} has category {category_id}, but the categories of the "
-                f"file are {list(indices)}"
-            )
-        return Region(self._classes[indices[category_id]], (annotation["segmentation"],), indices[category_id])
+    def _regions(
+        self,
+        coco: CocoFile,
+        image_id: str,
+        annotations: list[CocoAnnotation],
+        indices: dict[Any, int],
+        report: ReaderReport,
+    ) -> tuple[tuple[Region, ...], bool]:
+        """The regions of an image, and whether all of its annotations are sound."""
+        regions, is_sound = [], True
+        for annotation in annotations:
+            name = f"annotation {annotation.id}"
+            try:
+                if annotation.iscrowd:
+                    report.left_out(coco.path, name, "crowd annotations")
+                elif annotation.segmentation is msgspec.UNSET:
+                    raise BadRecord("it has no 'segmentation'; boxes alone do not serve")
+                elif is_empty_annotation(annotation.segmentation):
+                    report.left_out(coco.path, name, EMPTY_ANNOTATION)
+                elif annotation.category_id not in indices:
+                    raise unknown_id(
+                        "category",
+                        annotation.category_id,
+                        indices,
+                        "the categories of the file",
+                        f"those are {list(indices)}",
+                    )
+                else:
+                    index = indices[annotation.category_id]
+                    regions.append(Region(self._classes[index], (annotation.segmentation,), index))
+            except BadRecord as error:
+                report.bad(coco.path, image_id, f"{name} of image {image_id}", error)
+                is_sound = False
+        return tuple(regions), is_sound
 
     @property
     def classes(self) -> tuple[str, ...]:

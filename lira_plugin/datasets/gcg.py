@@ -2,32 +2,34 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import load_coco, read_annotations
+from lira_plugin.datasets.annotation_files import id_of, load_coco, read_list
 from lira_plugin.datasets.empty_masks import leave_out_empty_phrases
-from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.entries import (
+    FlickrAnnotation,
+    FlickrImage,
+    GrandfEntry,
+    Grounding,
+    RefcocogEntry,
+    to_entry,
+)
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
+from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord
+from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import GCG_QUESTIONS, Conversation, ExifRule, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures import GCG_QUESTIONS, Conversation, ExifRule, PhraseSpan, Record, Region, Turn, shown
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
 ABSENT = "a phrase is not in the caption (the phrase is left out, not the record)"
 DEGENERATE = "the box or area of an annotation is degenerate (the annotation is left out, not the record)"
 OTHER_WORDS = "the span of a phrase holds other words than its name"
 IGNORED = "an annotation is marked 'ignore' (the annotation is left out, not the record)"
-
-
-class BadRecord(ValueError):
-    """A record that contradicts its layout; ``reason`` says in general how, ``detail`` what it is."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 class FilteredRecord(Exception):
@@ -64,7 +66,10 @@ class GroundedCaption:
 
 
 class GCGLayout(NamedTuple):
-    """How a file is read: ``entries(path)`` gives (record id, entry) pairs, ``parse(entry)`` makes a caption of one."""
+    """How a file is read: ``entries(path)`` gives (record id, entry) pairs, ``parse(entry)`` makes a caption of one.
+
+    Both raise :class:`~lira_plugin.datasets.findings.BadRecord` for what is not of the layout; an entry may be such an error.
+    """
 
     entries: Callable[[str], Iterable[tuple[str, Any]]]
     parse: Callable[[Any], GroundedCaption]
@@ -88,8 +93,9 @@ class GCGDataset(GroundingDataset):
         exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
-        ValueError: an argument is unknown, the file is not of the layout, or, with ``on_bad_record='raise'``, no phrase
-            is in its caption, one has no mask, spans cross or leave the caption, or a record has no region.
+        ValueError: an argument is unknown, the file is not of the layout, or, with ``on_bad_record='raise'``, a record is not
+            of it, no phrase is in its caption, one has no mask, spans cross or leave the caption, or there is no region. All bad
+            records of the file are named at once.
     """
 
     def __init__(
@@ -106,48 +112,45 @@ class GCGDataset(GroundingDataset):
     ) -> None:
         if layout not in GCG_LAYOUTS:
             raise ValueError(f"unknown layout {layout!r}; known are {sorted(GCG_LAYOUTS)}")
-        if on_bad_record not in ("raise", "skip"):
-            raise ValueError(f"on_bad_record must be 'raise' or 'skip', got {on_bad_record!r}")
         if question_index is not None and not 0 <= question_index < len(GCG_QUESTIONS):
             raise ValueError(f"question_index must be in 0..{len(GCG_QUESTIONS) - 1} or None, got {question_index}")
         super().__init__(source or f"gcg/{layout}", pipeline, seed, exif)
         self.question_index = question_index
         self._image_root = image_root
         self._records: list[tuple[str, GroundedCaption]] = []
-        skipped: dict[str, list[str]] = {}
-        doubtful: dict[str, list[str]] = {}
-        for record_id, entry in GCG_LAYOUTS[layout].entries(ann_file):
+        report = ReaderReport(self.source, on_bad_record)
+        for position, (record_id, entry) in enumerate(GCG_LAYOUTS[layout].entries(ann_file)):
             try:
                 caption = _parse(GCG_LAYOUTS[layout].parse, entry)
             except FilteredRecord as rule:
-                skipped.setdefault(str(rule), []).append(record_id)
+                report.left_out(ann_file, record_id, str(rule))
             except BadRecord as error:
-                if on_bad_record == "raise":
-                    raise ValueError(
-                        f"{ann_file}: record {record_id}: {error}. Repair the record, or leave such records out with "
-                        "on_bad_record='skip'"
-                    ) from error
-                skipped.setdefault(error.reason, []).append(f"{record_id}: {error.detail}")
+                report.bad(ann_file, record_id, f"record {record_id} (position {position})", error)
             else:
                 self._records.append((record_id, caption))
-                for found, notes in ((skipped, caption.left_out), (doubtful, caption.doubtful)):
-                    for reason, what in notes:
-                        found.setdefault(reason, []).append(f"{record_id}: {what}")
-        log_skipped(self.source, ann_file, skipped)
-        log_skipped(self.source, ann_file, doubtful, done="took as they are")
+                for reason, what in caption.left_out:
+                    report.left_out(ann_file, record_id, reason, what)
+                for reason, what in caption.doubtful:
+                    report.taken(ann_file, record_id, reason, what)
+        self.findings = report.finish()
         if not self._records:
-            counts = {reason: len(records) for reason, records in skipped.items()}
-            raise ValueError(f"{ann_file} holds no record that can be used; left out: {counts}")
+            raise report.nothing_left(ann_file)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``; ``rng`` draws the question unless it is fixed."""
+        fixed = self.question_index
+        return self._record(index, int(rng.integers(len(GCG_QUESTIONS))) if fixed is None else fixed)
+
+    def whole_records(self, index: int) -> Iterator[Record]:
+        """The record at ``index`` with its longest question, which leaves the least room for the caption."""
+        longest = max(range(len(GCG_QUESTIONS)), key=lambda question: len(GCG_QUESTIONS[question]))
+        yield self._record(index, longest if self.question_index is None else self.question_index)
+
+    def _record(self, index: int, question_index: int) -> Record:
         record_id, caption = self._records[index]
-        question_index = self.question_index
-        if question_index is None:
-            question_index = int(rng.integers(len(GCG_QUESTIONS)))
         phrases = sorted(caption.phrases)
         spans = tuple(PhraseSpan(phrase.start, phrase.end, region) for region, phrase in enumerate(phrases))
         return Record(
@@ -162,7 +165,9 @@ class GCGDataset(GroundingDataset):
 
 
 def _parse(parse: Callable[[Any], GroundedCaption], entry: Any) -> GroundedCaption:
-    """Parse one entry; a missing key or wrong type becomes a :class:`BadRecord`."""
+    """Parse one entry; a missing key or wrong type, which a layout may leave to Python, becomes a :class:`BadRecord`."""
+    if isinstance(entry, BadRecord):
+        raise entry
     try:
         caption = parse(entry)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -247,32 +252,29 @@ def merge_spans(caption: str, phrases: Sequence[GroundedPhrase]) -> tuple[list[G
     return kept, left_out
 
 
-def _list_of(path: str) -> list[Any]:
-    content = read_annotations(path)
-    if not isinstance(content, list):
-        raise ValueError(f"{path} is not of this layout: it must hold a list of records")
-    return content
-
-
 def _refcocog_entries(path: str) -> Iterable[tuple[str, Any]]:
-    for position, entry in enumerate(_list_of(path)):
-        if not isinstance(entry, dict) or len(entry) != 1:
-            raise ValueError(f"{path}: the record at position {position} is not an object with one key, its id")
-        yield from entry.items()
+    for position, entry in enumerate(read_list(path, "a file of the RefCOCOg layout")):
+        if isinstance(entry, dict) and len(entry) == 1:
+            (record_id,) = entry
+            yield record_id, entry[record_id]
+        elif isinstance(entry, UnreadableRecord):
+            yield str(position), entry
+        else:
+            yield str(position), BadRecord("the record is not an object with one key, its id", f"got {shown(entry)}")
 
 
-def _parse_refcocog(entry: dict[str, Any]) -> GroundedCaption:
+def _parse_refcocog(value: Any) -> GroundedCaption:
     """Parse ``{"img_file_name", "caption", "refs": [{"sentence", "segmentation", ...}, ...]}``; text is lower-cased."""
-    caption = _caption_text(entry["caption"]).lower()
-    refs = entry["refs"]
-    sentences = [ref["sentence"].strip().lower() for ref in refs]
+    entry = to_entry(value, RefcocogEntry)
+    caption = _caption_text(entry.caption).lower()
+    sentences = [ref.sentence.strip().lower() for ref in entry.refs]
     spans = place_phrases(caption, sentences)
     if sentences and not any(spans):
         raise BadRecord("its phrases are not in the caption", f"{sentences} in {caption!r}")
     return GroundedCaption(
-        file_name=entry["img_file_name"],
+        file_name=entry.img_file_name,
         caption=caption,
-        phrases=[GroundedPhrase(*span, (ref["segmentation"],)) for span, ref in zip(spans, refs) if span],
+        phrases=[GroundedPhrase(*span, (ref.segmentation,)) for span, ref in zip(spans, entry.refs) if span],
         left_out=[
             (COVERED, repr(sentence)) if sentence and sentence in caption else (ABSENT, f"{sentence!r} in {caption!r}")
             for span, sentence in zip(spans, sentences)
@@ -282,61 +284,71 @@ def _parse_refcocog(entry: dict[str, Any]) -> GroundedCaption:
 
 
 def _grandf_entries(path: str) -> Iterable[tuple[str, Any]]:
-    for position, entry in enumerate(_list_of(path)):
-        yield str(entry.get("image_id", position) if isinstance(entry, dict) else position), entry
+    for position, entry in enumerate(read_list(path, "a file of the GranDf layout")):
+        yield id_of(entry, position, "image_id"), entry
 
 
-def _parse_grandf(entry: dict[str, Any]) -> GroundedCaption:
+def _parse_grandf(value: Any) -> GroundedCaption:
     """Parse ``{"file_name", "height", "width", "caption", "groundings": {phrase: {"token_positives", "rle_masks"}}}``.
 
     ``token_positives`` is the span ``[start, end)`` of the caption; the union of ``rle_masks`` is the mask. The span
     counts, not the phrase.
     """
-    caption = _caption_text(entry["caption"])
+    entry = to_entry(value, GrandfEntry)
+    caption = _caption_text(entry.caption)
     phrases, doubtful = [], []
-    for name, grounding in entry["groundings"].items():
-        if grounding is None or not grounding["rle_masks"]:
+    for name, found in entry.groundings.items():
+        if isinstance(found, RepeatedKey):
+            raise BadRecord("a phrase occurs several times as a key, of which JSON keeps one", f"{name!r}, {found!r}")
+        grounding = None if found is None else to_entry(found, Grounding, f"groundings[{shown(name)}]")
+        if grounding is None or not grounding.rle_masks:
             raise BadRecord("a phrase has no mask", repr(name))
-        start, end = _as_span(grounding["token_positives"], name)
-        phrases.append(GroundedPhrase(start, end, tuple(grounding["rle_masks"])))
+        start, end = _as_span(grounding.token_positives, f"{name} in 'token_positives'")
+        phrases.append(GroundedPhrase(start, end, tuple(grounding.rle_masks)))
         if name.strip().lower() != caption[start:end].strip().lower():
             doubtful.append((OTHER_WORDS, f"{name!r} at {caption[start:end]!r}"))
     kept, left_out = merge_spans(caption, phrases)
-    return GroundedCaption(entry["file_name"], caption, kept, (entry["height"], entry["width"]), left_out, doubtful)
+    return GroundedCaption(entry.file_name, caption, kept, (entry.height, entry.width), left_out, doubtful)
 
 
 def _flickr_entries(path: str) -> Iterable[tuple[str, Any]]:
-    coco = load_coco(path)
+    coco = load_coco(path, FlickrImage, FlickrAnnotation)
     for image_id, annotations in coco.annotations_by_image().items():
         yield str(image_id), (coco.images[image_id], annotations)
+    for fault in coco.faults:
+        record_id = fault.where if fault.image_id is None else str(fault.image_id)
+        yield record_id, BadRecord(fault.error.reason, f"{fault.where}: {fault.error.detail}")
 
 
-def _parse_flickr(entry: tuple[dict[str, Any], list[dict[str, Any]]]) -> GroundedCaption:
+def _parse_flickr(entry: tuple[FlickrImage, list[FlickrAnnotation]]) -> GroundedCaption:
     """Parse a COCO image with ``caption`` and its annotations ``{"bbox", "area", "tokens_positive", "sam_mask", ...}``.
 
     ``bbox`` is x, y, width, height; of ``tokens_positive``, a list of spans, the first one counts.
     """
     image, annotations = entry
-    caption, height, width = _caption_text(image["caption"]), image["height"], image["width"]
+    caption, height, width = _caption_text(image.caption), image.height, image.width
     if len(caption.split()) < 3:
         raise FilteredRecord("the caption has fewer than three words")
     if min(height, width) < 32:
         raise FilteredRecord("the image has a side below 32 pixels")
     phrases, left_out = [], []
     for annotation in annotations:
-        x, y, box_width, box_height = annotation["bbox"]
+        name = f"annotation {annotation.id}"
+        x, y, box_width, box_height = annotation.bbox
         inside = min(x + box_width, width) > max(x, 0) and min(y + box_height, height) > max(y, 0)
-        if annotation.get("ignore"):
-            left_out.append((IGNORED, f"annotation {annotation['id']}"))
-        elif not inside or min(box_width, box_height) < 1 or annotation.get("area", 1) <= 0:
-            left_out.append((DEGENERATE, f"annotation {annotation['id']}"))
+        if annotation.ignore:
+            left_out.append((IGNORED, name))
+        elif not inside or min(box_width, box_height) < 1 or annotation.area <= 0:
+            left_out.append((DEGENERATE, name))
+        elif not annotation.tokens_positive:
+            raise BadRecord("an annotation has no span of the caption in 'tokens_positive'", name)
         else:
-            start, end = _as_span(annotation["tokens_positive"][0], f"annotation {annotation['id']}")
-            phrases.append(GroundedPhrase(start, end, (annotation["sam_mask"],)))
+            start, end = _as_span(annotation.tokens_positive[0], f"{name} in 'tokens_positive'")
+            phrases.append(GroundedPhrase(start, end, (annotation.sam_mask,)))
     if annotations and not phrases:
         raise FilteredRecord("all annotations of the image are degenerate or marked 'ignore'")
     kept, covered = merge_spans(caption, phrases)
-    return GroundedCaption(image["file_name"], caption, kept, (height, width), left_out + covered)
+    return GroundedCaption(image.file_name, caption, kept, (height, width), left_out + covered)
 
 
 def _caption_text(caption: str) -> str:
@@ -347,9 +359,9 @@ def _caption_text(caption: str) -> str:
     return caption.strip('"').strip()
 
 
-def _as_span(value: Any, name: str) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(end, int) for end in value):
-        raise BadRecord("a span is not a pair of character positions", f"{value!r} of {name}")
+def _as_span(value: list[int], name: str) -> tuple[int, int]:
+    if len(value) != 2:
+        raise BadRecord("a span is not a pair of character positions", f"{shown(value)} of {name}")
     return value[0], value[1]
 
 

@@ -1,7 +1,7 @@
 """The base of all data sets: records in, samples out."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -9,6 +9,7 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from lira_plugin.datasets.findings import Finding
 from lira_plugin.datasets.lengths import record_lengths
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.settings import WrongSetting, check_config, refuse_type, refuse_untyped
@@ -76,6 +77,8 @@ class GroundingDataset(Dataset):
             concerns photographs with an EXIF orientation. For orientations 5 to 8 the annotated sizes tell, and a wrong setting
             is an error; the others cannot be told (:func:`~lira_plugin.datasets.transforms.needs_exif_decision`).
 
+    ``findings`` is what the reader left out of its files, or doubted.
+
     Raises:
         ValueError: there is no such ``exif``.
     """
@@ -87,6 +90,7 @@ class GroundingDataset(Dataset):
         self.source = source
         self.seed = seed
         self.pipeline = build_pipeline(pipeline)
+        self.findings: list[Finding] = []
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -94,6 +98,10 @@ class GroundingDataset(Dataset):
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """Build the record at ``index``; ``rng`` makes the choices that a format leaves open."""
         raise NotImplementedError
+
+    def whole_records(self, index: int) -> Iterator[Record]:
+        """Records that together hold all of the record at ``index``, also what a single draw leaves out."""
+        yield self.get_record(index, np.random.default_rng(self.seed))
 
     @property
     def modality_length(self) -> list[int]:

@@ -98,14 +98,14 @@ class SequenceLengths:
 
     def _block(self, record: Record) -> int:
         """Positions of the visual block."""
-        size = tuple(record.size or _image_size(record))
+        size = tuple(record.size or image_size(record))
         if size not in self._blocks:
             tiles = count_tiles(*size, self.tile.min_tiles, self.tile.max_tiles, self.tile.size)
             self._blocks[size] = len(self.tokenize.layout.block(tiles))
         return self._blocks[size]
 
 
-def _image_size(record: Record) -> tuple[int, int]:
+def image_size(record: Record) -> tuple[int, int]:
     """(height, width) of the image as it will be read, from its header."""
     try:
         return header_size(record.image_path, record.exif)

@@ -1,17 +1,23 @@
 """Conversations in LLaVA's JSON layout."""
 
 import os
+import re
 from typing import Any
 
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import read_annotations
-from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.annotation_files import id_of, read_list
+from lira_plugin.datasets.entries import LlavaEntry, to_entry
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
+from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Turn
 
 IMAGE = "<image>"
 """Where LLaVA's files say that the image goes; the chat template decides it here, so it is taken out."""
+_OTHER_INPUT = re.compile(r"<(images?|videos?|audios?|speech|sound)[-_]?\d*>", re.IGNORECASE)
+"""Where files of other models say that a further input goes."""
 
 
 @DATASETS.register_module()
@@ -33,7 +39,8 @@ class LlavaDataset(GroundingDataset):
 
     Raises:
         ValueError: the file is not of this form, or, with ``on_bad_record='raise'``, human and gpt do not alternate (human first,
-            gpt last), or ``<image>`` stands elsewhere than once in the first question of a record with an image.
+            gpt last), ``<image>`` stands elsewhere than once in the first question of a record with an image, or a record has
+            another input (``images``, ``video``, ``<video>``, ...). All bad records of the file are named at once.
     """
 
     def __init__(
@@ -46,30 +53,21 @@ class LlavaDataset(GroundingDataset):
         on_bad_record: str = "raise",
         exif: ExifRule = "apply",
     ) -> None:
-        if on_bad_record not in ("raise", "skip"):
-            raise ValueError(f"on_bad_record must be 'raise' or 'skip', got {on_bad_record!r}")
         super().__init__(source, pipeline, seed, exif)
-        entries = read_annotations(ann_file)
-        if not isinstance(entries, list) or not entries:
-            raise ValueError(f"{ann_file} is not a LLaVA file: it must hold a list of records, and at least one")
-        self._records, skipped = [], []
-        for position, entry in enumerate(entries):
-            record_id = str(entry.get("id", position)) if isinstance(entry, dict) else str(position)
+        self._records: list[Record] = []
+        report = ReaderReport(source, on_bad_record)
+        for position, entry in enumerate(read_list(ann_file, "a LLaVA file")):
+            record_id = id_of(entry, position, "id")
             try:
                 image, turns = parse_llava(entry)
-            except ValueError as error:
-                if on_bad_record == "raise":
-                    raise ValueError(
-                        f"{ann_file}: record {record_id} (position {position}): {error}. Repair the record, or leave such "
-                        "records out with on_bad_record='skip'"
-                    ) from error
-                skipped.append(f"{record_id}: {error}")
+            except BadRecord as error:
+                report.bad(ann_file, record_id, f"record {record_id} (position {position})", error)
                 continue
             path = None if image is None else os.path.join(image_root, image)
             self._records.append(Record(source, record_id, path, Conversation(turns), exif=exif))
-        log_skipped(source, ann_file, {"not of LLaVA's form": skipped})
+        self.findings = report.finish()
         if not self._records:
-            raise ValueError(f"{ann_file} holds no record that can be used: all {len(skipped)} are not of LLaVA's form")
+            raise report.nothing_left(ann_file)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -79,29 +77,34 @@ class LlavaDataset(GroundingDataset):
         return self._records[index]
 
 
-def parse_llava(entry: Any) -> tuple[str | None, tuple[Turn, ...]]:
+def parse_llava(value: Any) -> tuple[str | None, tuple[Turn, ...]]:
     """Turn one entry of the file into the name of its image, or None, and its turns.
 
     Raises:
-        ValueError: the entry is not of LLaVA's form; the message is without file and record.
+        BadRecord: the entry is not of LLaVA's form; the message is without file and record.
     """
-    messages = entry.get("conversations") if isinstance(entry, dict) else None
-    if not isinstance(messages, list) or not messages or len(messages) % 2:
-        raise ValueError("'conversations' must be a list of pairs of a human question and a gpt answer")
-    image = entry.get("image")
-    if image is not None and not isinstance(image, str):
-        raise ValueError(f"'image' must be the name of one file, got {image!r}")
+    entry = to_entry(value, LlavaEntry)
+    messages = entry.conversations
+    if not messages or len(messages) % 2:
+        raise BadRecord(
+            "'conversations' must be a list of pairs of a human question and a gpt answer",
+            f"got {len(messages)} messages",
+        )
     texts = []
     for index, message in enumerate(messages):
         speaker = ("human", "gpt")[index % 2]
-        if not isinstance(message, dict) or message.get("from") != speaker or not isinstance(message.get("value"), str):
-            raise ValueError(f"message {index} must be {{'from': '{speaker}', 'value': text}}, got {message!r}")
-        count = message["value"].count(IMAGE)
-        allowed = 1 if index == 0 and image is not None else 0
+        if message.speaker != speaker:
+            raise BadRecord(f"message {index} must be from {speaker!r}", f"got {message.speaker!r}")
+        count = message.value.count(IMAGE)
+        allowed = 1 if index == 0 and entry.image is not None else 0
         if count > allowed:
-            raise ValueError(
-                f"message {index} holds {count} times {IMAGE!r}; it may stand once, in the first question of a record "
-                f"with an image (this one has {'no image' if image is None else 'one'})"
+            raise BadRecord(
+                f"message {index} holds {count} times {IMAGE!r}",
+                "it may stand once, in the first question of a record with an image (this one has "
+                f"{'no image' if entry.image is None else 'one'})",
             )
-        texts.append(message["value"].replace(IMAGE, "").strip() if count else message["value"])
-    return image, tuple(Turn(question, answer) for question, answer in zip(texts[::2], texts[1::2]))
+        other = _OTHER_INPUT.search(message.value.replace(IMAGE, "")) if speaker == "human" else None
+        if other:
+            raise BadRecord(f"message {index} asks about an input that a record cannot have", repr(other.group()))
+        texts.append(message.value.replace(IMAGE, "").strip() if count else message.value)
+    return entry.image, tuple(Turn(question, answer) for question, answer in zip(texts[::2], texts[1::2]))

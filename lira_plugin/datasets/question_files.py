@@ -1,9 +1,13 @@
 """Questions about images, to be asked of a trained model: a JSON Lines file."""
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lira_plugin.datasets.entries import QuestionLine, to_entry
+from lira_plugin.datasets.findings import UNUSABLE, BadRecord, BadRecords, Finding
+from lira_plugin.datasets.json_records import parse_record
+from lira_plugin.json_file import read_text
 from lira_plugin.structures import Region
 
 
@@ -24,39 +28,62 @@ class ImageQuestion:
     regions: tuple[Region, ...] = ()
 
 
+@dataclass(frozen=True)
+class ScannedQuestions:
+    """What a file of questions holds.
+
+    Args:
+        questions: the sound ones whose image is there, with the index of their line, from 1.
+        bad: lines that are not of the form.
+        missing: lines whose image is not there.
+    """
+
+    questions: list[tuple[int, ImageQuestion]]
+    bad: list[Finding]
+    missing: list[Finding]
+
+
+def scan_questions(path: str | Path) -> ScannedQuestions:
+    """Read a file of questions to its end, whatever is wrong with its lines.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no text, or holds no line.
+    """
+    path = Path(path)
+    questions, bad, missing = [], [], []
+    for index, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"line {index}"
+        try:
+            item = to_entry(parse_record(line), QuestionLine)
+        except BadRecord as error:
+            bad.append(Finding(UNUSABLE, str(path), where, f"{path}, {where}: {error}"))
+            continue
+        image = str(path.parent / item.image)
+        if os.path.isfile(image):  # false, and no error, for a name that no file can have
+            questions.append((index, ImageQuestion(image, item.question, item.task)))
+        else:
+            missing.append(Finding(UNUSABLE, str(path), where, f"{path}, {where}: there is no image {image}"))
+    if not (questions or bad or missing):
+        raise ValueError(f'{path} holds no question; a line is {{"image": "a.jpg", "question": "What is this?"}}')
+    return ScannedQuestions(questions, bad, missing)
+
+
 def read_questions(path: str | Path) -> list[ImageQuestion]:
     """Read a JSON Lines file: one ``{"image": "a.jpg", "question": "...", "task": "RefSeg"}`` a line.
 
     ``task`` may be left out, and blank lines are. The path of an image is relative to the file's folder.
 
     Raises:
-        FileNotFoundError: an image is not there.
-        ValueError: a line is not of this form, or there is none.
+        FileNotFoundError: there is no such file, or images are not there; the message names all of them.
+        ValueError: lines are not of this form (all are named), there is none, or the file is no text.
     """
-    path = Path(path)
-    questions = []
-    for line_number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            questions.append(_parse(json.loads(line), path.parent))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {line_number}: {error}") from error
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path}, line {line_number}: {error}") from error
-    if not questions:
-        raise ValueError(f'{path} holds no question; a line is {{"image": "a.jpg", "question": "What is this?"}}')
-    return questions
-
-
-def _parse(entry: object, folder: Path) -> ImageQuestion:
-    fields = {"image", "question", "task"}
-    if not isinstance(entry, dict) or not {"image", "question"} <= entry.keys() <= fields:
-        keys = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
-        raise ValueError(f"expected an object with image, question and, if wanted, task, got {keys}")
-    if not all(isinstance(value, str) for value in entry.values()) or not entry["question"].strip():
-        raise ValueError("image, question and task must be texts, and the question not empty")
-    image = folder / entry["image"]
-    if not image.is_file():
-        raise FileNotFoundError(f"there is no image {image}; its path is relative to the folder of the questions")
-    return ImageQuestion(str(image), entry["question"], entry.get("task", ""))
+    found = scan_questions(path)
+    if found.bad:
+        raise BadRecords(found.bad, 'A line is {"image": "a.jpg", "question": "What is this?"}, and "task" if wanted')
+    if found.missing:
+        lines = "\n".join(finding.message for finding in found.missing)
+        raise FileNotFoundError(f"{lines}\nThe path of an image is relative to the folder of the questions")
+    return [question for _, question in found.questions]

@@ -1,20 +1,28 @@
 """RefCOCO, RefCOCO+, RefCOCOg and gRefCOCO in the layout of the REFER toolbox."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from lira_plugin.datasets.annotation_files import CocoFile, load_coco, read_annotations
+from lira_plugin.datasets.annotation_files import CocoFile, id_of, load_coco, read_list, unknown_id
 from lira_plugin.datasets.empty_masks import EMPTY_EXPRESSION, all_empty
-from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline, log_skipped
+from lira_plugin.datasets.entries import Id, Ref, to_entry
+from lira_plugin.datasets.findings import BadRecord, NoRecords
+from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
+from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
 
 DEFAULT_SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}
 """The data sets of this layout, and who made the splits that are in common use."""
+_SPLIT = re.compile(r"train|val|test[A-C]*")
+"""Splits of REFER's files; ``testAB`` belongs to testA and to testB."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +33,6 @@ class Expression:
     image_id: Any
     label: str
     ann_ids: tuple[Any, ...]
-
-
-def load_refs(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read a file of refs: a pickle of plain data where its name ends in ``.p``, else JSON.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        pickle.UnpicklingError: the pickle wants more than plain data.
-        ValueError: the file cannot be read or is not a list of dicts.
-    """
-    refs = read_annotations(path)
-    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
-        raise ValueError(f"{path} is not a file of refs: it must hold a list of dicts")
-    return refs
 
 
 @DATASETS.register_module()
@@ -54,8 +48,9 @@ class ReferSegDataset(GroundingDataset):
     * Evaluation (``num_expressions=None``): one record a sentence, in file order, always with exactly one region; a
       sentence without target has a region without segmentations, which no span names.
 
-    Sentences without text are left out, which is counted and logged. So are, of a training, those whose masks have no pixel;
-    in an evaluation they count as targets that no answer finds.
+    Sentences without text and refs without sentences are left out, which is counted and logged, as are refs whose split is
+    none of REFER's (``train``, ``val``, ``test``, ``testA``, ``testB``, ``testAB``). So are, of a training, sentences whose masks
+    have no pixel; in an evaluation they count as targets that no answer finds.
 
     Args:
         data_root: folder that holds the folder of the data set.
@@ -68,12 +63,14 @@ class ReferSegDataset(GroundingDataset):
         num_expressions: most sentences a record when training; None for evaluation.
         seed: seed of the random choices.
         source: name for metrics; by default ``<dataset>/<split>``.
+        on_bad_record: ``raise``, or ``skip`` to leave bad refs out.
         exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         FileNotFoundError: there is no file of refs.
-        ValueError: the data set or split is unknown, or a ref lacks a key or names an annotation or image that
-            ``instances.json`` does not hold.
+        ValueError: the data set or split is unknown, or, with ``on_bad_record='raise'``, a ref of the split or an entry of
+            ``instances.json`` is not of its format, or a ref names an annotation or image that ``instances.json`` does not hold.
+            All of them are named at once.
     """
 
     def __init__(
@@ -87,6 +84,7 @@ class ReferSegDataset(GroundingDataset):
         num_expressions: int | None = None,
         seed: int = 0,
         source: str | None = None,
+        on_bad_record: str = "raise",
         exif: ExifRule = "apply",
     ) -> None:
         if dataset not in DEFAULT_SPLIT_BY:
@@ -98,26 +96,34 @@ class ReferSegDataset(GroundingDataset):
         self._image_root = image_root
         folder = os.path.join(data_root, dataset)
         refs_path = _find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY[dataset])
-        refs = _select_split(load_refs(refs_path), refs_path, split, exact=dataset == "grefcoco")
-        coco = load_coco(os.path.join(folder, "instances.json"))
-        skipped: dict[str, list[str]] = {"the sentence is empty": []}
-        expressions, empty = [], []
-        for position, ref in enumerate(refs):
-            for expression in _read_ref(ref, position, refs_path, coco):
+        instances_path = os.path.join(folder, "instances.json")
+        report = ReaderReport(self.source, on_bad_record)
+        refs = _select_split(_read_refs(refs_path, report), refs_path, split, dataset == "grefcoco", report)
+        coco = load_coco(instances_path)
+        for fault in coco.faults:
+            report.bad(instances_path, fault.where, fault.where, fault.error)
+        expressions = []
+        for where, ref in refs:
+            try:
+                sentences = list(_expressions(ref, coco))
+            except BadRecord as error:
+                report.bad(refs_path, str(ref.ref_id), where, error)
+                continue
+            if not sentences:
+                report.left_out(refs_path, str(ref.ref_id), "the ref has no sentence")
+            for expression in sentences:
+                empty = all_empty(coco.annotations[ann_id].segmentation for ann_id in expression.ann_ids)
                 if not expression.label:
-                    skipped["the sentence is empty"].append(expression.record_id)
-                    continue
-                if all_empty(coco.annotations[ann_id]["segmentation"] for ann_id in expression.ann_ids):
-                    empty.append(expression.record_id)
-                    if num_expressions is not None:
-                        continue
-                expressions.append(expression)
-        log_skipped(self.source, refs_path, skipped)
-        if empty:
-            done = "kept, as targets that no answer finds," if num_expressions is None else "left out"
-            log_skipped(self.source, refs_path, {EMPTY_EXPRESSION: empty}, done)
+                    report.left_out(refs_path, expression.record_id, "the sentence is empty")
+                elif empty and num_expressions is not None:
+                    report.left_out(refs_path, expression.record_id, EMPTY_EXPRESSION)
+                else:
+                    expressions.append(expression)
+                    if empty:
+                        report.taken(refs_path, expression.record_id, EMPTY_EXPRESSION, "no answer finds it")
+        self.findings = report.finish()
         if not expressions:
-            raise ValueError(f"{refs_path}: no sentence of split {split!r} has any text and a mask with a pixel")
+            raise report.nothing_left(refs_path, f"sentence of split {split!r}")
         self._records = [(item,) for item in expressions] if num_expressions is None else _by_image(expressions)
         self._images = {item.image_id: coco.images[item.image_id] for item in expressions}
         self._annotations = {ann_id: coco.annotations[ann_id] for item in expressions for ann_id in item.ann_ids}
@@ -127,12 +133,21 @@ class ReferSegDataset(GroundingDataset):
 
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``: one sentence, or sentences drawn with ``rng`` for training."""
-        evaluation = self.num_expressions is None
         expressions = self._records[index]
-        record_id = expressions[0].record_id if evaluation else str(expressions[0].image_id)
         if self.num_expressions is not None:
             count = min(self.num_expressions, len(expressions))
             expressions = [expressions[index] for index in rng.choice(len(expressions), size=count, replace=False)]
+        return self._record(expressions)
+
+    def whole_records(self, index: int) -> Iterator[Record]:
+        """All sentences of the record at ``index``, as many in a record as a draw takes."""
+        expressions = self._records[index]
+        count = self.num_expressions or 1
+        for start in range(0, len(expressions), count):
+            yield self._record(expressions[start : start + count])
+
+    def _record(self, expressions: Sequence[Expression]) -> Record:
+        evaluation = self.num_expressions is None
         turns, regions = [], []
         for expression in expressions:
             turns.append(refer_turn(expression.label, len(regions) if expression.ann_ids else None))
@@ -141,21 +156,22 @@ class ReferSegDataset(GroundingDataset):
         image = self._images[expressions[0].image_id]
         return Record(
             source=self.source,
-            record_id=record_id,
-            image_path=os.path.join(self._image_root, image["file_name"]),
+            record_id=expressions[0].record_id if evaluation else str(expressions[0].image_id),
+            image_path=os.path.join(self._image_root, image.file_name),
             conversation=Conversation(tuple(turns)),
             regions=tuple(regions),
-            size=(image["height"], image["width"]),
+            size=(image.height, image.width),
             exif=self.exif,
         )
 
     def _region(self, expression: Expression) -> Region:
         annotations = [self._annotations[ann_id] for ann_id in expression.ann_ids]
-        categories = {annotation.get("category_id", -1) for annotation in annotations}
+        categories = {annotation.category_id for annotation in annotations}
+        category_id = categories.pop() if len(categories) == 1 else None
         return Region(
             phrase=expression.label,
-            segmentations=tuple(annotation["segmentation"] for annotation in annotations),
-            category_id=categories.pop() if len(categories) == 1 else -1,
+            segmentations=tuple(annotation.segmentation for annotation in annotations),
+            category_id=-1 if category_id is None else category_id,
         )
 
 
@@ -163,7 +179,7 @@ def _find_refs(folder: str, dataset: str, split_by: str) -> str:
     stem, suffixes = ("grefs", (".json", ".p")) if dataset == "grefcoco" else ("refs", (".p", ".json"))
     candidates = [os.path.join(folder, f"{stem}({split_by}){suffix}") for suffix in suffixes]
     for path in candidates:
-        if os.path.isfile(path):
+        if os.path.exists(path):
             return path
     raise FileNotFoundError(
         f"neither {candidates[0]} nor {candidates[1]} exists; check data_root, dataset ({dataset!r}) and split_by "
@@ -171,53 +187,75 @@ def _find_refs(folder: str, dataset: str, split_by: str) -> str:
     )
 
 
-def _select_split(refs: list[dict[str, Any]], path: str, split: str, exact: bool) -> list[dict[str, Any]]:
-    for position, ref in enumerate(refs):
-        if not isinstance(ref.get("split"), str):
-            raise ValueError(f"{path}: ref {ref.get('ref_id', f'at position {position}')} has no 'split'")
+def _read_refs(path: str, report: ReaderReport) -> Iterator[tuple[str, Ref]]:
+    """The sound refs of a file with what messages call them; the others are reported."""
+    seen: set[Id] = set()
+    for position, value in enumerate(read_list(path, "a file of refs")):
+        ref_id = id_of(value, position, "ref_id")
+        where = f"ref {ref_id} (position {position})"
+        try:
+            ref = to_entry(value, Ref)
+        except BadRecord as error:
+            report.bad(path, ref_id, where, error)
+            continue
+        if ref.ref_id in seen:
+            report.taken(path, ref_id, "several refs have one 'ref_id', so that their sentences have one name")
+        seen.add(ref.ref_id)
+        yield where, ref
+
+
+def _select_split(
+    refs: Iterable[tuple[str, Ref]], path: str, split: str, exact: bool, report: ReaderReport
+) -> list[tuple[str, Ref]]:
+    """The refs of a split; those of a split that is none of REFER's are reported, as a spelling may be wrong."""
     part = None if exact else {"testA": "A", "testB": "B", "test": "test"}.get(split)
-    selected = [ref for ref in refs if (part in ref["split"] if part else ref["split"] == split)]
+    selected, splits = [], Counter()
+    for where, ref in refs:
+        splits[ref.split] += 1
+        if part in ref.split if part else ref.split == split:
+            selected.append((where, ref))
+        elif not _SPLIT.fullmatch(ref.split):
+            report.left_out(
+                path, str(ref.ref_id), f"the split is {ref.split!r}, which is none of train, val, test, testA, testB"
+            )
     if not selected:
-        raise ValueError(
-            f"{path} has no ref of split {split!r}; its splits are {sorted({ref['split'] for ref in refs})}"
-        )
+        report.finish()
+        raise NoRecords(f"{path} has no ref of split {split!r}; its splits are {sorted(splits)}", report.findings)
     return selected
 
 
-def _read_ref(ref: dict[str, Any], position: int, path: str, coco: CocoFile) -> Iterator[Expression]:
-    ref_id = ref.get("ref_id", f"at position {position} of the split")
-    missing = [key for key in ("ref_id", "ann_id", "image_id", "sentences") if key not in ref]
-    if missing:
-        raise ValueError(f"{path}: ref {ref_id} lacks {missing}")
-    same_release = "take both files from the same release"
-    image_id = ref["image_id"]
-    if image_id not in coco.images:
-        raise ValueError(
-            f"{path}: ref {ref_id} names image {image_id}, which {coco.path} does not hold; {same_release}"
-        )
-    ann_ids = tuple(ref["ann_id"]) if isinstance(ref["ann_id"], list | tuple) else (ref["ann_id"],)
+def _expressions(ref: Ref, coco: CocoFile) -> Iterator[Expression]:
+    """The sentences of a ref with the annotations that they name.
+
+    Raises:
+        BadRecord: the ref and ``instances.json`` do not belong together.
+    """
+    same_release, among = "take both files from the same release", f"the sound ones of {coco.path}"
+    if ref.image_id not in coco.images:
+        raise unknown_id("image", ref.image_id, coco.images, among, same_release)
+    ann_ids = tuple(ref.ann_id) if isinstance(ref.ann_id, list) else (ref.ann_id,)
     if ann_ids == (-1,):
         ann_ids = ()
     for ann_id in ann_ids:
         annotation = coco.annotations.get(ann_id)
         if annotation is None:
-            raise ValueError(
-                f"{path}: ref {ref_id} names annotation {ann_id}, which {coco.path} does not hold; {same_release}"
+            raise unknown_id("annotation", ann_id, coco.annotations, among, same_release)
+        if annotation.image_id != ref.image_id:
+            raise BadRecord(
+                "it is about another image than its annotation",
+                f"image {ref.image_id!r}, but annotation {ann_id!r} belongs to image {annotation.image_id!r} in {coco.path}; "
+                f"{same_release}",
             )
-        if annotation["image_id"] != image_id:
-            raise ValueError(
-                f"{path}: ref {ref_id} is about image {image_id}, but its annotation {ann_id} belongs to image "
-                f"{annotation['image_id']} in {coco.path}; {same_release}"
+        if annotation.segmentation is msgspec.UNSET:
+            raise BadRecord("it names an annotation without 'segmentation'", f"{ann_id!r} in {coco.path}")
+        if isinstance(annotation.category_id, str):
+            raise BadRecord(
+                "it names an annotation whose 'category_id' is no whole number",
+                f"{annotation.category_id!r} of annotation {ann_id!r} in {coco.path}",
             )
-        if "segmentation" not in annotation:
-            raise ValueError(
-                f"{path}: ref {ref_id} names annotation {ann_id}, which has no 'segmentation' in {coco.path}"
-            )
-    for index, sentence in enumerate(ref["sentences"]):
-        if not isinstance(sentence, dict) or not isinstance(sentence.get("sent"), str):
-            raise ValueError(f"{path}: sentence {index} of ref {ref_id} has no text 'sent'")
-        label = sentence["sent"].strip().lower()
-        yield Expression(f"{ref_id}-{sentence.get('sent_id', index)}", image_id, label, ann_ids)
+    for index, sentence in enumerate(ref.sentences):
+        sentence_id = index if sentence.sent_id is None else sentence.sent_id
+        yield Expression(f"{ref.ref_id}-{sentence_id}", ref.image_id, sentence.sent.strip().lower(), ann_ids)
 
 
 def _by_image(expressions: list[Expression]) -> list[tuple[Expression, ...]]:

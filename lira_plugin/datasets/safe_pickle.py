@@ -5,6 +5,8 @@ import pickle
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
+from lira_plugin.json_file import check_is_file
+
 
 class PlainUnpickler(pickle.Unpickler):
     """An unpickler for containers, strings and numbers.
@@ -34,8 +36,9 @@ def safe_load(path: str | os.PathLike) -> Any:
     Raises:
         pickle.UnpicklingError: the file wants anything else, such as a class, a function or a NumPy number; nothing
             of it has run.
-        ValueError: the file is not a pickle or is cut off.
+        ValueError: the file is not a pickle, is cut off, or no regular file.
     """
+    check_is_file(path)
     with open(path, "rb") as file:
         try:
             return _load(file, path, "utf-8")

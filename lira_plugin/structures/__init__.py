@@ -24,6 +24,7 @@ from lira_plugin.structures.prompts import (
     refer_turn,
 )
 from lira_plugin.structures.region_view import region_view, resize_image
+from lira_plugin.structures.shown import shown
 from lira_plugin.structures.visual_layout import VisualLayout
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "refer_turn",
     "region_view",
     "resize_image",
+    "shown",
 ]

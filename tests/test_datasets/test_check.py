@@ -1,14 +1,18 @@
 """Checking a data set before a training."""
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from lira_plugin.datasets import Draw, GroundingDataset, MixtureDataset
-from lira_plugin.datasets.check import check_dataset
-from lira_plugin.structures import Conversation, GroundingSample, Record, TokenKind, Turn
+from lira_plugin.datasets import GroundingDataset, LlavaDataset, MixtureDataset
+from lira_plugin.datasets.check import _turns, build_to_check, check_dataset, check_questions
+from lira_plugin.datasets.findings import CUT, LEFT_OUT, UNUSABLE, Finding, group_line, grouped
+from lira_plugin.structures import Conversation, GroundingSample, PhraseSpan, Record, Region, TokenKind, Turn
 
 
 def sample_of(source: str, number: int) -> GroundingSample:
@@ -31,11 +35,11 @@ def sample_of(source: str, number: int) -> GroundingSample:
 
 
 class Numbers(GroundingDataset):
-    """Record i gives a sample of i + 1 text rows; remembers what was read."""
+    """Record i gives a sample of i + 1 text positions; remembers what was read."""
 
     def __init__(self, source, count):
-        super().__init__(source)
         self.count, self.read = count, []
+        super().__init__(source, [self.sample])
 
     def __len__(self):
         return self.count
@@ -43,10 +47,9 @@ class Numbers(GroundingDataset):
     def get_record(self, index, rng):
         return Record(self.source, str(index), None, Conversation((Turn("q", "a"),)))
 
-    def __getitem__(self, draw):
-        assert isinstance(draw, Draw)
-        self.read.append((draw.index, draw.draw_index))
-        return sample_of(self.source, draw.index + 1)
+    def sample(self, results):
+        self.read.append(results["index"])
+        return sample_of(self.source, results["index"] + 1)
 
 
 def checks(dataset, **settings):
@@ -59,20 +62,20 @@ def test_what_is_counted():
     assert (check.text, check.max_text) == (sum(range(1, 6)), 5)
     assert (check.positions, check.max_positions) == (sum(range(2, 7)), 6)
     assert (check.views, check.masks) == (15, 15)
-    assert check.errors == check.dropped == []
+    assert check.findings == []
 
 
 def test_each_part_of_a_mixture_is_read_once_whatever_its_repeats():
     first, second = Numbers("a/train", 3), Numbers("b/train", 2)
     found = checks(MixtureDataset([first, second], repeats=[4, 3]))
     assert [(check.source, check.samples) for check in found] == [("a/train", 3), ("b/train", 2)]
-    assert first.read == [(0, 0), (1, 0), (2, 0)] and second.read == [(0, 0), (1, 0)]
+    assert first.read == [0, 1, 2] and second.read == [0, 1]
 
 
 def test_some_records_several_times():
     dataset = Numbers("a/train", 7)
     [check] = checks(dataset, every=3, draws=2)
-    assert dataset.read == [(0, 0), (0, 1), (3, 0), (3, 1), (6, 0), (6, 1)]
+    assert dataset.read == [0, 0, 3, 3, 6, 6]
     assert (check.records, check.samples) == (7, 6)
 
 
@@ -81,39 +84,151 @@ def test_workers_count_the_same():
 
 
 class Broken(Numbers):
-    def __getitem__(self, draw):
-        if draw.index == 1:
-            raise ValueError("b/train record 7: no image at x.jpg")
-        if draw.index == 2:
+    def sample(self, results):
+        if results["index"] == 1:
+            raise ValueError("b/train record 1: no image at x.jpg")
+        if results["index"] == 2:
             raise KeyError("height")
-        sample = super().__getitem__(draw)
-        return replace(sample, dropped_regions=2) if draw.index == 3 else sample
+        sample = super().sample(results)
+        return replace(sample, dropped_regions=2) if results["index"] == 3 else sample
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_what_is_wrong_is_told_and_the_rest_is_read(num_workers):
+def test_what_is_wrong_is_told_with_its_record_and_the_rest_is_read(num_workers):
     [check] = checks(Broken("b/train", 5), num_workers=num_workers)
     assert check.samples == 3
-    assert check.errors == [
-        "b/train record 7: no image at x.jpg",
-        "b/train, index 2 of the data set: KeyError('height')",
+    assert check.findings == [
+        Finding(UNUSABLE, "b/train", "1", "b/train record 1: no image at x.jpg"),
+        Finding(UNUSABLE, "b/train", "2", "b/train record 2: KeyError('height')"),
+        Finding(CUT, "b/train", "3", "b/train record 4: max_length leaves out 2 regions"),
     ]
-    assert check.dropped == ["b/train record 4: max_length leaves out 2 regions"]
 
 
-def test_each_kind_of_loss_is_a_line_with_its_record():
+class Talks(GroundingDataset):
+    """One record of four turns, each about a region; the pipeline refuses what a turn calls bad."""
+
+    def __init__(self, phrases, masks):
+        super().__init__("c/train", [self.sample])
+        self.phrases, self.masks, self.read = phrases, masks, []
+
+    def __len__(self):
+        return 1
+
+    def get_record(self, index, rng):
+        turns = tuple(Turn("q", text, (PhraseSpan(0, len(text), n),)) for n, text in enumerate(self.phrases))
+        regions = tuple(Region(text, (mask,)) for text, mask in zip(self.phrases, self.masks))
+        return Record("c/train", "7", None, Conversation(turns), regions, size=(4, 5))
+
+    def sample(self, results):
+        for turn in results["record"].conversation.turns:
+            self.read.append(turn.answer)
+            if turn.answer.startswith("bad"):
+                raise ValueError(f"cannot say {turn.answer!r}")
+        return sample_of("c/train", 1)
+
+
+def test_every_turn_and_every_mask_of_a_record_is_looked_at():
+    sound, broken = {"size": [4, 5], "counts": [20]}, {"size": [4, 5], "counts": [21]}
+    other = {"size": [5, 4], "counts": [20]}
+    [check] = checks(Talks(["bad one", "a cat", "bad two", "a dog", "a cow"], [sound, broken, sound, other, sound]))
+    messages = [finding.message for finding in check.findings]
+    assert [message.split(":")[0] for message in messages] == ["c/train record 7"] * 4
+    for message, said in zip(messages, ("'a cat'.*21 pixels", "'a dog'.*5x4 but.*4x5", "'bad one'", "'bad two'")):
+        assert re.search(said, message)
+    assert check.samples == 0
+
+
+class Chatty(Talks):
+    """As many records as turns, of which a draw takes one."""
+
+    def get_record(self, index, rng):
+        whole = super().get_record(index, rng)
+        return next(_turns(replace(whole, conversation=Conversation(whole.conversation.turns[:1])), {}))
+
+    def whole_records(self, index):
+        yield from _turns(super().get_record(index, None), {})
+
+
+def test_what_a_draw_does_not_take_is_read_too():
+    mask = {"size": [4, 5], "counts": [20]}
+    data = Chatty(["a", "b", "bad c"], [mask] * 3)
+    assert data[0].record_id == "1"
+    [check] = checks(data)
+    assert [finding.message for finding in check.findings] == ["c/train record 7: cannot say 'bad c'"]
+    assert check.samples == 2
+
+
+def llava(folder, name, *texts):
+    conversations = [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
+    path = folder / name
+    entries = [{"id": "first", "conversations": conversations}, {"id": "null", "conversations": None}, 3]
+    path.write_text(json.dumps(entries))
+    return {"type": LlavaDataset, "ann_file": str(path), "image_root": "", "source": name}
+
+
+def test_a_fault_of_a_reader_ends_neither_its_file_nor_the_mixture(tmp_path):
+    config = {
+        "type": "MixtureDataset",
+        "datasets": [
+            llava(tmp_path, "a", "Q", "A") | {"repeats": 3},
+            llava(tmp_path, "b", "Q"),
+            {**llava(tmp_path, "c"), "ann_file": str(tmp_path / "none.json")},
+            llava(tmp_path, "d", "Q", "A") | {"on_bad_record": "skip"},
+        ],
+        "pipeline": [lambda results: sample_of(results["record"].source, 1)],
+    }
+    dataset, failed = build_to_check(config)
+    assert [check.source for check in failed] == ["b", "c"]
+    assert [finding.record for finding in failed[0].findings] == ["first", "null", "2", ""]
+    assert "none.json" in failed[1].findings[0].message
+    first, last = checks(dataset)
+    assert [(f.kind, f.record) for f in first.findings] == [(UNUSABLE, "null"), (UNUSABLE, "2")]
+    assert [(f.kind, f.record) for f in last.findings] == [(LEFT_OUT, "null"), (LEFT_OUT, "2")]
+    assert "a: record null (position 1): 'conversations' must be a list: got None" in first.findings[0].message
+    assert first.samples == last.samples == 1
+
+
+def test_equal_messages_are_one_line():
+    findings = [
+        Finding(UNUSABLE, "a", f"r{n}", f"a record r{n}: /data/{n}.jpg is {n}x{n + 1}, not '{n}'") for n in range(9)
+    ]
+    other = Finding(UNUSABLE, "a", "r9", "a record r9: something else")
+    groups = grouped([*findings, other])
+    assert [len(group) for group in groups] == [9, 1]
+    assert group_line(groups[0]) == f"{findings[0].message} (and 8 more like it: r1, r2, r3, ...)"
+    assert group_line(groups[1]) == other.message
+
+
+def test_questions_are_checked_to_the_last_line(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    lines = [
+        {"image": "a.png", "question": "?"},
+        {"image": "cut.png", "question": "?"},
+        {"image": "b.png", "question": "?"},
+        {},
+    ]
+    path = tmp_path / "q.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    check = check_questions(path)
+    assert (check.records, check.samples) == (2, 1)
+    assert sorted(finding.record for finding in check.findings) == ["in line 2", "line 3", "line 4"]
+    assert check_questions(tmp_path).findings[0].message.endswith("is a folder; give the path of a file")
+
+
+def test_each_kind_of_loss_is_a_finding_with_its_record():
     class Lossy(Numbers):
-        def __getitem__(self, draw):
-            return replace(super().__getitem__(draw), dropped_regions=draw.index, empty_regions=2, cut_answers=1)
+        def sample(self, results):
+            return replace(super().sample(results), dropped_regions=results["index"], empty_regions=2, cut_answers=1)
 
     [check] = checks(Lossy("b/train", 2))
     empty = "2 regions have no pixel in the letterboxed square and are not learnt"
-    assert check.dropped == [
-        f"b/train record 1: {empty}",
-        "b/train record 1: max_length cuts 1 answers",
-        "b/train record 2: max_length leaves out 1 regions",
-        f"b/train record 2: {empty}",
-        "b/train record 2: max_length cuts 1 answers",
+    assert [(finding.kind, finding.message) for finding in check.findings] == [
+        (CUT, f"b/train record 1: {empty}"),
+        (CUT, "b/train record 1: max_length cuts 1 answers"),
+        (CUT, "b/train record 2: max_length leaves out 1 regions"),
+        (CUT, f"b/train record 2: {empty}"),
+        (CUT, "b/train record 2: max_length cuts 1 answers"),
     ]
 
 
@@ -127,9 +242,8 @@ def test_draws_read_the_samples_of_a_training():
     """Sentences are drawn from (seed, draw, index), as :class:`GroundingDataset` does."""
 
     class Drawn(Numbers):
-        def __getitem__(self, draw):
-            rng = np.random.default_rng((self.seed, draw.draw_index, draw.index))
-            return sample_of(self.source, int(rng.integers(1, 50)))
+        def sample(self, results):
+            return sample_of(self.source, int(results["rng"].integers(1, 50)))
 
     [check] = checks(Drawn("a/train", 4), draws=3)
     drawn = [

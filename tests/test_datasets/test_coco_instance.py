@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from lira_plugin.datasets import CocoInstanceDataset, coco_instance
+from lira_plugin.datasets import CocoInstanceDataset, reader_report
+from lira_plugin.datasets.findings import BadRecords
 
 POLYGON = [[1, 2, 30, 2, 30, 20]]
 
@@ -51,11 +52,12 @@ def test_categories_are_contiguous_in_order_of_their_ids(tmp_path):
 
 def test_what_is_left_out_is_logged(tmp_path, monkeypatch):
     logged = {}
-    monkeypatch.setattr(coco_instance, "log_skipped", lambda source, path, skipped: logged.update(skipped))
+    monkeypatch.setattr(reader_report, "log_skipped", lambda source, path, skipped, done: logged.update(skipped))
     assert len(build(tmp_path, content(), filter_empty=True)) == 2
     assert logged == {"crowd annotations": ["annotation 4"], "images without a region": ["image 7"]}
+    logged.clear()
     assert len(build(tmp_path, content())) == 3
-    assert not logged["images without a region"]
+    assert logged == {"crowd annotations": ["annotation 4"]}
 
 
 def test_modality_length_is_never_zero(tmp_path):
@@ -71,8 +73,13 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["annotations"][0].pop("segmentation"), "annotation 1 has no 'segmentation'"),
-        (lambda d: d["annotations"][0].update(category_id=5), r"annotation 1 has category 5.*\[3, 17, 90\]"),
+        (lambda d: d["annotations"][0].pop("segmentation"), "annotation 1 of image 4: it has no 'segmentation'"),
+        (
+            lambda d: d["annotations"][0].update(category_id=5),
+            r"annotation 1 of image 4: it names category 5.*\[3, 17, 90\]",
+        ),
+        (lambda d: d["annotations"][0].update(category_id="90"), r"category '90'.*hold 90: write the id as there"),
+        (lambda d: d["annotations"][0].update(category_id=None), r"category None, which"),
     ],
 )
 def test_errors_name_the_file_and_the_entry(tmp_path, change, message):
@@ -84,3 +91,16 @@ def test_no_image_left_is_an_error(tmp_path):
     data = {**content(), "annotations": []}
     with pytest.raises(ValueError, match=r"instances_val\.json holds no image"):
         build(tmp_path, data, filter_empty=True)
+
+
+def test_bad_entries_are_named_at_once_or_their_images_left_out(tmp_path):
+    data = content()
+    data["annotations"][0]["category_id"] = 5
+    data["images"][2]["height"] = -1
+    with pytest.raises(BadRecords) as error:
+        build(tmp_path, data)
+    assert [finding.record for finding in error.value.findings] == ["7", "4"]
+    assert "instances_val.json: image 7 (position 2 of 'images'): 'height' must be a whole number" in str(error.value)
+    assert "annotation 1 of image 4" in str(error.value)
+    sound = build(tmp_path, data, on_bad_record="skip")
+    assert [sound[index]["record"].record_id for index in range(len(sound))] == ["9"]

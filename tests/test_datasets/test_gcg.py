@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from lira_plugin.datasets import GCG_LAYOUTS, Draw, GCGDataset, gcg
+from lira_plugin.datasets import GCG_LAYOUTS, Draw, GCGDataset, gcg, reader_report
+from lira_plugin.datasets.findings import BadRecords
 from lira_plugin.structures import GCG_QUESTIONS, decode_union, encode_mask
 
 POLYGON = [[1, 2, 30, 2, 30, 20]]
@@ -24,7 +25,7 @@ def build(tmp_path, content, layout, **settings):
 @pytest.fixture
 def logged(monkeypatch):
     reasons = {}
-    monkeypatch.setattr(gcg, "log_skipped", lambda source, path, found, done="": reasons.update(found))
+    monkeypatch.setattr(reader_report, "log_skipped", lambda source, path, found, done: reasons.update(found))
     return reasons
 
 
@@ -245,7 +246,7 @@ BAD = {
         {"bad": {"img_file_name": "x", "caption": "a man", "refs": [{"sentence": "a man", "segmentation": []}]}},
         "a phrase has no mask: 'a man'",
     ),
-    "missing key": ("refcocog", {"bad": {"caption": "a man"}}, "form of its layout: KeyError: 'refs'"),
+    "missing key": ("refcocog", {"bad": {"caption": "a man"}}, "it lacks 'img_file_name'"),
     "no mask": ("grandf", grandf("Sky above.", {"Sky": ((0, 3), [])}, "bad"), "a phrase has no mask: 'Sky'"),
     "outside": ("grandf", grandf("Sky.", {"Sky": ((0, 5), [box(1, 1)])}, "bad"), r"leaves the caption: \[0, 5\)"),
     "empty span": ("grandf", grandf("Sky.", {"Sky": ((2, 2), [box(1, 1)])}, "bad"), "a span is empty"),
@@ -265,7 +266,7 @@ GOOD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_records_are_errors_or_skipped(tmp_path, logged, case):
     layout, bad, message = BAD[case]
-    with pytest.raises(ValueError, match=rf"gcg\.json: record bad: .*{message}.*on_bad_record='skip'"):
+    with pytest.raises(ValueError, match=rf"gcg\.json: record bad \(position 1\): .*{message}.*on_bad_record='skip'"):
         build(tmp_path, [GOOD[layout], bad], layout)
     assert logged == {}
     data = build(tmp_path, [bad, GOOD[layout]], layout, on_bad_record="skip")
@@ -274,7 +275,7 @@ def test_bad_records_are_errors_or_skipped(tmp_path, logged, case):
 
 
 def test_flickr_image_without_annotations_is_a_bad_record(tmp_path):
-    with pytest.raises(ValueError, match=r"gcg\.json: record 1: the record has no region"):
+    with pytest.raises(ValueError, match=r"gcg\.json: record 1 \(position 1\): the record has no region"):
         build(tmp_path, flickr([{}, {}], [{}]), "flickr")
 
 
@@ -334,3 +335,40 @@ def test_wrong_arguments(tmp_path, settings, message):
 def test_files_of_another_layout_are_named(tmp_path, layout, content):
     with pytest.raises(ValueError, match=r"gcg\.json"):
         build(tmp_path, content, layout)
+
+
+def test_all_bad_records_are_named_at_once(tmp_path):
+    bad = {key: {**grandf("Sky.", {}, key), "height": value} for key, value in (("a", 0), ("b", "40"), ("c", None))}
+    with pytest.raises(BadRecords) as error:
+        build(tmp_path, [GOOD["grandf"], *bad.values()], "grandf")
+    assert [finding.record for finding in error.value.findings] == ["a", "b", "c"]
+    lines = str(error.value).splitlines()
+    assert "record a (position 1): 'height' must be a whole number of at least 1: got 0" in lines[0]
+    assert lines[1] == "2 more cannot be used:" and "got '40'" in lines[2] and "got None" in lines[3]
+
+
+def test_a_phrase_that_is_a_key_twice_is_no_sound_record(tmp_path):
+    path = tmp_path / "gcg.json"
+    entry = json.dumps(grandf("a dog, a dog", {"a dog": ((0, 5), [box(1, 1)]), "A DOG": ((7, 12), [box(9, 9)])}, "bad"))
+    path.write_text(f"[{entry.replace('A DOG', 'a dog')}]")
+    with pytest.raises(
+        ValueError, match=r"gcg\.json: record bad \(position 0\): a phrase occurs several times.*'a dog'"
+    ):
+        GCGDataset(str(path), "images", "grandf", [lambda results: results])
+
+
+def test_a_bad_annotation_leaves_its_caption_out_alone(tmp_path, logged):
+    content = flickr([{}, {}, {}], [{}, {"image_id": 1, "bbox": [1, 2, "9", 6]}, {"image_id": 2}, {"image_id": 9}])
+    data = build(tmp_path, content, "flickr", on_bad_record="skip")
+    assert [data[n]["record"].record_id for n in range(len(data))] == ["0", "2"]
+    assert [entry for entries in logged.values() for entry in entries] == [
+        "1: annotation 1 (position 1 of 'annotations'): got '9'",
+        "9: annotation 3 (position 3 of 'annotations'): add the image, or remove what names it",
+    ]
+
+
+def test_whole_records_ask_the_longest_question(tmp_path):
+    data = build(tmp_path, [refcocog("a man", "a man")], "refcocog")
+    (found,) = data.whole_records(0)
+    assert found.conversation.turns[0].question == max(GCG_QUESTIONS, key=len)
+    assert found.regions == data[0]["record"].regions

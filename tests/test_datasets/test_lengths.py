@@ -24,7 +24,7 @@ from lira_plugin.datasets import (
     TileImage,
     TokenizeConversation,
 )
-from lira_plugin.datasets.lengths import _image_size
+from lira_plugin.datasets.lengths import image_size
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.structures import Conversation, Record, Turn
 
@@ -153,7 +153,7 @@ def test_sizes_that_are_not_annotated_come_from_the_header_of_the_image(tmp_path
     Image.new("RGB", (40, 20)).save(tmp_path / f"a.{suffix}", exif=exif)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("pixels are decoded"))
     record = Record("source", "1", str(tmp_path / f"a.{suffix}"), Conversation((Turn("q", "a"),)))
-    assert _image_size(record) == ((20, 40) if orientation == 1 else (40, 20))
+    assert image_size(record) == ((20, 40) if orientation == 1 else (40, 20))
 
 
 def test_wrong_use(mixture):

@@ -65,11 +65,16 @@ def test_modality_length_is_negative_without_an_image_and_never_zero(tmp_path):
         ({"conversations": turns("<image>Q", "A"), "image": None}, r"message 0 holds 1 times.*no image"),
         ({"conversations": turns("Q", "A", "Q")}, r"pairs of a human question and a gpt answer"),
         ({"conversations": []}, r"pairs of a human question"),
-        ({"conversations": turns("Q", "A")[::-1]}, r"message 0 must be \{'from': 'human'"),
-        ({"conversations": [{"from": "human", "value": "Q"}] * 2}, r"message 1 must be \{'from': 'gpt'"),
-        ({"conversations": [{"from": "system", "value": "Q"}] * 2}, r"message 0 must be"),
-        ({"conversations": turns("Q", None)}, r"message 1 must be"),
-        ({"image": ["a.jpg", "b.jpg"]}, r"'image' must be the name of one file"),
+        ({"conversations": turns("Q", "A")[::-1]}, r"message 0 must be from 'human': got 'gpt'"),
+        ({"conversations": [{"from": "human", "value": "Q"}] * 2}, r"message 1 must be from 'gpt'"),
+        ({"conversations": [{"from": "system", "value": "Q"}] * 2}, r"message 0 must be from 'human'"),
+        ({"conversations": turns("Q", None)}, r"'conversations\[1\].value' must be a text: got None"),
+        ({"image": ["a.jpg", "b.jpg"]}, r"'image' must be a text or null: got \['a.jpg', 'b.jpg'\]"),
+        ({"image": None, "images": ["a.jpg"]}, r"the key 'images' carries an input.*got \['a.jpg'\]"),
+        ({"video": "a.mp4"}, r"the key 'video' carries an input"),
+        ({"audio_path": "a.wav"}, r"the key 'audio_path' carries an input"),
+        ({"conversations": turns("<video>\nQ", "A")}, r"message 0 asks about an input.*'<video>'"),
+        ({"conversations": turns("Q", "A", "<image2> Q", "A")}, r"message 2 asks about an input.*'<image2>'"),
     ],
 )
 def test_errors_name_the_file_and_the_record(tmp_path, change, message):
@@ -87,7 +92,9 @@ def test_bad_records_are_left_out_on_request_and_said(tmp_path, monkeypatch):
     data = build(tmp_path, [bad, good], on_bad_record="skip")
     assert [data[index]["record"].record_id for index in range(len(data))] == ["ok"]
     [message] = said
-    assert "left out 1 entries" in message and "r9: 'conversations' must be" in message
+    assert (
+        "left out 1 entries" in message and "'conversations' must be" in message and "(r9: got 3 messages)" in message
+    )
     with pytest.raises(ValueError, match="no record that can be used"):
         build(tmp_path, [bad], on_bad_record="skip")
     with pytest.raises(ValueError, match="on_bad_record='skip'"):

@@ -37,11 +37,11 @@ def test_a_line_ends_where_json_lines_end_and_a_mark_at_the_start_is_none(tmp_pa
     ("line", "error", "message"),
     [
         ("{", ValueError, "line 2"),
-        ([1], ValueError, "got list"),
-        ({"image": "a.png"}, ValueError, r"got \['image'\]"),
+        ([1], ValueError, r"must be an object: got \[1\]"),
+        ({"image": "a.png"}, ValueError, "lacks 'question'"),
         ({"image": "a.png", "question": "?", "tsak": "x"}, ValueError, "tsak"),
-        ({"image": "a.png", "question": " "}, ValueError, "not empty"),
-        ({"image": 3, "question": "?"}, ValueError, "texts"),
+        ({"image": "a.png", "question": " "}, ValueError, "not blank"),
+        ({"image": 3, "question": "?"}, ValueError, "'image' must be a text: got 3"),
         ({"image": "b.png", "question": "?"}, FileNotFoundError, "line 2.*b.png"),
     ],
 )
@@ -50,6 +50,16 @@ def test_a_bad_line_is_named(tmp_path, line, error, message):
     with pytest.raises(error, match=message) as caught:
         read_questions(path)
     assert "questions.jsonl, line 2" in str(caught.value)
+
+
+def test_all_bad_lines_and_all_missing_images_are_named(tmp_path):
+    path = write(tmp_path, "{", {"image": "b.png", "question": "?"}, {"image": "a.png", "question": None})
+    with pytest.raises(ValueError, match=r"line 1: the record cannot be read") as error:
+        read_questions(path)
+    assert "questions.jsonl, line 3: 'question' must be a text" in str(error.value)
+    path = write(tmp_path, {"image": "b.png", "question": "?"}, {"image": "c" * 300, "question": "?"})
+    with pytest.raises(FileNotFoundError, match=r"line 1: .*b\.png\n.*line 2: .*ccc"):
+        read_questions(path)
 
 
 def test_an_empty_file_says_what_is_missing(tmp_path):

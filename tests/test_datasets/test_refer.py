@@ -5,7 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from lira_plugin.datasets import Draw, ReferSegDataset, load_refs, refer
+from lira_plugin.datasets import Draw, ReferSegDataset, reader_report
+from lira_plugin.datasets.findings import BadRecords
 from lira_plugin.structures import decode_union, encode_mask
 
 POLYGON = [[1, 2, 30, 2, 30, 20, 1, 20]]
@@ -222,7 +223,7 @@ def test_modality_length_is_positive_and_counts_words(tmp_path):
 
 def test_sentences_without_text_are_left_out_and_logged(tmp_path, monkeypatch):
     logged = []
-    monkeypatch.setattr(refer, "log_skipped", lambda *arguments: logged.append(arguments))
+    monkeypatch.setattr(reader_report, "log_skipped", lambda *arguments, done: logged.append(arguments))
     path = write(tmp_path, [ref(1, 55, 901, "val", "boy", "  ")])
     assert len(build(tmp_path, "val")) == 1
     assert logged == [("refcoco/val", str(path), {"the sentence is empty": ["1-101"]})]
@@ -231,13 +232,14 @@ def test_sentences_without_text_are_left_out_and_logged(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ann_id": 99}, r"ref 1 names annotation 99.*instances\.json"),
-        ({"ann_id": [55, 99]}, r"ref 1 names annotation 99.*instances\.json"),
-        ({"image_id": 99}, r"ref 1 names image 99.*instances\.json"),
-        ({"ann_id": 57}, r"ref 1 is about image 901, but its annotation 57 belongs to image 902"),
-        ({"sentences": [{"raw": "x"}]}, r"sentence 0 of ref 1 has no text 'sent'"),
-        ({"split": None}, r"ref 1 has no 'split'"),
-        ({"sentences": "missing"}, r"ref 1 lacks \['sentences'\]"),
+        ({"ann_id": 99}, r"ref 1 \(position 0\): it names annotation 99.*instances\.json"),
+        ({"ann_id": [55, 99]}, r"ref 1 \(position 0\): it names annotation 99.*instances\.json"),
+        ({"ann_id": "55"}, r"it names annotation '55'.*hold 55: write the id as there"),
+        ({"image_id": 99}, r"ref 1 \(position 0\): it names image 99.*instances\.json"),
+        ({"ann_id": 57}, r"ref 1 .*image 901, but annotation 57 belongs to image 902"),
+        ({"sentences": [{"raw": "x"}]}, r"ref 1 \(position 0\): 'sentences\[0\]' lacks 'sent'"),
+        ({"split": None}, r"ref 1 \(position 0\): 'split' must be a text.*None"),
+        ({"sentences": "missing"}, r"ref 1 \(position 0\): it lacks 'sentences'"),
     ],
 )
 def test_errors_name_the_file_and_the_ref(tmp_path, change, message):
@@ -254,7 +256,10 @@ def test_an_annotation_without_segmentation_is_named(tmp_path):
     content = instances()
     del content["annotations"][0]["segmentation"]
     write(tmp_path, REFS, content=content)
-    with pytest.raises(ValueError, match=r"ref 1 names annotation 55.*segmentation.*instances\.json"):
+    with pytest.raises(
+        ValueError,
+        match=r"ref 1 \(position 0\): it names an annotation without 'segmentation': 55 in .*instances\.json",
+    ):
         build(tmp_path)
 
 
@@ -270,11 +275,42 @@ def test_wrong_arguments(tmp_path):
         build(tmp_path, "val")[2]
 
 
-def test_load_refs_wants_a_list_of_dicts(tmp_path):
-    path = tmp_path / "refs(unc).json"
-    path.write_text('{"refs": []}')
-    with pytest.raises(ValueError, match=r"refs\(unc\)\.json is not a file of refs"):
-        load_refs(path)
-    path.write_text("[")
-    with pytest.raises(ValueError, match=r"refs\(unc\)\.json is not a JSON file"):
-        load_refs(path)
+@pytest.mark.parametrize("text", ['{"refs": []}', "[]", "["])
+def test_a_file_of_refs_is_a_list(tmp_path, text):
+    path = write(tmp_path, REFS, name="refs(unc).json")
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"refs\(unc\)\.json is not a (file of refs|JSON file)"):
+        build(tmp_path)
+
+
+def test_all_bad_refs_are_named_at_once_or_left_out(tmp_path):
+    write(tmp_path, [{**REFS[0], "ann_id": 99}, {**REFS[1], "sentences": None}, REFS[2]])
+    with pytest.raises(BadRecords) as error:
+        build(tmp_path)
+    assert [finding.record for finding in error.value.findings] == ["2", "1"]
+    data = build(tmp_path, on_bad_record="skip", num_expressions=9)
+    assert len(data) == 1 and len(record(data, 0).regions) == 2
+    assert [(finding.kind, finding.record) for finding in data.findings] == [("unusable", "2"), ("unusable", "1")]
+
+
+def test_refs_without_sentences_and_of_misspelt_splits_are_counted_and_named(tmp_path, monkeypatch):
+    logged = {}
+    monkeypatch.setattr(reader_report, "log_skipped", lambda source, path, skipped, done: logged.update(skipped))
+    write(
+        tmp_path, [REFS[0], ref(2, 57, 902, "train"), ref(3, 56, 901, "Train", "chair"), ref(4, 56, 901, "testA", "a")]
+    )
+    assert len(build(tmp_path, num_expressions=1)) == 1
+    assert logged == {
+        "the ref has no sentence": ["2"],
+        "the split is 'Train', which is none of train, val, test, testA, testB": ["3"],
+    }
+
+
+def test_whole_records_hold_every_sentence_once(tmp_path):
+    write(tmp_path, REFS)
+    found = list(build(tmp_path, num_expressions=2).whole_records(0))
+    assert [[region.phrase for region in r.regions] for r in found] == [
+        ["left boy", "boy in red"],
+        ["the boy", "chair"],
+        ["brown chair"],
+    ]

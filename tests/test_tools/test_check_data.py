@@ -1,6 +1,7 @@
 """The data check, over scenes with faults."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -44,9 +45,10 @@ def test_good_data_passes(monkeypatch, capsys, scenes, tmp_path):
     assert check(monkeypatch, scenes, "--json", tmp_path / "new" / "check.json", "--workers", 2) == 0
     found = json.loads((tmp_path / "new" / "check.json").read_text())
     assert [part["records"] for part in found] == [6, 6, 6 + 2], "RefSeg, GCG, and questions with two without an image"
-    assert all(part["samples"] == part["records"] and not part["errors"] and not part["dropped"] for part in found)
+    assert all(part["samples"] >= part["records"] and not part["findings"] for part in found)
     assert found[0]["views"] and found[1]["views"] and not found[2]["views"]
-    assert "refcoco/train: 6 samples of 6 records, 0 unusable" in capsys.readouterr().out
+    assert found[0]["samples"] > 6, "all sentences of an image, four a sample"
+    assert re.search(r"refcoco/train: \d+ samples of 6 records, 0 faults", capsys.readouterr().out)
 
 
 def test_faults_are_found_before_the_training(monkeypatch, capsys, copied, tmp_path):
@@ -58,12 +60,31 @@ def test_faults_are_found_before_the_training(monkeypatch, capsys, copied, tmp_p
     path.write_text(json.dumps(records))
     assert check(monkeypatch, copied, "--json", tmp_path / "check.json") == 1
     refer, gcg, llava = json.loads((tmp_path / "check.json").read_text())
-    for part, count in ((refer, 1), (gcg, 1), (llava, 2)):
-        assert len(part["errors"]) == count
-        assert str(first) in part["errors"][0] and "cannot be read as an image" in part["errors"][0]
-    assert f"llava record {records[3]['id']} " in llava["errors"][1] and "'<seg>'" in llava["errors"][1]
+    for part in (refer, gcg, llava):
+        message = part["findings"][0]["message"]
+        assert str(first) in message and "cannot be read as an image" in message
+    last = llava["findings"][-1]
+    assert last["record"] == records[3]["id"] and "'<seg>'" in last["message"]
     out = capsys.readouterr().out
-    assert all(message in out for part in (refer, gcg, llava) for message in part["errors"])
+    assert all(part["findings"][0]["message"] in out for part in (refer, gcg, llava)) and last["message"] in out
+
+
+def test_faults_of_readers_are_found_with_all_others(monkeypatch, capsys, copied, tmp_path):
+    """Bad records of two files, one of which has nothing else, and a sentence that a draw may not take."""
+    for name, spoil in (("grandf/scenes_GCG_train", "caption"), ("llava/scenes_train", "conversations")):
+        path = copied.root / f"{name}.json"
+        records = json.loads(path.read_text())
+        for record in records[: None if spoil == "caption" else 2]:
+            record[spoil] = None
+        path.write_text(json.dumps(records))
+    questions = tmp_path / "q.jsonl"
+    questions.write_text('{"image": "a.png"}')
+    assert check(monkeypatch, copied, "--questions", questions, "--json", tmp_path / "check.json") == 1
+    found = {part["source"]: part for part in json.loads((tmp_path / "check.json").read_text())}
+    assert [len(part["findings"]) for part in found.values()] == [6 + 1, 0, 2, 1]
+    out = capsys.readouterr().out
+    assert "(and 5 more like it: " in out and "'caption' must be a text: got None" in out
+    assert "'conversations' must be a list: got None" in out and "line 1: it lacks 'question'" in out
 
 
 def test_regions_that_do_not_fit_are_told(monkeypatch, capsys, scenes):

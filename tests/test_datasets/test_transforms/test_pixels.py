@@ -24,7 +24,7 @@ from lira_plugin.datasets import (
     ReferSegDataset,
 )
 from lira_plugin.datasets.grounding_dataset import build_pipeline
-from lira_plugin.datasets.lengths import _image_size
+from lira_plugin.datasets.lengths import image_size
 from lira_plugin.datasets.transforms import needs_exif_decision, pixels, read_rgb, upright_rgb
 from lira_plugin.structures import Conversation, Record, Region, Turn, encode_mask
 
@@ -160,7 +160,7 @@ def test_it_is_applied_or_ignored(tmp_path, suffix, orientation):
     np.testing.assert_array_equal(read_rgb(path, "ignore"), stored)
     for exif in ("apply", "ignore"):
         expected = read_rgb(path, exif).shape[:2]
-        assert _image_size(record_of(path, exif=exif)) == expected, "lengths are those of what is read"
+        assert image_size(record_of(path, exif=exif)) == expected, "lengths are those of what is read"
         assert LoadImage()({"record": record_of(path, expected, exif)})["image"].shape[:2] == expected
 
 
@@ -216,7 +216,7 @@ def test_malformed_exif_turns_nothing(tmp_path, exif):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         np.testing.assert_array_equal(read_rgb(str(tmp_path / "a.png")), noise())
-        assert _image_size(record_of(tmp_path / "a.png")) == (HEIGHT, WIDTH)
+        assert image_size(record_of(tmp_path / "a.png")) == (HEIGHT, WIDTH)
 
 
 def test_one_loader_reads_a_file_for_two_data_sets(tmp_path):
@@ -405,4 +405,4 @@ def test_a_pipe_in_place_of_a_file_is_named_at_once(tmp_path):
     with pytest.raises(ValueError, match=r"coco/val record 17: .*a\.png .*no regular file"):
         LoadImage()({"record": record})
     with pytest.raises(ValueError, match=r"coco/val record 17: .*a\.png .*no regular file"):
-        _image_size(record)
+        image_size(record)
