@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from lira_plugin.datasets import fit_to_model
 from lira_plugin.datasets.check import SourceCheck, build_to_check, check_dataset, check_questions
 from lira_plugin.datasets.findings import CUT, UNUSABLE, group_line, grouped
 from lira_plugin.describe import input_spec_of_recipe
+from lira_plugin.recipes import read_recipe
 from lira_plugin.registry import SCOPE
 from lira_plugin.written_aside import write_json
 
@@ -66,7 +67,7 @@ def report(check: SourceCheck) -> str:
 
 def checks_of(args: argparse.Namespace) -> Iterator[SourceCheck]:
     """The checks of all loaders and files that were asked for."""
-    config = Config.fromfile(args.config)
+    config = read_recipe(args.config)
     config.merge_from_dict(args.cfg_options)
     init_default_scope(config.get("default_scope", SCOPE))
     spec = input_spec_of_recipe(config["model"])
