@@ -158,7 +158,10 @@ def _build_dataloader(runner: Runner, dataloader: dict) -> DataLoader:
     config = dataloader["dataset"]
 
     def build() -> Dataset:  # a function, for the runner copies what is in the config, and would copy a data set
-        return build_fitted(config, runner, "train_dataloader.dataset")
+        dataset = build_fitted(config, runner, "train_dataloader.dataset")
+        if hasattr(dataset, "table"):
+            print_log(f"An epoch draws\n{dataset.table()}", logger="current", level=logging.INFO)
+        return dataset
 
     diff_rank_seed = runner._randomness_cfg.get("diff_rank_seed", False)  # as MMEngine's loops do
     return runner.build_dataloader({**dataloader, "dataset": {"type": build}}, runner.seed, diff_rank_seed)

@@ -149,7 +149,9 @@ def test_it_can_be_learnt_as_letters(token):
 
 
 def test_an_unknown_rule_is_an_error():
-    with pytest.raises(ValueError, match=r"control_tokens of TokenizeConversation must be 'raise' or 'plain', got 'skip'"):
+    with pytest.raises(
+        ValueError, match=r"control_tokens of TokenizeConversation must be 'raise' or 'plain', got 'skip'"
+    ):
         TokenizeConversation(control_tokens="skip")
 
 
