@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
+from lira_plugin.datasets.image_file import IMAGE_FORMATS
 from lira_plugin.datasets.question_files import read_questions
 from lira_plugin.datasets.transforms import upright_rgb
 from lira_plugin.settings import WrongSetting
@@ -145,8 +146,8 @@ def _name(image: ImageInput | None, otherwise: str) -> str:
 
 
 def _images_in(folder: Path) -> list[str]:
-    """Files of the folder, but not of folders in it, with a suffix that Pillow can read."""
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    """Files of the folder, but not of folders in it, with a suffix of the formats that are read."""
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in IMAGE_FORMATS}
     files = sorted(path for path in folder.iterdir() if path.is_file())
     images = [str(path) for path in files if path.suffix.lower() in known]
     if not images:

@@ -89,6 +89,14 @@ def test_a_folder_without_images_or_with_several_questions(tmp_path):
         read_prompts(tmp_path, ["q", "r"])
 
 
+def test_a_folder_leaves_out_formats_that_are_not_read(tmp_path):
+    for name in ("a.png", "b.eps", "c.ico", "d.tif"):
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    assert [prompt.name for prompt in read_prompts(tmp_path, "q")] == [
+        str(tmp_path / name) for name in ("a.png", "d.tif")
+    ]
+
+
 def test_history_becomes_turns_with_regions():
     masks = np.random.default_rng(0).random((3, 4, 5)) < 0.5
     first = GroundedText(

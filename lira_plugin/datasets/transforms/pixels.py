@@ -1,9 +1,5 @@
 """From image files of any kind to upright RGB of 8 bits."""
 
-import os
-import stat
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,11 +9,11 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
+from lira_plugin.datasets.image_file import BROKEN, open_image
 from lira_plugin.structures import ExifRule
 
-_BROKEN = (SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
-_BROKEN += (struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
-"""What Pillow raises of broken files, besides ``OSError`` and ``ValueError``."""
+_BROKEN = (*BROKEN, cv2.error)
+"""What the libraries raise of broken files, besides ``OSError`` and ``ValueError``."""
 
 _ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -62,9 +58,7 @@ def read_rgb(path: str, exif: ExifRule = "apply") -> np.ndarray:
         OSError: it is not there, is no image, is cut off, or is no regular file (a pipe would wait for ever).
         ValueError: it is broken otherwise, or see :func:`upright_rgb`.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("it is no regular file")
-    with Image.open(path) as image:
+    with open_image(path) as image:
         pixels = upright_rgb(image, exif)
         if _has_further_pictures(image):
             _say_once("pictures", f"{path} has several pictures (an animation or pages), of which the first is read")
@@ -159,9 +153,7 @@ def exif_advice(path: str, annotated: tuple[int, int], exif: ExifRule) -> str:
 
 @_broken_as_value_errors()
 def _size_and_orientation(path: str, exif: ExifRule) -> tuple[tuple[int, int], int]:
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("it is no regular file")
-    with Image.open(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         if image.format == "TIFF":  # whose size Pillow gives as it is when turned
             width, height = image.tag_v2[_WIDTH], image.tag_v2[_LENGTH]

@@ -379,7 +379,7 @@ def test_a_file_is_read_once_in_a_row_unless_it_changes(tmp_path, monkeypatch):
     import os
 
     opened, open_image, step = [], Image.open, LoadImage()
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or open_image(path))
+    monkeypatch.setattr(Image, "open", lambda path, *rest: opened.append(path) or open_image(path, *rest))
     images = {name: noise(7, 11, seed) for seed, name in enumerate("ab")}
     for name, image in images.items():
         Image.fromarray(image).save(tmp_path / f"{name}.png")
