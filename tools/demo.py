@@ -18,12 +18,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in, whom nothing asks for a password")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="another name that the demo is reached by, such as demo.example or localhost:8080; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--max-megabytes", type=float, default=20, help="size of an upload")
     parser.add_argument("--max-megapixels", type=float, default=16, help="size of an image")
     args = parser.parse_args(arguments)
     if args.model is None and args.weights is None:
         parser.error("say with --model or --weights which model to ask")
+    if not 0 < args.max_megapixels <= 178:
+        parser.error(f"--max-megapixels is {args.max_megapixels}; Pillow reads images of up to 178")
     if find_spec("gradio") is None:
         parser.error("the demo needs gradio: uv sync --extra demo, or pip install -e '.[demo]'")
     return args
@@ -46,7 +52,8 @@ def main() -> None:
         settings = lira.model.generation
         demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6))
         page = build(demo, settings.get("threshold", 0.5), settings.get("ilvc", True))
-        print(launch(page, args.host, args.port, round(args.max_megabytes * 1e6)), "(Ctrl-C ends the demo)", flush=True)
+        address = launch(page, args.host, args.port, round(args.max_megabytes * 1e6), args.allow_host)
+        print(address, "(Ctrl-C ends the demo)", flush=True)
         page.block_thread()
 
 

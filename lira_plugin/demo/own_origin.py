@@ -1,12 +1,8 @@
 """A web page that loads nothing from elsewhere."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from lira_plugin.demo.asgi import App, Message, Receive, Send, header
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
@@ -29,7 +25,7 @@ class OwnOriginOnly:
         app: the application.
     """
 
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -45,7 +41,7 @@ class OwnOriginOnly:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], (b"content-security-policy", POLICY.encode())]
                 message = {**message, "headers": headers}
-                if _header(headers, b"content-type").startswith(b"text/html"):
+                if header(headers, b"content-type").startswith(b"text/html"):
                     start = message
                     return
             elif start and message["type"] == "http.response.body":
@@ -64,7 +60,3 @@ class OwnOriginOnly:
 def without_foreign_tags(page: bytes) -> bytes:
     """Take ``<link>`` and ``<script>`` elements that name another host out of a page."""
     return _FOREIGN.sub(b"", page)
-
-
-def _header(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes:
-    return next((value for key, value in headers if key.lower() == name), b"")

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +167,62 @@ def test_images_too_large_or_broken_are_refused(tmp_path):
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cannot be read"):
         read_image(tmp_path / "b.png", 600)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_formats_that_visitors_may_send(tmp_path, kind):
+    Image.new("RGB", (30, 20), (200, 100, 0)).save(tmp_path / "a", kind)
+    assert np.abs(read_image(tmp_path / "a", 600).astype(int) - (200, 100, 0)).max() < 8
+    with pytest.raises(ValueError, match="30 x 20 pixels, the demo takes 0.000599 megapixels"):
+        read_image(tmp_path / "a", 599)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM", "EPS", "ICO", "JPEG2000"])
+def test_formats_that_they_may_not(tmp_path, kind):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png", kind)
+    with pytest.raises(ValueError, match=r"cannot be read as an image \(PNG, JPEG, WebP, BMP or GIF\)"):
+        read_image(tmp_path / "a.png", 600)
+
+
+def test_a_header_that_lies_is_not_believed(tmp_path):
+    """The size in the header is checked before anything is decoded, also where it is beyond Pillow's own limit."""
+    Image.new("L", (30, 20)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    for side, message in (
+        (10_000, "10000 x 10000 pixels"),
+        (60_000, "far too many pixels, the demo takes 16 megapixels"),
+    ):
+        content[16:24] = struct.pack(">II", side, side)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_image(tmp_path / "a.png", 16_000_000)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_image(tmp_path / "a.png", 600)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_broken_files_are_told_of(tmp_path, kind):
+    """Bytes are changed and cut off at random: there is an image within the limit, or a message."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(tmp_path / "whole", kind)
+    whole = (tmp_path / "whole").read_bytes()
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole[: rng.integers(1, len(whole) + 1)] if rng.random() < 0.3 else whole)
+        for position in rng.integers(0, min(len(content), rng.choice([40, 200, 4000])), rng.integers(1, 5)):
+            content[position] = rng.integers(256)
+        (tmp_path / "broken").write_bytes(content)
+        try:
+            image = read_image(tmp_path / "broken", 600)
+        except ValueError as error:
+            refused += 1
+            assert "cannot be read as an image" in str(error) or "megapixels at most" in str(error)
+        else:
+            assert image.size <= 3 * 600
+    assert refused > 20
