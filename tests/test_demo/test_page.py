@@ -102,8 +102,8 @@ def ask(page, question):
     count = page.locator("#conversation .answer").count()
     page.locator("#question textarea").fill(question)
     page.locator("#ask").click()
-    playwright.expect(page.locator("#conversation .answer")).to_have_count(count + 1)
-    playwright.expect(page.locator("#stop")).to_be_disabled()
+    playwright.expect(page.locator("#conversation .answer")).to_have_count(count + 1, timeout=30_000)
+    playwright.expect(page.locator("#stop")).to_be_disabled(timeout=30_000)
 
 
 def wait_for_another(page, shown):
