@@ -197,7 +197,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if kind is str:
-        return isinstance(value, str)
+        return isinstance(value, str | Path)  # a text may be the path of something
     if kind is Path:
         return isinstance(value, str | Path)
     if kind in (dict, Mapping):
