@@ -1,7 +1,7 @@
 """What a model is asked, to the letter: chat templates, and the questions of RefSeg and of grounded captions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lira_plugin.structures.conversation import PhraseSpan, Turn
@@ -95,3 +95,20 @@ def refer_turn(label: str, region: int | None) -> Turn:
     if region is None:
         return Turn(refer_question(label), f"There is no {label}.")
     return Turn(refer_question(label), f"{label}.", (PhraseSpan(0, len(label), region),))
+
+
+def instances_question(classes: Sequence[str]) -> str:
+    """The question for every instance of some categories: PSALM's instruction, with all names (``build_COCO_instance.py``)."""
+    return f"Please segment all of objects in this image. The candidate categories are: {', '.join(classes)}."
+
+
+def instances_turn(classes: Sequence[str], phrases: Sequence[str]) -> Turn:
+    """The turn that names every instance; the phrase at index N is that of region N."""
+    question = instances_question(classes)
+    if not phrases:
+        return Turn(question, "There is no object of these categories.")
+    spans, end = [], 0
+    for region, phrase in enumerate(phrases):
+        spans.append(PhraseSpan(end, end + len(phrase), region))
+        end += len(phrase) + len(", ")
+    return Turn(question, f"{', '.join(phrases)}.", tuple(spans))

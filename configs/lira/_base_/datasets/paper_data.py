@@ -5,6 +5,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.runner import TestLoop
 
 from lira_plugin.datasets import (
+    CocoPromptDataset,
     GCGDataset,
     ImageBatchSampler,
     LlavaDataset,
@@ -56,6 +57,13 @@ refcocog_gcg, flickr_gcg, grandf_gcg, psg_gcg = [
         ("OpenPsg", "OpenPsgGCG", "coco2017", "grandf"),
     )
 ]
+# For recipes that also name and segment every instance of COCO's 80 categories (lira_2b_coco_instances.py).
+coco_instances = dict(
+    type=CocoPromptDataset,
+    ann_file=f"{data_root}/coco/annotations/instances_train2017.json",
+    image_root=f"{glamm}/images/coco2017/train2017",
+    source="coco_instance/train2017",
+)
 train_dataloader = dict(
     batch_size=1,
     num_workers=4,

@@ -1,0 +1,45 @@
+"""GQA: questions by id, the balanced ones in one file, all of them in several."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from lira_plugin.prepare.official_entries import (
+    ConversionNotes,
+    FoundFiles,
+    Id,
+    LeftOut,
+    Record,
+    convert_each,
+    question_record,
+    read_official,
+)
+from lira_plugin.structures.question_prompts import short_answer_question
+
+
+class GqaQuestion(msgspec.Struct, rename="camel"):
+    """A question; ``full_answer`` and its program are not used."""
+
+    image_id: str
+    question: str
+    answer: str
+    is_balanced: bool
+
+
+def convert_gqa(found: FoundFiles, notes: ConversionNotes) -> Iterator[Record]:
+    """The questions of the balanced split, from whichever files there are.
+
+    Raises:
+        ValueError: a file is not of its format.
+    """
+
+    def parse(question_id: Id, entry: GqaQuestion) -> list[Record]:
+        if not entry.is_balanced:
+            raise LeftOut("the question is not of the balanced split")
+        notes.counts["balanced questions"] += 1
+        image = f"{found.images['images']}/{entry.image_id}.jpg"
+        return [question_record(question_id, image, entry.question, entry.answer, short_answer_question)]
+
+    for path in found.files["questions"]:
+        entries = read_official(path, dict[str, msgspec.Raw]).items()
+        yield from convert_each(path, entries, GqaQuestion, parse, notes)
