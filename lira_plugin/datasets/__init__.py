@@ -1,6 +1,7 @@
 """Data sets, one file a format, and the transforms that turn records into samples."""
 
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
+from lira_plugin.datasets.coco_phrases import CocoPhraseDataset
 from lira_plugin.datasets.coco_prompt import CocoPromptDataset
 from lira_plugin.datasets.collate import grounding_collate
 from lira_plugin.datasets.fitting import fit_to_model
@@ -27,6 +28,7 @@ __all__ = [
     "GCG_LAYOUTS",
     "ILVC",
     "CocoInstanceDataset",
+    "CocoPhraseDataset",
     "CocoPromptDataset",
     "CutViews",
     "DecodeRegions",

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape as glob_escape
+from glob import glob
 from typing import Any
 
 import msgspec
@@ -20,7 +22,9 @@ from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
 
 DEFAULT_SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}
-"""The data sets of this layout, and who made the splits that are in common use."""
+"""The published data sets of this layout, and who made the splits that are in common use."""
+SUBSTRING_SPLITS = ("refcoco", "refcoco+", "refcocog")
+"""Data sets of which REFER reads a split by what its name contains."""
 _SPLIT = re.compile(r"train|val|test[A-C]*")
 """Splits of REFER's files; ``testAB`` belongs to testA and to testB."""
 
@@ -54,12 +58,13 @@ class ReferSegDataset(GroundingDataset):
 
     Args:
         data_root: folder that holds the folder of the data set.
-        dataset: ``refcoco``, ``refcoco+``, ``refcocog`` or ``grefcoco``.
+        dataset: ``refcoco``, ``refcoco+``, ``refcocog``, ``grefcoco``, or the name of your own.
         split: ``train``, ``val``, ``test``, ``testA``, ``testB``. As in REFER, ``testA`` takes every ref whose split
-            contains an A (``testB``: a B; ``test``: the word test); for gRefCOCO the split must be the same.
+            contains an A (``testB``: a B; ``test``: the word test); for gRefCOCO and your own the split must be the same.
         image_root: folder that ``file_name`` in ``instances.json`` is relative to.
         pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
-        split_by: who made the splits, ``unc`` or ``umd``; by default ``umd`` for RefCOCOg and ``unc`` for the others.
+        split_by: who made the splits, ``unc`` or ``umd``; by default ``umd`` for RefCOCOg, ``unc`` for the other published
+            ones, and for your own the file of refs that there is.
         num_expressions: most sentences a record when training; None for evaluation.
         seed: seed of the random choices.
         source: name for metrics; by default ``<dataset>/<split>``.
@@ -68,8 +73,9 @@ class ReferSegDataset(GroundingDataset):
 
     Raises:
         FileNotFoundError: there is no file of refs.
-        ValueError: the data set or split is unknown, or, with ``on_bad_record='raise'``, a ref of the split or an entry of
-            ``instances.json`` is not of its format, or a ref names an annotation or image that ``instances.json`` does not hold.
+        ValueError: the split is unknown, there are several files of refs to choose from, or, with ``on_bad_record='raise'``, a
+            ref of the split or an entry of ``instances.json`` is not of its format, or a ref names an annotation or image that
+            ``instances.json`` does not hold.
             All of them are named at once.
     """
 
@@ -87,18 +93,16 @@ class ReferSegDataset(GroundingDataset):
         on_bad_record: str = "raise",
         exif: ExifRule = "apply",
     ) -> None:
-        if dataset not in DEFAULT_SPLIT_BY:
-            raise ValueError(f"unknown data set {dataset!r}; this layout has {sorted(DEFAULT_SPLIT_BY)}")
         if num_expressions is not None and num_expressions < 1:
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
         super().__init__(source or f"{dataset}/{split}", pipeline, seed, exif)
         self.num_expressions = num_expressions
         self._image_root = image_root
         folder = os.path.join(data_root, dataset)
-        refs_path = _find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY[dataset])
+        refs_path = _find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY.get(dataset))
         instances_path = os.path.join(folder, "instances.json")
         report = ReaderReport(self.source, on_bad_record)
-        refs = _select_split(_read_refs(refs_path, report), refs_path, split, dataset == "grefcoco", report)
+        refs = _select_split(_read_refs(refs_path, report), refs_path, split, dataset not in SUBSTRING_SPLITS, report)
         coco = load_coco(instances_path)
         for fault in coco.faults:
             report.bad(instances_path, fault.where, fault.where, fault.error)
@@ -175,7 +179,17 @@ class ReferSegDataset(GroundingDataset):
         )
 
 
-def _find_refs(folder: str, dataset: str, split_by: str) -> str:
+def _find_refs(folder: str, dataset: str, split_by: str | None) -> str:
+    if split_by is None:
+        found = sorted(glob(os.path.join(glob_escape(folder), "*refs(*).*")))
+        if len(found) == 1:
+            return found[0]
+        there = (
+            "files of refs are " + ", ".join(map(os.path.basename, found)) if found else "is no file refs(NAME).json"
+        )
+        raise (ValueError if found else FileNotFoundError)(
+            f"in {folder} there {there}; say with split_by which NAME to read, or check data_root and dataset ({dataset!r})"
+        )
     stem, suffixes = ("grefs", (".json", ".p")) if dataset == "grefcoco" else ("refs", (".p", ".json"))
     candidates = [os.path.join(folder, f"{stem}({split_by}){suffix}") for suffix in suffixes]
     for path in candidates:

@@ -263,9 +263,20 @@ def test_an_annotation_without_segmentation_is_named(tmp_path):
         build(tmp_path)
 
 
+def test_a_set_of_ones_own_has_any_name_and_exact_splits(tmp_path):
+    write(tmp_path, REFS, "our cracks", "refs(2024).json")
+    data = build(tmp_path, "testA", "our cracks")
+    assert [data[index]["record"].record_id for index in range(len(data))] == ["5-500"]
+    assert data[0]["record"].source == "our cracks/testA"
+    write(tmp_path, [ref(1, 55, 901, "test-new", "boy")], "our cracks", "refs(2025).json")
+    with pytest.raises(ValueError, match=r"refs\(2024\)\.json, refs\(2025\)\.json; say with split_by"):
+        build(tmp_path, "testA", "our cracks")
+    assert len(build(tmp_path, "test-new", "our cracks", split_by="2025")) == 1
+
+
 def test_wrong_arguments(tmp_path):
     write(tmp_path, REFS)
-    with pytest.raises(ValueError, match="unknown data set 'refclef'"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file refs\(NAME\).*'refclef'"):
         build(tmp_path, dataset="refclef")
     with pytest.raises(ValueError, match="num_expressions"):
         build(tmp_path, num_expressions=0)

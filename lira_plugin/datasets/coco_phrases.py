@@ -1,0 +1,92 @@
+"""Referring segmentation of a plain COCO file: the category of an annotation is the phrase that asks for it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lira_plugin.datasets.coco_instance import CocoInstanceDataset
+from lira_plugin.datasets.grounding_dataset import Pipeline
+from lira_plugin.registry import DATASETS
+from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
+
+
+@DATASETS.register_module()
+class CocoPhraseDataset(CocoInstanceDataset):
+    """Questions of the form "Please segment {category}." about one's own masks.
+
+    Category names may be any phrases, such as ``the crack in the wall``, as files in the manner of LVIS have them. Annotations of
+    one phrase in an image are one target: their masks are united.
+
+    * Training (``num_expressions=N``): one record an image, up to N of its phrases as turns, drawn without replacement.
+    * Evaluation (``num_expressions=None``): one record a phrase of an image, in file order.
+
+    Images without an annotation are left out, which is counted and logged.
+
+    Args:
+        ann_file: COCO instances file.
+        image_root: folder that ``file_name`` is relative to.
+        pipeline: see :func:`~lira_plugin.datasets.grounding_dataset.build_pipeline`.
+        source: name of the data set and split; metrics group by it.
+        num_expressions: most phrases a record when training; None for evaluation.
+        seed: seed of the random choices.
+        on_bad_record: ``raise``, or ``skip`` to leave images out of which an entry is bad.
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
+
+    Raises:
+        ValueError: ``num_expressions`` is not positive, or as :class:`~lira_plugin.datasets.coco_instance.CocoInstanceDataset`.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        image_root: str,
+        pipeline: Pipeline | None = None,
+        source: str = "coco_phrases",
+        num_expressions: int | None = None,
+        seed: int = 0,
+        on_bad_record: str = "raise",
+        exif: ExifRule = "apply",
+    ) -> None:
+        if num_expressions is not None and num_expressions < 1:
+            raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
+        super().__init__(ann_file, image_root, pipeline, source, seed, True, on_bad_record, exif)
+        self.num_expressions = num_expressions
+        images = [replace(record, regions=_united(record.regions)) for record in self._records]
+        if num_expressions is None:
+            images = [
+                replace(record, record_id=f"{record.record_id}-{region.category_id}", regions=(region,))
+                for record in images
+                for region in record.regions
+            ]
+        self._records = images
+
+    def get_record(self, index: int, rng: np.random.Generator) -> Record:
+        """The record at ``index``: one phrase, or phrases drawn with ``rng`` for training."""
+        regions = self._records[index].regions
+        if self.num_expressions is not None:
+            count = min(self.num_expressions, len(regions))
+            regions = [regions[drawn] for drawn in rng.choice(len(regions), size=count, replace=False)]
+        return self._asked(index, regions)
+
+    def whole_records(self, index: int) -> Iterator[Record]:
+        """All phrases of the record at ``index``, as many in a record as a draw takes."""
+        regions, count = self._records[index].regions, self.num_expressions or 1
+        for start in range(0, len(regions), count):
+            yield self._asked(index, regions[start : start + count])
+
+    def _asked(self, index: int, regions: Sequence[Region]) -> Record:
+        turns = tuple(refer_turn(region.phrase, position) for position, region in enumerate(regions))
+        return replace(self._records[index], conversation=Conversation(turns), regions=tuple(regions))
+
+
+def _united(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """One region a phrase, in the order in which phrases come first."""
+    found: dict[str, list[Region]] = defaultdict(list)
+    for region in regions:
+        found[region.phrase.strip().lower()].append(region)
+    return tuple(
+        Region(phrase, tuple(mask for region in own for mask in region.segmentations), own[0].category_id)
+        for phrase, own in found.items()
+    )
