@@ -22,6 +22,10 @@ class WrongSetting(ValueError, TypeError):
     """A setting that does not exist, or a value that it cannot have; Python has a class of its own for each."""
 
 
+SHARE_KEYS = ("repeats", "cap", "share")
+"""What an entry of a mixture says beside what it builds; see :mod:`lira_plugin.datasets.mixture_shares`."""
+
+
 def refuse_unknown(given: Iterable[str], allowed: Iterable[str], where: str) -> None:
     """Refuse names that are not allowed.
 
@@ -86,7 +90,7 @@ def check_config(config: Any, where: str = "", extra: Iterable[str] = ()) -> Non
     """
     for key, inner in _items(config):
         child = f"{where}.{key}" if where else str(key)
-        more = {"repeats"} if where.endswith("datasets") else extra
+        more = SHARE_KEYS if where.endswith("datasets") else extra
         check_config(inner, child, more)
     if not isinstance(config, Mapping) or "type" not in config:
         return

@@ -12,11 +12,12 @@ from mmengine.runner import Runner
 from support.paths import RECIPES, config_path
 
 import lira_plugin  # noqa: F401  (it makes mmdet importable without compiled operators)
+from lira_plugin.settings import SHARE_KEYS
 
 LEAVES = RECIPES
 SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
 SETTINGS = {*inspect.signature(Runner.__init__).parameters} - {"self", "cfg"}
-VARIABLES = ("LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
+VARIABLES = ("LIRA_OWN_DATA", "LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
 FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
 
 
@@ -81,7 +82,7 @@ def named_in_a_registry(name: str) -> object:
 
 def taken(place: str) -> set[str]:
     """Keys that the reader of a dictionary takes out before it builds the rest."""
-    return {"type", "repeats"} if ".dataset.datasets[" in place else {"type"}  # MixtureDataset
+    return {"type", *SHARE_KEYS} if ".dataset.datasets[" in place else {"type"}  # MixtureDataset
 
 
 def misspelt(cfg: dict) -> list[str]:

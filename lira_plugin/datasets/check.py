@@ -17,6 +17,7 @@ from lira_plugin.datasets.mixture import MixtureDataset
 from lira_plugin.datasets.question_files import scan_questions
 from lira_plugin.datasets.transforms import LoadImage
 from lira_plugin.registry import DATASETS
+from lira_plugin.settings import SHARE_KEYS
 from lira_plugin.structures import (
     Conversation,
     GroundingSample,
@@ -104,16 +105,14 @@ def build_to_check(config: dict[str, Any]) -> tuple[Any | None, list[SourceCheck
     """
     if not _is_mixture(config):
         return _build_part(config)
-    parts, repeats, failed = [], [], []
-    counts = config.get("repeats") or [1] * len(config["datasets"])
-    for entry, count in zip(config["datasets"], counts, strict=True):
-        part, lost = build_to_check({key: value for key, value in entry.items() if key != "repeats"})
+    parts, failed = [], []
+    for entry in config["datasets"]:  # shares of an epoch do not matter, for each record is read
+        part, lost = build_to_check({key: value for key, value in entry.items() if key not in SHARE_KEYS})
         failed += lost
         if part is not None:
             parts.append(part)
-            repeats.append(entry.get("repeats", count))
-    rest = {key: value for key, value in config.items() if key not in ("datasets", "repeats")}
-    return (DATASETS.build({**rest, "datasets": parts, "repeats": repeats}) if parts else None), failed
+    rest = {key: config[key] for key in ("type", "pipeline") if key in config}
+    return (DATASETS.build({**rest, "datasets": parts}) if parts else None), failed
 
 
 def _class_of(config: dict[str, Any]) -> Any:

@@ -10,9 +10,9 @@ from torch.utils.data import Dataset
 
 from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline
 from lira_plugin.datasets.lengths import makes_sequences, record_lengths
-from lira_plugin.datasets.mixture_shares import SHARE_KEYS, Share, count_draws
+from lira_plugin.datasets.mixture_shares import Share, count_draws
 from lira_plugin.registry import DATASETS
-from lira_plugin.settings import check_config, refuse_untyped
+from lira_plugin.settings import SHARE_KEYS, check_config, refuse_untyped
 from lira_plugin.structures import GroundingSample
 
 

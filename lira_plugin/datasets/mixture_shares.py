@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
 
-SHARE_KEYS = ("repeats", "cap", "share")
+from lira_plugin.settings import SHARE_KEYS
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,26 @@ def test_xtuner_trains_and_resumes_under_deepspeed(root, tmp_path, monkeypatch, 
     assert losses("resumed", "--resume", str(tmp_path / "whole" / "iter_2.pth")) == whole[2:]
 
 
+def test_masks_of_ones_own_are_learnt_and_scored(root, tmp_path, monkeypatch):
+    """docs/own_data.md, with scenes as one's own images: their COCO files name each object by a phrase."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "images").symlink_to(root / "data" / "images")
+    for split in ("train", "val"):
+        content = json.loads((root / "data" / "coco" / f"instances_{split}.json").read_text())
+        (own / f"{split}.json").write_text(json.dumps(content))
+    monkeypatch.setenv("LIRA_OWN_DATA", str(own))
+    config = recipe(root, "lira_tiny_own", monkeypatch)
+    losses = train(config, tmp_path / "trained", 3, batch=2)
+    assert len(losses) == 3 and all(row["loss_mask"] > 0 for row in losses)
+    config.model["init_from"] = []
+    config.model.generation.update(max_new_tokens=4)
+    config.test_dataloader.dataset.datasets = config.test_dataloader.dataset.datasets[:1]
+    config.work_dir, config.experiment_name = str(tmp_path / "tested"), "tested"
+    scores = Runner.from_cfg(config).test()
+    assert 0 <= scores["own/val/refined/cIoU"] <= 1
+
+
 def test_a_missing_stage_names_the_command(root, monkeypatch):
     from lira_plugin.registry import MODELS
 
