@@ -27,8 +27,11 @@ def find_recipe_file(recipe: str | Path) -> Path:
         return path
     if str(recipe) in known:
         return known[str(recipe)]
-    near = get_close_matches(path.stem, known, n=3) or sorted(known)
-    raise FileNotFoundError(f"there is no recipe at {recipe}, nor one of this name; there are {', '.join(near)}")
+    near = get_close_matches(path.stem, known, n=3)
+    meant = f"near are {', '.join(near)}; " if near else ""
+    raise FileNotFoundError(
+        f"there is no recipe at {recipe}, nor one of this name; {meant}the command `lira recipes` lists all"
+    )
 
 
 def read_recipe(recipe: str | Path) -> Config:

@@ -85,7 +85,7 @@ class MixtureDataset(Dataset):
         draws = count_draws(sizes, shares, temperature, epoch_size)
         self._ends = list(accumulate(draws))
         self._rests = [
-            np.random.default_rng([seed, position]).permutation(size)[: count % size]
+            np.random.default_rng([seed, position]).permutation(size)[: count % size if size else 0]
             for position, (count, size) in enumerate(zip(draws, sizes))
         ]
 
@@ -113,7 +113,7 @@ class MixtureDataset(Dataset):
         """Values of the records of each data set, in the order of this mixture's indices."""
         drawn = []
         for own, part, rest in zip(values, self.describe(), self._rests):
-            drawn += [*(list(own) * (part.draws // len(own))), *(own[index] for index in rest)]
+            drawn += [*(list(own) * (part.draws // max(1, len(own)))), *(own[index] for index in rest)]
         return drawn
 
     def describe(self) -> tuple[MixturePart, ...]:
@@ -121,7 +121,7 @@ class MixtureDataset(Dataset):
         starts = [0, *self._ends]
         parts = []
         for child, start, end in zip(self.datasets, starts, self._ends):
-            whole, rest = divmod(end - start, len(child))
+            whole, rest = divmod(end - start, len(child)) if len(child) else (1, 0)
             repeats = (end - start) / len(child) if rest else whole
             parts.append(MixturePart(getattr(child, "source", type(child).__name__), len(child), repeats))
         return tuple(parts)

@@ -78,8 +78,7 @@ def count_draws(
     else:
         draws = [round(size * (1 if share.repeats is None else share.repeats)) for size, share in zip(sizes, shares)]
     draws = [count if share.cap is None else min(count, share.cap) for count, share in zip(draws, shares)]
-    if 0 in draws:
-        position = draws.index(0)
+    for position in (position for position, count in enumerate(draws) if not count and sizes[position]):
         raise ValueError(
             f"data set {position} of the mixture has {sizes[position]} records, and its share of an epoch is none of them; "
             "raise it, or leave the data set out"

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from lira_plugin.datasets.image_file import IMAGE_FORMATS, open_image
-from lira_plugin.datasets.lengths import _image_size
+from lira_plugin.datasets.lengths import image_size
 from lira_plugin.datasets.transforms import LoadImage
 from lira_plugin.structures import Conversation, Record, Turn
 
@@ -44,6 +44,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     with pytest.raises(ValueError, match=r"source record 1: .*is no regular file"):
         LoadImage().transform({"record": record})
     with pytest.raises(ValueError, match=r"source record 1: .*is no regular file"):
-        _image_size(record)
+        image_size(record)
     with pytest.raises(FileNotFoundError):
         open_image(tmp_path / "b.png")

@@ -290,7 +290,7 @@ def test_a_recipe_without_preparation_says_so():
 def test_what_is_found_and_what_is_not(tmp_path):
     with pytest.raises(ValueError, match="recipe or a work dir"):
         find_recipe(None, None)
-    with pytest.raises(FileNotFoundError, match=r"no recipe or work dir at .*none\.py"):
+    with pytest.raises(FileNotFoundError, match=r"no recipe at .*none\.py"):
         find_recipe(tmp_path / "none.py", None)
     with pytest.raises(FileNotFoundError, match="no recipe"):
         find_recipe(tmp_path, None)
