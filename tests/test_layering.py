@@ -47,7 +47,7 @@ FENCES = {
     "timm": ("models/semantic_encoder/",),
     "transformers": (
         "models/interleaved_llm", "models/generation/", "models/trainable", "models/semantic_encoder/qwen2_vl",
-        "convert/", "describe/blank_tokenizer",
+        "convert/", "describe/blank_tokenizer", "evaluation/text_similarity",
     ),
     "peft": ("models/trainable", "convert/"),
     "deepspeed": ("compat/", "checkpoint/deepspeed"),

@@ -1,6 +1,9 @@
 """Metrics: pure functions that do the arithmetic, and one MMEngine metric a file."""
 
+from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.dump_answers import DumpAnswers
+from lira_plugin.evaluation.gcg_metric import GCGMetric
+from lira_plugin.evaluation.gcg_scores import GCGImageScores, GCGPrediction, score_image, summarize
 from lira_plugin.evaluation.instance_seg_metric import InstanceSegMetric
 from lira_plugin.evaluation.mask_iou import (
     intersection_union,
@@ -13,13 +16,20 @@ from lira_plugin.evaluation.mask_iou import (
 from lira_plugin.evaluation.record_metric import RecordMetric, in_order
 from lira_plugin.evaluation.refer_seg_metric import ReferSegMetric
 from lira_plugin.evaluation.region_accuracy import RegionAccuracy
+from lira_plugin.evaluation.text_similarity import TextSimilarity, build_similarity
 
 __all__ = [
+    "CaptionScorer",
     "DumpAnswers",
+    "GCGImageScores",
+    "GCGMetric",
+    "GCGPrediction",
     "InstanceSegMetric",
     "RecordMetric",
     "ReferSegMetric",
     "RegionAccuracy",
+    "TextSimilarity",
+    "build_similarity",
     "in_order",
     "intersection_union",
     "iou",
@@ -27,4 +37,6 @@ __all__ = [
     "iou_matrix",
     "match_masks",
     "mean_matched_iou",
+    "score_image",
+    "summarize",
 ]

@@ -1,6 +1,7 @@
-"""MMEngine hooks and the training loop."""
+"""MMEngine hooks and the loops of training and testing."""
 
 from lira_plugin.hooks.checkpoint import CompleteCheckpointHook
+from lira_plugin.hooks.evaluation_settings import EvaluationSettingsHook
 from lira_plugin.hooks.finite_steps import FiniteStepsHook
 from lira_plugin.hooks.fit_data import FitDataHook
 from lira_plugin.hooks.given_weights import GivenWeightsHook
@@ -8,12 +9,14 @@ from lira_plugin.hooks.grounding_visualization import GroundingVisualizationHook
 from lira_plugin.hooks.misspelt import MisspeltSettingsHook
 from lira_plugin.hooks.progress import ProgressBarHook
 from lira_plugin.hooks.resume import ResumableTrainLoop, SeedEachIterHook
+from lira_plugin.hooks.retry_questions import RetryTestLoop
 from lira_plugin.hooks.schedules import CosineShareLR, LinearShareLR
 from lira_plugin.hooks.work_dir_lock import WorkDirLockHook
 
 __all__ = [
     "CompleteCheckpointHook",
     "CosineShareLR",
+    "EvaluationSettingsHook",
     "FiniteStepsHook",
     "FitDataHook",
     "GivenWeightsHook",
@@ -22,6 +25,7 @@ __all__ = [
     "MisspeltSettingsHook",
     "ProgressBarHook",
     "ResumableTrainLoop",
+    "RetryTestLoop",
     "SeedEachIterHook",
     "WorkDirLockHook",
 ]

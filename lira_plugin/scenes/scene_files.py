@@ -20,6 +20,7 @@ from lira_plugin.scenes.scene_records import (
     IMAGE_IDS_PER_SPLIT,
     SPLITS,
     SceneRecords,
+    caption_truth,
     described_instances,
     file_name_of,
     image_id_of,
@@ -27,9 +28,10 @@ from lira_plugin.scenes.scene_records import (
     shape_instances,
     text_only_records,
 )
+from lira_plugin.structures import gcg_truth_files
 from lira_plugin.written_aside import written_aside
 
-GENERATOR_VERSION = 10
+GENERATOR_VERSION = 11
 """Raised whenever the same settings would give other scenes or files."""
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 
@@ -75,6 +77,11 @@ class SceneFiles:
         return self.root / "grandf" / "scenes_GCG_val.json"
 
     @property
+    def gcg(self) -> Path:
+        """Folder with the ground truth of grounded captions, as GLaMM lays it out: val, and test (images of testA and testB)."""
+        return self.root / "gcg"
+
+    @property
     def coco_train(self) -> Path:
         """COCO instances of the train images; a category is a size and a colour with a shape, which is its supercategory."""
         return self.root / "coco" / "instances_train.json"
@@ -103,6 +110,7 @@ class SceneFiles:
             self.grefcoco / "instances.json",
             self.grandf_train,
             self.grandf_val,
+            *(path for split in ("val", "test") for path in gcg_truth_files(self.gcg, split)),
             self.coco_train,
             self.coco_val,
             self.llava_train,
@@ -229,6 +237,9 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) 
     _write(files.grefcoco / "instances.json", shape_instances(train, val))
     _write(files.grandf_train, train.grandf)
     _write(files.grandf_val, val.grandf)
+    for split, entries in (("val", val.grandf), ("test", annotations["testA"].grandf + annotations["testB"].grandf)):
+        for path, content in zip(gcg_truth_files(files.gcg, split), caption_truth(entries), strict=True):
+            _write(path, content)
     _write(files.coco_train, described_instances(train))
     _write(files.coco_val, described_instances(val))
     _write(files.llava_train, train.llava + text_only_records())

@@ -9,7 +9,7 @@ import numpy as np
 
 from lira_plugin.scenes.scene_drawing import Scene, SceneObject
 from lira_plugin.scenes.scene_language import CATEGORIES, COLOURS, SIZES, absent_name, group_sentences
-from lira_plugin.structures import encode_mask
+from lira_plugin.structures import decode_union, encode_mask
 
 SPLITS = ("train", "val", "testA", "testB")
 """Splits of the referring expressions; their images are disjoint."""
@@ -72,6 +72,32 @@ def described_instances(split: "SceneRecords") -> dict[str, Any]:
     }
 
 
+def caption_truth(entries: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Records of GranDf-HA as the ground truth of grounded captions: GLaMM's COCO files of masks and of captions."""
+    images, masks, captions = [], [], []
+    for entry in entries:
+        stem = entry["file_name"].rpartition(".")[0]
+        images.append({"id": stem} | {key: entry[key] for key in ("file_name", "height", "width")})
+        for grounding in entry["groundings"].values():
+            mask = decode_union(grounding["rle_masks"], entry["height"], entry["width"])
+            masks.append(
+                {
+                    "id": len(masks) + 1,
+                    "image_id": stem,
+                    "category_id": 1,
+                    "segmentation": encode_mask(mask),
+                    "area": int(mask.sum()),
+                    "iscrowd": 0,
+                }
+            )
+        labels = list(entry["groundings"])
+        captions.append({"id": len(captions) + 1, "image_id": stem, "caption": entry["caption"], "labels": labels})
+    return (
+        {"info": {}, "images": images, "annotations": masks, "categories": [{"id": 1, "name": "object"}]},
+        {"info": {}, "images": images, "annotations": captions},
+    )
+
+
 def text_only_records() -> list[dict[str, Any]]:
     """LLaVA records without an image."""
     return [_llava_record(f"text-{index}", None, turns) for index, turns in enumerate(_TEXT_ONLY)]
@@ -130,9 +156,9 @@ class SceneRecords:
         image = {"id": image_id, "file_name": name, "height": height, "width": width}
         self.images.append(image)
         self._add_objects(scene, image_id, name)
+        self._add_caption(scene, image)
         if self.split in ("train", "val"):
             self._add_group_sentences(scene, image_id, name, rng)
-            self._add_caption(scene, image)
             turns = [(question.question, question.answer) for question in scene.questions]
             turns.append((CAPTION_REQUEST, scene.caption.text))
             order = rng.permutation(len(turns))  # so that each kind of question comes first now and then

@@ -1,6 +1,7 @@
 """Data classes that flow through the package."""
 
 from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures.gcg_truth import GCGTruth, gcg_truth_files, read_gcg_truth
 from lira_plugin.structures.grounding import (
     IGNORE_INDEX,
     GroundedSpan,
@@ -36,6 +37,7 @@ __all__ = [
     "ChatTemplate",
     "Conversation",
     "ExifRule",
+    "GCGTruth",
     "GroundedSpan",
     "GroundedText",
     "GroundingBatch",
@@ -53,9 +55,11 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "gcg_truth_files",
     "instances_turn",
     "is_empty_annotation",
     "logit_of",
+    "read_gcg_truth",
     "refer_label",
     "refer_question",
     "refer_turn",
