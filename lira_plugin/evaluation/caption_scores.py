@@ -64,6 +64,8 @@ class CaptionScorer:
         if not captions:
             return {"METEOR": 0.0, "CIDEr": 0.0}
         said, true = self._tokenize([[caption] for caption in captions]), self._tokenize(truths)
+        if not any(any(own) for own in true.values()):  # CIDEr would take the maximum of nothing
+            return {"METEOR": 0.0, "CIDEr": 0.0}
         return {"METEOR": self._run_meteor(true, said), "CIDEr": float(self._cider().compute_score(true, said)[0])}
 
     def _tokenize(self, captions: Sequence[Sequence[str]]) -> dict[int, list[str]]:

@@ -12,7 +12,7 @@ from lira_plugin.registry import HOOKS
 class EvaluationSettingsHook(Hook):
     """Tell metrics that have ``take_settings`` how the test is run: as the recipe and the command line have it.
 
-    They get ``generation`` (token limit, ILVC, ...), ``pipeline`` (tiles, ...), ``datasets`` (questions, ...) and ``loop`` of the
+    They get ``generation`` (token limit, ILVC, ...), ``pipeline`` (tiles, ...), ``datasets``, ``questions`` and ``loop`` of the
     test, and ``checkpoint``: all of it in plain types.
     """
 
@@ -25,11 +25,18 @@ class EvaluationSettingsHook(Hook):
             "pipeline": dataset.get("pipeline", {}),
             "datasets": dataset.get("datasets", []),
             "loop": cfg.get("test_cfg", {}),
+            "questions": _questions(runner.test_loop.dataloader.dataset),
             "checkpoint": getattr(runner, "_load_from", None),
         }
         for metric in runner.test_evaluator.metrics:
             if hasattr(metric, "take_settings"):
                 metric.take_settings(_plain(settings))
+
+
+def _questions(dataset: Any) -> dict[str, list[int]]:
+    """The pools of questions of the data sets that have one, by their source."""
+    parts = getattr(dataset, "datasets", [dataset])
+    return {part.source: list(part.questions) for part in parts if hasattr(part, "questions")}
 
 
 def _plain(value: Any) -> Any:

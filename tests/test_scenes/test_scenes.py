@@ -458,6 +458,29 @@ def test_grandf(files, written):
     assert several
 
 
+def test_ground_truth_of_grounded_captions(files, written):
+    """In the official layout, as pycocotools reads it: a mask a phrase, test from the images of testA and testB."""
+    described = {}
+    for split, count in (("val", NUM_EVAL), ("test", 2 * NUM_EVAL)):
+        masks, captions = (load(files.gcg / f"{split}_gcg_coco_{kind}_gt.json") for kind in ("mask", "caption"))
+        assert masks["images"] == captions["images"] and len(masks["images"]) == count
+        own = {image["id"]: [] for image in masks["images"]}
+        for index, annotation in enumerate(masks["annotations"], 1):
+            assert annotation["id"] == index and annotation["category_id"] == 1 and annotation["iscrowd"] == 0
+            assert annotation["area"] == coco_mask.area(annotation["segmentation"])
+            own[annotation["image_id"]].append(coco_mask.decode(annotation["segmentation"]).astype(bool))
+        assert [entry["image_id"] for entry in captions["annotations"]] == list(own)
+        for image, said in zip(captions["images"], captions["annotations"], strict=True):
+            assert image["file_name"] == image["id"] + ".jpg" and (files.images / image["file_name"]).is_file()
+            scene = written[int(image["id"].rpartition("_")[2])]
+            assert said["caption"] == scene.caption.text
+            assert said["labels"] == [scene.caption.phrase(span) for span in scene.caption.spans]
+            for mask, span in zip(own[image["id"]], scene.caption.spans, strict=True):
+                assert np.array_equal(mask, np.any([scene.objects[index].mask for index in span.objects], axis=0))
+        described[split] = set(own)
+    assert not described["val"] & described["test"]
+
+
 def test_llava_and_texts(files, written):
     records = load(files.llava_train)
     assert len({record["id"] for record in records}) == len(records)
