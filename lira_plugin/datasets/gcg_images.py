@@ -10,6 +10,7 @@ from lira_plugin.registry import DATASETS
 from lira_plugin.structures import (
     GCG_QUESTIONS,
     Conversation,
+    ExifRule,
     GCGTruth,
     GroundingSample,
     Record,
@@ -37,6 +38,7 @@ class GCGTestDataset(GroundingDataset):
         source: name for metrics; by default ``gcg/<split>``.
         seed: seed of the random choices; there are none.
         questions: the pool, as indices into :data:`GCG_QUESTIONS` in the order in which they are asked.
+        exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
 
     Raises:
         FileNotFoundError: a file of the ground truth is not there.
@@ -52,8 +54,9 @@ class GCGTestDataset(GroundingDataset):
         source: str | None = None,
         seed: int = 0,
         questions: Sequence[int] = REFERENCE_ORDER,
+        exif: ExifRule = "apply",
     ) -> None:
-        super().__init__(source or f"gcg/{split}", pipeline, seed)
+        super().__init__(source or f"gcg/{split}", pipeline, seed, exif)
         unknown = [index for index in questions if index not in range(len(GCG_QUESTIONS))]
         if unknown or not questions:
             raise ValueError(f"questions must be indices 0..{len(GCG_QUESTIONS) - 1}, at least one, got {questions!r}")
@@ -85,4 +88,5 @@ class GCGTestDataset(GroundingDataset):
             conversation=Conversation((Turn(GCG_QUESTIONS[question_index], next(iter(truth.captions), "")),)),
             regions=tuple(Region(phrase, (mask,)) for phrase, mask in zip(phrases, truth.segmentations)),
             size=truth.size,
+            exif=self.exif,
         )

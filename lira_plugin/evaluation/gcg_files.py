@@ -10,7 +10,7 @@ from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.gcg_scores import GCGImageScores, GCGPrediction, score_image, summarize
 from lira_plugin.evaluation.prediction_files import Entry, Predictions, file_hashes, open_predictions
 from lira_plugin.evaluation.text_similarity import TextSimilarity
-from lira_plugin.structures import GCGTruth, gcg_truth_files, read_gcg_truth
+from lira_plugin.structures import GCGTruth, gcg_truth_files, read_gcg_truth, shown
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _listed(content: dict[str, Any], key: str, name: str) -> list[Any]:
 
 def _as(kind: type, value: Any, name: str, key: str) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"{name}: {key!r} must be or hold {kind.__name__}, got {value!r:.80}")
+        raise ValueError(f"{name}: {key!r} must be or hold {kind.__name__}, got {shown(value)}")
     return value
 
 

@@ -8,8 +8,9 @@ from mmengine.logging import print_log
 
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.gcg_scores import GCGImageScores, GCGPrediction, score_image, summarize
+from lira_plugin.evaluation.mask_iou import bool_mask
 from lira_plugin.evaluation.prediction_files import file_hashes
-from lira_plugin.evaluation.record_metric import RecordMetric
+from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.evaluation.text_similarity import build_similarity
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import (
@@ -47,7 +48,7 @@ class GCGMetric(RecordMetric):
         FileNotFoundError: a file of the ground truth is not there.
         ImportError, RuntimeError: captions cannot be scored, see :class:`CaptionScorer`.
         OSError: the language model is not there.
-        ValueError: the similarity or the mask stage is unknown, or the ground truth is not of its layout.
+        ValueError: the similarity is unknown, or the ground truth is not of its layout.
     """
 
     def __init__(
@@ -63,8 +64,6 @@ class GCGMetric(RecordMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(prefix=prefix)
-        if mask_stage not in ("refined", "coarse"):
-            raise ValueError(f"mask_stage must be 'refined' or 'coarse', got {mask_stage!r}")
         self.truths = {split: read_gcg_truth(ann_root, split) for split in splits}
         self.similarity = build_similarity(similarity, similarity_model)
         self.captions = CaptionScorer() if captions else None
@@ -87,8 +86,9 @@ class GCGMetric(RecordMetric):
         """The source and the scores of one image.
 
         Raises:
-            ValueError: the ground truth does not know the split or the image, or a mask has another size than the image.
+            ValueError: the ground truth does not know the split or the image, or a mask is not of bool or of another size.
         """
+        check_answer(sample, answer, GroundedText)
         truth = self._truths_of(sample.source).get(sample.record_id)
         if truth is None:
             raise ValueError(
@@ -99,7 +99,9 @@ class GCGMetric(RecordMetric):
             name=sample.name,
             caption=" ".join(answer.text.split()).strip("'").strip(),
             phrases=tuple(span.phrase.strip() for span in answer.spans),
-            segmentations=tuple(encode_mask(span.mask_of(self.mask_stage)) for span in answer.spans),
+            segmentations=tuple(
+                encode_mask(bool_mask(span.mask_of(self.mask_stage), f"{sample.name}: a mask")) for span in answer.spans
+            ),
             scores=tuple(span.score for span in answer.spans),
         )
         return sample.source, score_image(truth, prediction, self.similarity)

@@ -1,13 +1,13 @@
 """Files of predictions of any model: read one record at a time, and named in every message."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lira_plugin.json_file import read_json
+from lira_plugin.json_file import check_is_file, parse_json, read_json
+from lira_plugin.structures import shown
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,7 @@ class PredictionFolder:
         file = self.path / f"{image_id}.json"
         content = read_json(file)
         if not isinstance(content, dict):
-            raise ValueError(f"{file} must hold an object, it holds {content!r:.80}")
+            raise ValueError(f"{file} must hold an object, it holds {shown(content)}")
         return Entry(str(file), content)
 
 
@@ -122,8 +122,9 @@ def file_hashes(paths: Mapping[str, str | os.PathLike]) -> dict[str, dict[str, s
 
 def _lines(path: Path) -> Iterator[tuple[int, int, Entry]]:
     """Line from 1, first byte, object."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file or folder of predictions {path}")
+    check_is_file(path)
     with path.open("rb") as file:
         start = 0
         for line, text in enumerate(file, 1):
@@ -135,9 +136,9 @@ def _lines(path: Path) -> Iterator[tuple[int, int, Entry]]:
 def _parse(path: Path, line: int, text: bytes) -> Entry:
     name = f"{path}, line {line}"
     try:
-        content = json.loads(text.decode("utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{name} is not JSON (is the file complete?): {error}") from error
+        content = parse_json(text.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{name} must hold an object, it holds {content!r:.80}")
+        raise ValueError(f"{name} must hold an object, it holds {shown(content)}")
     return Entry(name, content)

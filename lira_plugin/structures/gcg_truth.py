@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lira_plugin.json_file import read_json
+from lira_plugin.structures.shown import shown
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _value(path: Path, entry: dict[str, Any], key: str) -> Any:
 def _id(path: Path, entry: dict[str, Any], key: str) -> str:
     found = entry.get(key)
     if isinstance(found, bool) or not isinstance(found, str | int):
-        raise ValueError(f"{path}: {key!r} must be a text or a whole number, got {found!r} in {entry!r:.80}")
+        raise ValueError(f"{path}: {key!r} must be a text or a whole number, got {found!r} in {shown(entry)}")
     return str(found)
 
 
@@ -144,7 +145,7 @@ def _whole(path: Path, entry: dict[str, Any], key: str) -> int:
 def _text(path: Path, entry: dict[str, Any], key: str) -> str:
     found = _value(path, entry, key)
     if not isinstance(found, str):
-        raise ValueError(f"{path}: {key!r} of annotation {entry.get('id')!r} must be a text, got {found!r:.80}")
+        raise ValueError(f"{path}: {key!r} of annotation {entry.get('id')!r} must be a text, got {shown(found)}")
     return found
 
 
@@ -152,7 +153,7 @@ def _phrases(path: Path, entry: dict[str, Any]) -> list[str]:
     found = _value(path, entry, "labels")
     if not isinstance(found, list) or not all(isinstance(phrase, str) for phrase in found):
         raise ValueError(
-            f"{path}: 'labels' of annotation {entry.get('id')!r} must be a list of texts, got {found!r:.80}"
+            f"{path}: 'labels' of annotation {entry.get('id')!r} must be a list of texts, got {shown(found)}"
         )
     return found
 

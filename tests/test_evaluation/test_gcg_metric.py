@@ -59,7 +59,7 @@ def test_what_it_refuses(tmp_path):
             ValueError, match=rf"{sample.source} record .*no such image; it was read for the splits \['val'\]"
         ):
             metric.process({"data_samples": [sample]}, [GroundedText("")])
-    with pytest.raises(ValueError, match="mask_stage must be 'refined' or 'coarse', got 'fine'"):
+    with pytest.raises(ValueError, match="mask_stage of GCGMetric must be 'refined' or 'coarse', got 'fine'"):
         GCGMetric(str(truth), ("val",), mask_stage="fine")
     with pytest.raises(FileNotFoundError, match="test_gcg_coco_mask_gt.json"):
         GCGMetric(str(truth))

@@ -68,7 +68,7 @@ def test_broken_predictions_are_named(change, message):
 def test_broken_files_are_named(tmp_path):
     lines = tmp_path / "lines.jsonl"
     for text, message in (
-        (json.dumps(SOUND) + "\n{", "lines.jsonl, line 2 is not JSON"),
+        (json.dumps(SOUND) + "\n{", "lines.jsonl, line 2 is not a JSON file"),
         ("[1]", r"lines.jsonl, line 1 must hold an object, it holds \[1\]"),
         ((json.dumps(SOUND) + "\n") * 2, "lines.jsonl: lines 1 and 2 are both of image 'a'"),
     ):
