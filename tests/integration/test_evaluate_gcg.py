@@ -41,11 +41,12 @@ def root(tmp_path_factory):
         yield root
 
 
-def evaluate(root: Path, work_dir: Path) -> dict[str, float]:
+def evaluate(root: Path, work_dir: Path, **options) -> dict[str, float]:
     config = Config.fromfile(config_path("lira_tiny_gcg"))
     config.model.update(init_from=[], frozen=[])
     config.model.generation.update(max_new_tokens=6)
     config.test_dataloader.update(batch_size=4)
+    config.merge_from_dict(options)
     config.work_dir, config.experiment_name = str(work_dir), work_dir.as_posix()
     runner = Runner.from_cfg(config)
     runner.model.load_state_dict(torch.load(root / "lira" / "iter_7.pth")["state_dict"], strict=False)
@@ -68,10 +69,10 @@ def told(sample) -> GroundedText:
     return GroundedText(text, tuple(spans))
 
 
-def evaluate_told(root: Path, work_dir: Path) -> dict[str, float]:
+def evaluate_told(root: Path, work_dir: Path, **options) -> dict[str, float]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LIRA, "predict", lambda self, batch, data_samples: [told(sample) for sample in data_samples])
-        return evaluate(root, work_dir)
+        return evaluate(root, work_dir, **options)
 
 
 def evaluate_on_rank(rank: int, *arguments) -> dict[str, float]:
@@ -123,6 +124,17 @@ def test_two_processes_score_as_one(root, alone, tmp_path):
     scores, lines, written = alone
     assert on_two_processes(evaluate_on_rank, root, tmp_path) == [scores, scores]
     assert read_lines(root) == lines and json.loads((root / "lira_gcg" / "gcg.json").read_text()) == written
+
+
+def test_the_guides_options(root, alone, tmp_path):
+    """Asked only once, some images have no mask."""
+    scores = evaluate_told(root, tmp_path, **{"test_cfg.retries": 0, "test_evaluator.0.mask_stage": "coarse"})
+    questions = [line["question"] for line in read_lines(root)]
+    assert set(questions) == {GCG_QUESTIONS[REFERENCE_ORDER[0]]}
+    without = sum(not line["spans"] for line in read_lines(root))
+    assert scores["gcg/val/without_mask"] + scores["gcg/test/without_mask"] == without > 0
+    settings = json.loads((root / "lira_gcg" / "gcg.json").read_text())["settings"]
+    assert settings["loop"]["retries"] == 0 and settings["mask_stage"] == "coarse"
 
 
 def test_a_model_that_has_learnt_nothing(root, alone, tmp_path):
