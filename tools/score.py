@@ -5,11 +5,14 @@ The kinds of predictions are the commands; `score.py KIND --help` says what each
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.gcg_files import score_gcg_files
+from lira_plugin.evaluation.prediction_files import file_hashes
+from lira_plugin.evaluation.refer_lines import protocol_of, score_refer_file
 from lira_plugin.evaluation.text_similarity import MODELS, SIMILARITIES, build_similarity
 from lira_plugin.version import __version__
 from lira_plugin.written_aside import json_line, write_json, write_text
@@ -66,8 +69,50 @@ def score_gcg(args: argparse.Namespace) -> Scored:
     return Scored(found.scores, settings, (image.to_json() for image in found.images))
 
 
+def add_refer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "predictions",
+        type=Path,
+        help="JSON Lines: 'segmentation', 'target' and 'ignore' as RLE or null, or those that DumpAnswers writes",
+    )
+    parser.add_argument("--spans", choices=("first", "union"), help="of several masks of an answer, which count")
+    parser.add_argument("--mask-stage", choices=("refined", "coarse"), default="refined", help="of DumpAnswers' spans")
+    parser.add_argument("--per", choices=("sentence", "object"), default="sentence", help="what counts once")
+    parser.add_argument(
+        "--min-pixels", type=int, nargs="+", help="a mask of fewer pixels is empty; several give figures each"
+    )
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="leave answers without a mask out of cIoU, as LIRA's script does"
+    )
+
+
+def score_refer(args: argparse.Namespace) -> Scored:
+    given = {"spans": args.spans, "min_pixels": args.min_pixels and tuple(args.min_pixels)}
+    protocol = protocol_of(
+        args.kind,
+        stage=args.mask_stage,
+        per=args.per,
+        skip_missing=args.skip_missing,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    found = score_refer_file(args.predictions, protocol)
+    settings = {"protocol": asdict(protocol), "data": file_hashes({"predictions": args.predictions})}
+    if found.presence:
+        settings["presence"] = found.presence
+    return Scored(found.figures, settings, (line.to_json() for line in found.lines))
+
+
 KINDS = {
     "gcg": Kind("grounded captions of GranDf: AP50, mIoU, Recall, METEOR, CIDEr", add_gcg_arguments, score_gcg),
+    "refseg": Kind("RefCOCO, RefCOCO+, RefCOCOg: cIoU, gIoU, P@t, box P@0.5", add_refer_arguments, score_refer),
+    "grefcoco": Kind(
+        "gRefCOCO as ReLA: gIoU, cIoU, N-acc, T-acc, P@t, without and with the rule of 50 pixels, and calibrated presence",
+        add_refer_arguments,
+        score_refer,
+    ),
+    "reasonseg": Kind(
+        "ReasonSeg as LISA: gIoU and cIoU of short and long questions and of all", add_refer_arguments, score_refer
+    ),
 }
 """Every kind by its name on the command line."""
 

@@ -13,7 +13,9 @@ from lira_plugin.evaluation.mask_iou import (
     match_masks,
     mean_matched_iou,
 )
+from lira_plugin.evaluation.presence import calibrate, matthews
 from lira_plugin.evaluation.record_metric import RecordMetric, in_order
+from lira_plugin.evaluation.refer_scores import SentenceScore, score_sentence, summarise_sentences
 from lira_plugin.evaluation.refer_seg_metric import ReferSegMetric
 from lira_plugin.evaluation.region_accuracy import RegionAccuracy
 from lira_plugin.evaluation.text_similarity import TextSimilarity, build_similarity
@@ -28,15 +30,20 @@ __all__ = [
     "RecordMetric",
     "ReferSegMetric",
     "RegionAccuracy",
+    "SentenceScore",
     "TextSimilarity",
     "build_similarity",
+    "calibrate",
     "in_order",
     "intersection_union",
     "iou",
     "iou_from_counts",
     "iou_matrix",
     "match_masks",
+    "matthews",
     "mean_matched_iou",
     "score_image",
+    "score_sentence",
+    "summarise_sentences",
     "summarize",
 ]

@@ -7,8 +7,9 @@ import numpy as np
 from mmengine.logging import print_log
 
 from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
+from lira_plugin.evaluation.refer_seg_metric import annotated_masks
 from lira_plugin.registry import METRICS
-from lira_plugin.structures import GroundedText, GroundingSample
+from lira_plugin.structures import GroundedText, GroundingSample, encode_mask
 from lira_plugin.written_aside import json_line, write_text
 
 
@@ -19,7 +20,8 @@ class DumpAnswers(RecordMetric):
     Of a dialogue the last question is asked, after those before it with their true answers. Keys are ``source``,
     ``record_id``, ``image`` (path, or null), ``question`` and those of
     :meth:`~lira_plugin.structures.GroundedText.to_json`: ``text``, ``raw_text``, ``finished`` and ``spans``, whose masks
-    are COCO's compressed RLE at the size of the image.
+    are COCO's compressed RLE at the size of the image. Samples of referring segmentation, which have one region, add ``target``
+    and ``ignore``, each an RLE or null: with them a line is what :mod:`~lira_plugin.evaluation.refer_lines` scores.
 
     Its values are ``<source>/answers`` (count), ``<source>/finished`` (fraction that ended before the token limit) and
     ``<source>/spans`` (mean count of an answer).
@@ -42,6 +44,7 @@ class DumpAnswers(RecordMetric):
             "image": sample.image_key,
             "question": sample.question,
             **answer.to_json(),
+            **(_annotation(sample) if len(sample.regions) == 1 else {}),
         }
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
@@ -55,3 +58,11 @@ class DumpAnswers(RecordMetric):
             metrics[f"{source}/finished"] = float(np.mean([result["finished"] for result in own]))
             metrics[f"{source}/spans"] = float(np.mean([len(result["spans"]) for result in own]))
         return metrics
+
+
+def _annotation(sample: GroundingSample) -> dict[str, Any]:
+    target, ignore = annotated_masks(sample)
+    return {
+        "target": encode_mask(target) if sample.regions[0].has_target else None,
+        "ignore": None if ignore is None else encode_mask(ignore),
+    }

@@ -33,7 +33,7 @@ def bool_mask(mask: np.ndarray, name: str) -> np.ndarray:
     return mask
 
 
-def _pixels(mask: np.ndarray) -> np.ndarray:
+def foreground(mask: np.ndarray) -> np.ndarray:
     """Foreground of a mask: whatever is not 0. Fractions may be probabilities, of which none is background, and are refused."""
     mask = np.asarray(mask)
     if mask.dtype.kind not in "bui" and not (mask.dtype.kind == "f" and np.array_equal(mask, np.round(mask))):
@@ -60,7 +60,7 @@ def intersection_union(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     pred, target = np.asarray(pred), np.asarray(target)
     if pred.ndim != 2 or pred.shape != target.shape:
         raise ValueError(f"two masks of the same shape (H, W) are needed, got {pred.shape} and {target.shape}")
-    pred, target = _pixels(pred), _pixels(target)
+    pred, target = foreground(pred), foreground(target)
     return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
 
 
@@ -105,8 +105,8 @@ def iou_matrix(
         return np.zeros((len(preds), len(targets)))
     pixels = int(np.prod(shapes.pop()))
     dtype = np.float32 if pixels <= _EXACT_IN_FLOAT32 else np.float64
-    rows = np.stack([_pixels(mask).ravel() for mask in preds]).astype(dtype)
-    columns = np.stack([_pixels(mask).ravel() for mask in targets]).astype(dtype)
+    rows = np.stack([foreground(mask).ravel() for mask in preds]).astype(dtype)
+    columns = np.stack([foreground(mask).ravel() for mask in targets]).astype(dtype)
     intersection = (rows @ columns.T).astype(np.float64)
     union = rows.sum(1, dtype=np.float64)[:, None] + columns.sum(1, dtype=np.float64)[None] - intersection
     return np.divide(intersection, union, out=np.full_like(union, empty), where=union > 0)

@@ -73,11 +73,13 @@ class Region:
             RLE, a list of RLEs, or empty); no entry at all means "no target". A mask without a pixel does not: nothing is
             learnt of it, and no answer to it is right.
         category_id: COCO category, or -1.
+        ignored: annotations whose pixels do not count in an evaluation, in the same forms.
     """
 
     phrase: str
     segmentations: tuple[Any, ...]
     category_id: int = -1
+    ignored: tuple[Any, ...] = ()
 
     @property
     def has_target(self) -> bool:

@@ -196,12 +196,15 @@ class GroundedText:
         spans: grounded phrases in order.
         raw_text: the answer as generated, with special tokens.
         finished: whether the model ended the answer itself, not the token limit.
+        seg_prob: probability that the model gave, as it chose the first token, to those that begin a grounded phrase: how sure
+            it is that there is something to find. None where the first token was forced.
     """
 
     text: str
     spans: tuple[GroundedSpan, ...] = ()
     raw_text: str = ""
     finished: bool = True
+    seg_prob: float | None = None
 
     def at(self, threshold: float) -> "GroundedText":
         """The answer with all of its masks at another threshold, see :meth:`GroundedSpan.at`."""
@@ -213,6 +216,7 @@ class GroundedText:
             "text": self.text,
             "raw_text": self.raw_text,
             "finished": self.finished,
+            "seg_prob": self.seg_prob,
             "spans": [
                 {
                     "start": span.start,

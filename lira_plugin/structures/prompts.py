@@ -112,3 +112,16 @@ def instances_turn(classes: Sequence[str], phrases: Sequence[str]) -> Turn:
         spans.append(PhraseSpan(end, end + len(phrase), region))
         end += len(phrase) + len(", ")
     return Turn(question, f"{', '.join(phrases)}.", tuple(spans))
+
+
+def reason_question(text: str, is_sentence: bool) -> str:
+    """ReasonSeg's question in LISA's evaluation: of a sentence (long), or of a phrase (short)."""
+    asked = text.strip() if is_sentence else f"What is {text.strip()} in this image?"
+    return f"{asked} Please output segmentation mask."
+
+
+def reason_turn(text: str, is_sentence: bool, region: int | None) -> Turn:
+    """One ReasonSeg turn; ``region=None`` is the answer where nothing in the image is what the question asks for."""
+    if region is None:
+        return Turn(reason_question(text, is_sentence), "There is no such thing.")
+    return Turn(reason_question(text, is_sentence), "It is this.", (PhraseSpan(6, 10, region),))

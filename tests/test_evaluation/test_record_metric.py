@@ -9,7 +9,8 @@ from support.processes import on_two_processes
 from test_refer_seg_metric import answer_of, block, sample_of
 
 from lira_plugin.evaluation import DumpAnswers, RecordMetric, in_order
-from lira_plugin.structures import GroundedSpan, GroundedText
+from lira_plugin.evaluation.refer_lines import protocol_of, score_refer_lines
+from lira_plugin.structures import GroundedSpan, GroundedText, Region, encode_mask
 
 
 class Texts(RecordMetric):
@@ -90,6 +91,31 @@ def test_two_processes_with_unequal_shares():
     for whole, lopsided, error in on_two_processes(_evaluate_on_rank):
         assert whole == lopsided == {"texts": EXPECTED}
         assert error.startswith("1 of 3 records were not answered: index 2;"), "every process learns of it"
+
+
+def test_answers_to_one_region_are_written_with_their_annotation(tmp_path):
+    """So that a line is what the scorers of files read."""
+    path = tmp_path / "answers.jsonl"
+    metric = DumpAnswers(path)
+    target, ignored = block(4, 5), block(1, 9)
+    ignoring = Region("thing", (encode_mask(target),), ignored=(encode_mask(ignored),))
+    samples = [
+        sample_of(target, index=0),
+        sample_of(index=1, record_id="none"),
+        sample_of(regions=(ignoring,), index=2, record_id="ignoring"),
+        sample_of(regions=(ignoring, ignoring), index=3, record_id="two"),
+    ]
+    said = GroundedText("thing.", (GroundedSpan(0, 5, "thing", target, None, 0.75),), seg_prob=0.5)
+    metric.process({"data_samples": samples}, [said] * 4)
+    metric.evaluate(4)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    one, none, ignores, two = lines
+    assert (coco_mask.decode(one["target"]) == target).all() and one["ignore"] is None and one["seg_prob"] == 0.5
+    assert none["target"] is None
+    assert (coco_mask.decode(ignores["ignore"]) == ignored).all()
+    assert "target" not in two
+    scored = score_refer_lines([("line", line) for line in lines[:3]], protocol_of("refseg"))
+    assert [line.scores[0].iou for line in scored.lines] == [1, 0, 1]
 
 
 def test_answers_are_written_in_order_with_masks_as_rle(tmp_path):

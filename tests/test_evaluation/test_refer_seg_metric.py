@@ -74,10 +74,24 @@ def evaluate(pairs, **kwargs) -> dict[str, float]:
     return metric.evaluate(len(pairs))
 
 
+def box_overlap(pred_pixels, target_pixels) -> float:
+    """IoU of the boxes around two sets of pixels, by listing the pixels of the boxes."""
+    filled = []
+    for pixels in (pred_pixels, target_pixels):
+        rows, columns = {row for row, _ in pixels}, {column for _, column in pixels}
+        inside = set()
+        if pixels:
+            for row in range(min(rows), max(rows) + 1):
+                inside |= {(row, column) for column in range(min(columns), max(columns) + 1)}
+        filled.append(inside)
+    both, either = filled[0] & filled[1], filled[0] | filled[1]
+    return len(both) / len(either) if either else 0.0
+
+
 def by_loop(cases, min_pixels=0, skip_missing=False) -> dict[str, float]:
     """The scores of (prediction or None, target) pairs, pixel by pixel, straight from the definitions."""
     sum_i = sum_u = 0
-    ious, target_ious, rejected, found, missing = [], [], [], [], 0
+    ious, target_ious, boxes, rejected, found, missing = [], [], [], [], [], 0
     for prediction, target in cases:
         pred_pixels, target_pixels = set(), set()
         for row in range(SHAPE[0]):
@@ -101,12 +115,14 @@ def by_loop(cases, min_pixels=0, skip_missing=False) -> dict[str, float]:
         ious.append(iou)
         if target_pixels:
             target_ious.append(iou)
+            boxes.append(box_overlap(pred_pixels, target_pixels))
             found.append(bool(pred_pixels))
         else:
             rejected.append(not pred_pixels)
     scores = {"cIoU": sum_i / sum_u, "gIoU": sum(ious) / len(ious), "missing_seg": missing / len(cases)}
     for threshold in (0.5, 0.6, 0.7, 0.8, 0.9):
         scores[f"P@{threshold}"] = sum(iou >= threshold for iou in target_ious) / len(target_ious)
+    scores["box_P@0.5"] = sum(overlap >= 0.5 for overlap in boxes) / len(boxes)
     if rejected:
         scores["N-acc"] = sum(rejected) / len(rejected)
         scores["T-acc"] = sum(found) / len(found)
@@ -324,3 +340,89 @@ def test_only_masks_of_bool_are_scored(mask):
 def test_an_answer_is_a_grounded_text():
     with pytest.raises(ValueError, match="refcoco/val record 1: the answer must be a GroundedText, got dict"):
         ReferSegMetric().score(sample_of(block(2, 2)), {"spans": []})
+
+
+def spans_of(*masks: np.ndarray, scores=None, seg_prob=None) -> GroundedText:
+    scores = scores or [0.0] * len(masks)
+    spans = tuple(GroundedSpan(0, 5, "thing", mask, None, score) for mask, score in zip(masks, scores))
+    return GroundedText("thing.", spans, seg_prob=seg_prob)
+
+
+def test_all_spans_are_united_where_asked():
+    other = block(11, 17) & ~block(4, 17)
+    pairs = [(sample_of(block(4, 17), other), spans_of(block(4, 17), other))]
+    assert evaluate(pairs)["refcoco/val/refined/cIoU"] == 68 / 187
+    assert evaluate(pairs, spans="union")["refcoco/val/refined/cIoU"] == 1
+    with pytest.raises(ValueError, match="'last'"):
+        ReferSegMetric(spans="last")
+
+
+def test_several_rules_of_pixels_stand_side_by_side():
+    cases = random_cases(1, with_empty=True)
+    pairs = [
+        (sample_of(*([target] if target.any() else []), record_id=str(number)), answer_of(refined, coarse))
+        for number, (refined, coarse, target) in enumerate(cases)
+    ]
+    both, plain, ruled = evaluate(pairs, min_pixels=[0, 50]), evaluate(pairs), evaluate(pairs, min_pixels=50)
+    assert plain.items() <= both.items()
+    assert {f"{name}_50px": value for name, value in ruled.items() if "/refined/" in name}.items() <= both.items()
+    with pytest.raises(ValueError, match="empty list"):
+        ReferSegMetric(min_pixels=())
+
+
+def test_ignored_pixels_count_neither_for_nor_against():
+    def ignoring(*targets, ignored):
+        region = Region("thing", tuple(map(encode_mask, targets)), ignored=(encode_mask(ignored),))
+        return sample_of(regions=(region,))
+
+    wrong = [(ignoring(block(4, 4), ignored=block(4, 17)), answer_of(block(4, 9)))]
+    assert evaluate(wrong)["refcoco/val/refined/gIoU"] == 1  # all of it is ignored, and nothing else is in the mask
+    part = [(ignoring(block(4, 4), ignored=block(2, 17)), answer_of(block(4, 2)))]
+    assert evaluate(part)["refcoco/val/refined/cIoU"] == 0.5
+    assert evaluate(part)["refcoco/val/refined/box_P@0.5"] == 1
+    beside = [(ignoring(block(2, 4), ignored=block(2, 17)), answer_of(block(3, 1)))]
+    assert evaluate(beside)["refcoco/val/refined/gIoU"] == 0
+
+
+def test_sources_are_combined():
+    pairs = [
+        (sample_of(block(4, 4), source="reasonseg/val/short"), answer_of(block(4, 4))),
+        (sample_of(block(4, 4), source="reasonseg/val/long"), answer_of(block(4, 2))),
+    ]
+    groups = {"all": ["reasonseg/val/short", "reasonseg/val/long", "absent"], "none": ["absent"]}
+    got = evaluate(pairs, combined=groups)
+    assert (got["all/refined/gIoU"], got["reasonseg/val/long/refined/gIoU"]) == (0.75, 0.5)
+    assert not any(name.startswith("none") for name in got)
+
+
+def test_presence_empties_masks_that_are_not_believed():
+    """Without a target the masks have low scores: all of them are rejected, and no right one is."""
+    pairs = []
+    for number in range(12):
+        sure = 0.9 - 0.01 * number
+        pairs.append((sample_of(block(4, 4), record_id=f"a{number}"), spans_of(block(4, 4), scores=[sure])))
+        pairs.append((sample_of(record_id=f"b{number}"), spans_of(block(4, 4), scores=[1 - sure], seg_prob=0.5)))
+    got = evaluate(pairs, presence=True)
+    presence = {name: got[f"refcoco/val/presence/{name}"] for name in ("MCC", "N-acc", "T-acc", "gIoU", "cIoU")}
+    assert presence == dict.fromkeys(presence, 1)
+    assert 0 < got["refcoco/val/presence/threshold"] < 1
+    assert (got["refcoco/val/refined/N-acc"], got["refcoco/val/refined/gIoU"]) == (0, 0.5)
+    assert not any("presence" in name for name in evaluate(pairs[::2], presence=True))
+
+
+def test_the_result_file_states_what_the_figures_depend_on(tmp_path):
+    data = tmp_path / "refs.json"
+    data.write_bytes(b"abc")
+    metric = ReferSegMetric(skip_missing=True, out_file=tmp_path / "new" / "result.json", presence=True)
+    metric.take_settings({"data": {"refcoco/val": {"files": [str(data)], "per": "object", "tiles": [4, 12]}}})
+    metric.process({"data_samples": [sample_of(block(4, 4))]}, [answer_of(block(4, 4))])
+    figures = metric.evaluate(1)
+    written = json.loads((tmp_path / "new" / "result.json").read_text())
+    assert written["figures"] == figures
+    settings = written["settings"]
+    assert settings["answers_without_seg"] == "skipped" and settings["spans"] == "first"
+    assert settings["min_pixels"] == [0] and settings["mask_stages"] == ["refined", "coarse"]
+    own = settings["data"]["refcoco/val"]
+    assert (own["per"], own["tiles"]) == ("object", [4, 12])
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2
+    assert own["files"] == {str(data): known}

@@ -151,7 +151,9 @@ class AnswerWriter:
         text, phrases = read_answer(ids, self.special, self.decode, partial_text, partial)
         spans = (_span(state, text, phrase) for phrase in phrases)
         raw = (self.decode(ids) if ids else "") + partial_text
-        return GroundedText(text, tuple(span for span in spans if span is not None), raw, state.finished)
+        return GroundedText(
+            text, tuple(span for span in spans if span is not None), raw, state.finished, state.seg_prob
+        )
 
 
 def _span(state: AnswerState, text: str, phrase: PhraseTokens) -> GroundedSpan | None:

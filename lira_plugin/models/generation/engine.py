@@ -279,6 +279,9 @@ class InterleavedGenerator:
             scores[without_ilvc, self.special.image_id] = -torch.inf
         for (index, _), own_scores, best in zip(positions, scores, scores.argmax(-1).tolist()):
             state = states[index]
+            if not state.ids and not sampled[index]:
+                opening = own_scores.float().softmax(-1)[[self.special.seg, self.special.phrase_start]]
+                state.seg_prob = float(opening.sum())
             token = best if state.choose.is_greedy else state.choose(own_scores.float(), state.ids)
             sampled[index].append(token)
         return sampled

@@ -101,6 +101,7 @@ class AnswerState:
         masks: those that were decoded, by index in ``ids``.
         num_sampled: tokens that the model sampled; forced tokens and views do not count.
         finished: whether the answer came to an end, and not to the limit.
+        seg_prob: probability of a grounded phrase at the first token; None before it was sampled, or where it was forced.
         partial_text: text behind ``ids``: the start of a token in which a stop string begins.
     """
 
@@ -119,6 +120,7 @@ class AnswerState:
     masks: dict[int, ImageMask] = field(default_factory=dict)
     num_sampled: int = 0
     finished: bool = False
+    seg_prob: float | None = None
     partial_text: str = ""
 
     @property

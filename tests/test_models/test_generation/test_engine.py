@@ -50,6 +50,16 @@ def test_a_region_is_viewed_and_its_phrase_opened():
     assert fed == 2 + len(GROUNDED) + VIEW_LENGTH, "the view takes its rows, and nothing is fed twice"
 
 
+def test_the_first_token_says_how_sure_the_model_is_of_a_phrase():
+    """Scores are 1 for the scripted token, 0.5 for "dog" and 0 for the others."""
+    total = np.exp(1) + np.exp(0.5) + 30
+    (grounded, plain) = run(ScriptedGrounder(GROUNDED, [11, 10, 12, 13]), [request(0), request(1)])
+    assert grounded.seg_prob == pytest.approx((np.exp(1) + 1) / total), "<seg> and <p>"
+    assert plain.seg_prob == pytest.approx(2 / total)
+    (forced,) = run(ScriptedGrounder(GROUNDED), [request(0, forced_ids=(SEG,))])
+    assert forced.seg_prob is None
+
+
 def test_forced_tokens_are_not_asked_of_the_model():
     scripts = [list(GROUNDED)]
     scripts[0][2:4] = [15, 15]  # what it would have written instead

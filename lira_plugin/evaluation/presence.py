@@ -1,0 +1,128 @@
+"""Whether a sentence names anything: a calibrated probability, and the threshold from which on it is believed.
+
+Two things tell: the probability with which an answer begins by grounding something, and the mean foreground probability
+inside its mask. A logistic regression makes one probability of them. Each half of the records is judged by what the other half
+taught, so the figures are of records that neither the regression nor the threshold has seen.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+_EDGE = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their logits are taken."""
+_RIDGE = 1e-3
+"""Weight of the squared coefficients, so that they stay finite where the halves are separable."""
+
+
+class SweepPoint(NamedTuple):
+    """What a threshold gives: the fractions of sentences without and with a target that are told, and Matthews' correlation."""
+
+    threshold: float
+    n_acc: float
+    t_acc: float
+    mcc: float
+
+
+class Presence(NamedTuple):
+    """Calibrated presence of each record.
+
+    Args:
+        probabilities: that the sentence names something, one a record.
+        is_present: the verdicts, with the threshold of the other half.
+        thresholds: those of the two halves.
+    """
+
+    probabilities: tuple[float, ...]
+    is_present: tuple[bool, ...]
+    thresholds: tuple[float, float]
+
+
+def matthews(is_present: Sequence[bool], has_target: Sequence[bool]) -> float:
+    """Matthews' correlation coefficient of verdicts and truth, -1 to 1; 0 where one of them is the same for all."""
+    verdict, truth = np.asarray(is_present, bool), np.asarray(has_target, bool)
+    hits, rejections = int((verdict & truth).sum()), int((~verdict & ~truth).sum())
+    false_alarms, misses = int((verdict & ~truth).sum()), int((~verdict & truth).sum())
+    product = (hits + false_alarms) * (hits + misses) * (rejections + false_alarms) * (rejections + misses)
+    return (hits * rejections - false_alarms * misses) / math.sqrt(product) if product else 0.0
+
+
+def sweep(probabilities: Sequence[float], has_target: Sequence[bool], thresholds: Sequence[float]) -> list[SweepPoint]:
+    """What each threshold gives, where a probability from it on says that there is a target.
+
+    Raises:
+        ValueError: all sentences have a target, or none has.
+    """
+    values, truth = np.asarray(probabilities, float), np.asarray(has_target, bool)
+    if truth.all() or not truth.any():
+        raise ValueError("a sweep needs sentences with and without a target")
+    points = []
+    for threshold in thresholds:
+        verdict = values >= threshold
+        n_acc, t_acc = float((~verdict[~truth]).mean()), float(verdict[truth].mean())
+        points.append(SweepPoint(float(threshold), n_acc, t_acc, matthews(verdict, truth)))
+    return points
+
+
+def best_threshold(probabilities: Sequence[float], has_target: Sequence[bool]) -> float:
+    """The threshold of the greatest Matthews' correlation, midway between two probabilities; of equals the lowest.
+
+    Raises:
+        ValueError: all sentences have a target, or none has.
+    """
+    values = np.unique(np.asarray(probabilities, float))
+    middles = (values[:-1] + values[1:]) / 2 if len(values) > 1 else values
+    points = sweep(probabilities, has_target, middles.tolist())
+    return max(points, key=lambda point: point.mcc).threshold
+
+
+def calibrate(signals: Sequence[Sequence[float]], has_target: Sequence[bool]) -> Presence | None:
+    """Make one probability of several, and verdicts of it, each half of the records by the other.
+
+    The records of either kind belong to the halves in turn.
+
+    Args:
+        signals: of each record, probabilities that speak for a target: the same count for all.
+        has_target: of each record.
+
+    Returns:
+        None where fewer than two records have a target, or fewer than two have none: then there is nothing to learn from.
+    """
+    truth = np.asarray(has_target, bool)
+    if min(truth.sum(), (~truth).sum()) < 2:
+        return None
+    clipped = np.clip(np.asarray(signals, float).reshape(len(truth), -1), _EDGE, 1 - _EDGE)
+    logits = np.log(clipped / (1 - clipped))
+    half = np.zeros(len(truth), int)
+    for kind in (truth, ~truth):
+        half[kind] = np.arange(kind.sum()) % 2
+    probabilities, is_present, thresholds = np.zeros(len(truth)), np.zeros(len(truth), bool), []
+    for own in (0, 1):
+        taught, judged = half != own, half == own
+        fitted = _fit(logits[taught], truth[taught])
+        thresholds.append(best_threshold(_apply(fitted, logits[taught]), truth[taught]))
+        probabilities[judged] = _apply(fitted, logits[judged])
+        is_present[judged] = probabilities[judged] >= thresholds[-1]
+    return Presence(tuple(probabilities.tolist()), tuple(is_present.tolist()), (thresholds[0], thresholds[1]))
+
+
+def _fit(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Coefficients (F + 1,) of a logistic regression on (N, F) logits, the last of them constant; classes weigh the same."""
+    weights = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    signs = np.where(truth, 1.0, -1.0)
+    columns = np.hstack([logits, np.ones((len(logits), 1))])
+
+    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = signs * (columns @ coefficients)
+        slopes = -weights * signs / (1 + np.exp(np.clip(margins, -500, 500)))
+        value = (weights * np.logaddexp(0, -margins)).sum() + _RIDGE * coefficients @ coefficients
+        return float(value), columns.T @ slopes + 2 * _RIDGE * coefficients
+
+    return minimize(loss, np.zeros(columns.shape[1]), jac=True, method="L-BFGS-B").x
+
+
+def _apply(coefficients: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-(logits @ coefficients[:-1] + coefficients[-1])))

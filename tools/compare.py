@@ -1,0 +1,72 @@
+"""Put two files of masks of the same records side by side: gIoU and cIoU with a paired bootstrap, and what changed most.
+
+    python tools/compare.py refseg a.jsonl b.jsonl --json difference.json --sheet changed.png
+
+The files are those of `score.py refseg`, `grefcoco` and `reasonseg`. A figure of B is better for sure where the interval of the
+difference lies above 0.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lira_plugin.evaluation.paired import Change, compare, most_changed, paired
+from lira_plugin.evaluation.prediction_files import file_hashes, read_lines
+from lira_plugin.evaluation.refer_lines import REFER_PROTOCOLS, protocol_of, score_refer_file
+from lira_plugin.visualization import save_image
+from lira_plugin.visualization.changed_records import draw_changes
+from lira_plugin.written_aside import write_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=sorted(REFER_PROTOCOLS), help="of the files")
+    parser.add_argument("first", type=Path, metavar="A", help="JSON Lines file")
+    parser.add_argument("second", type=Path, metavar="B", help="JSON Lines file of the same records")
+    parser.add_argument("--changed", type=int, default=20, help="records to list and draw")
+    parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--json", type=Path, help="file for the differences and the records that changed most")
+    parser.add_argument("--sheet", type=Path, help="picture of these records; lines then need 'image'")
+    parser.add_argument("--image-root", type=Path, default=Path(), help="folder that relative paths of images are in")
+    return parser.parse_args()
+
+
+def lines_of(path: Path, changes: list[Change]) -> dict[str, dict[str, Any]]:
+    wanted = {change.name for change in changes}
+    names = ((entry, str(entry.content.get("record_id", entry.name))) for entry in read_lines(path))
+    return {name: entry.content for entry, name in names if name in wanted}
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        protocol = protocol_of(args.kind)
+        pairs = paired(*(score_refer_file(path, protocol).lines for path in (args.first, args.second)))
+        differences, changes = compare(pairs, args.draws, args.seed), most_changed(pairs, args.changed)
+        if args.sheet and changes:
+            sheet = draw_changes(
+                changes, lines_of(args.first, changes), lines_of(args.second, changes), protocol, args.image_root
+            )
+            save_image(args.sheet, sheet)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"compare.py: {error}") from error
+    for name, found in differences.items():
+        print(
+            f"{name}: A {found.first:.4f}, B {found.second:.4f}, B - A {found.second - found.first:+.4f} "
+            f"({found.low:+.4f} to {found.high:+.4f}, p {found.p_value:.3f})"
+        )
+    for change in changes:
+        print(f"{change.name}: {change.first:.3f} -> {change.second:.3f}")
+    if args.json:
+        content = {
+            "figures": {name: found._asdict() for name, found in differences.items()},
+            "changed": [change._asdict() for change in changes],
+            "settings": {"kind": args.kind, "records": len(pairs), "draws": args.draws, "seed": args.seed},
+            "data": file_hashes({"A": args.first, "B": args.second}),
+        }
+        write_json(args.json, content, indent=1)
+
+
+if __name__ == "__main__":
+    main()
