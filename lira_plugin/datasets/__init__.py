@@ -11,6 +11,7 @@ from lira_plugin.datasets.grounding_dataset import Draw, GroundingDataset
 from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
+from lira_plugin.datasets.reason_seg import ReasonSegDataset
 from lira_plugin.datasets.refer import ReferSegDataset
 from lira_plugin.datasets.resumable_sampler import ResumableSampler
 from lira_plugin.datasets.safe_pickle import safe_load
@@ -44,6 +45,7 @@ __all__ = [
     "MixtureDataset",
     "MixturePart",
     "PackGroundingInputs",
+    "ReasonSegDataset",
     "ReferSegDataset",
     "ResumableSampler",
     "TileImage",

@@ -52,6 +52,7 @@ class CocoInstanceDataset(GroundingDataset):
     ) -> None:
         super().__init__(source, pipeline, seed, exif)
         report = ReaderReport(source, on_bad_record)
+        self.protocol["files"] = [ann_file]
         coco = load_coco(ann_file)
         for fault in coco.faults:
             report.bad(

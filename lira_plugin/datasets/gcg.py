@@ -115,6 +115,7 @@ class GCGDataset(GroundingDataset):
         if question_index is not None and not 0 <= question_index < len(GCG_QUESTIONS):
             raise ValueError(f"question_index must be in 0..{len(GCG_QUESTIONS) - 1} or None, got {question_index}")
         super().__init__(source or f"gcg/{layout}", pipeline, seed, exif)
+        self.protocol["files"] = [ann_file]
         self.question_index = question_index
         self._image_root = image_root
         self._records: list[tuple[str, GroundedCaption]] = []

@@ -91,6 +91,8 @@ class GroundingDataset(Dataset):
         self.seed = seed
         self.pipeline = build_pipeline(pipeline)
         self.findings: list[Finding] = []
+        self.protocol: dict[str, Any] = {"files": [], "exif": exif}
+        """What a score on this data depends on, in plain types: ``files`` (paths of the annotations) and settings by name."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -114,12 +116,22 @@ class GroundingDataset(Dataset):
         rng = np.random.default_rng(self.seed)
         return [self.get_record(index, rng).image_path for index in range(len(self))]
 
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """What scores on this data depend on, by source: :attr:`protocol` and the count of tiles that images are cut into."""
+        return {self.source: self.protocol | tiles_of(self.pipeline)}
+
     def __getitem__(self, draw: int | Draw) -> GroundingSample:
         index, draw_index = draw if isinstance(draw, Draw) else (int(draw), 0)
         if not 0 <= index < len(self):
             raise IndexError(f"{self.source} has {len(self)} records, asked for index {index}")
         rng = np.random.default_rng((self.seed, draw_index, index))
         return self.pipeline({"record": self.get_record(index, rng), "rng": rng, "index": index})
+
+
+def tiles_of(pipeline: Compose) -> dict[str, Any]:
+    """``{"tiles": [fewest, most]}`` of the images, the thumbnail not counted; nothing where a pipeline cuts none."""
+    steps = [step for step in pipeline.transforms if hasattr(step, "min_tiles")]
+    return {"tiles": [steps[0].min_tiles, steps[0].max_tiles]} if steps else {}
 
 
 def log_skipped(source: str, path: str, skipped: dict[str, list[str]], done: str = "left out") -> None:

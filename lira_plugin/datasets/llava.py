@@ -54,6 +54,7 @@ class LlavaDataset(GroundingDataset):
         exif: ExifRule = "apply",
     ) -> None:
         super().__init__(source, pipeline, seed, exif)
+        self.protocol["files"] = [ann_file]
         self._records: list[Record] = []
         report = ReaderReport(source, on_bad_record)
         for position, entry in enumerate(read_list(ann_file, "a LLaVA file")):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
-from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline
+from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline, tiles_of
 from lira_plugin.datasets.lengths import makes_sequences, record_lengths
 from lira_plugin.datasets.mixture_shares import Share, count_draws
 from lira_plugin.registry import DATASETS
@@ -143,6 +143,12 @@ class MixtureDataset(Dataset):
     def metainfo(self) -> dict[str, Any]:
         """What MMEngine hands to evaluators and visualizers as ``dataset_meta``: the names of the data sets."""
         return {"sources": [part.source for part in self.describe()]}
+
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """What scores on the data sets depend on, by source, see :meth:`GroundingDataset.protocols`."""
+        own = tiles_of(self.pipeline)
+        parts = (child.protocols() for child in self.datasets if hasattr(child, "protocols"))
+        return {source: protocol | own for part in parts for source, protocol in part.items()}
 
     def __getitem__(self, draw: int | Draw) -> GroundingSample:
         index = draw.index if isinstance(draw, Draw) else int(draw)

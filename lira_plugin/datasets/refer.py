@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import escape as glob_escape
 from glob import glob
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +27,9 @@ SUBSTRING_SPLITS = ("refcoco", "refcoco+", "refcocog")
 """Data sets of which REFER reads a split by what its name contains."""
 _SPLIT = re.compile(r"train|val|test[A-C]*")
 """Splits of REFER's files; ``testAB`` belongs to testA and to testB."""
+
+SentenceRule = Literal["sentence", "object"]
+"""What counts once in an evaluation: each sentence, or each ref with its first sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class ReferSegDataset(GroundingDataset):
     * Training (``num_expressions=N``): one record an image, up to N sentences as turns, drawn without replacement from
       all sentences of the image in this split. A sentence without target has a turn and no region.
     * Evaluation (``num_expressions=None``): one record a sentence, in file order, always with exactly one region; a
-      sentence without target has a region without segmentations, which no span names.
+      sentence without target has a region without segmentations, which no span names. ``per="object"`` keeps the first
+      sentence of each ref alone. Scores of the two are not comparable: exported sets come once per object (``val``) and once
+      per sentence (``val_all``).
 
     Sentences without text and refs without sentences are left out, which is counted and logged, as are refs whose split is
     none of REFER's (``train``, ``val``, ``test``, ``testA``, ``testB``, ``testAB``). So are, of a training, sentences whose masks
@@ -66,6 +71,7 @@ class ReferSegDataset(GroundingDataset):
         split_by: who made the splits, ``unc`` or ``umd``; by default ``umd`` for RefCOCOg, ``unc`` for the other published
             ones, and for your own the file of refs that there is.
         num_expressions: most sentences a record when training; None for evaluation.
+        per: ``sentence`` or ``object``: what is evaluated once.
         seed: seed of the random choices.
         source: name for metrics; by default ``<dataset>/<split>``.
         on_bad_record: ``raise``, or ``skip`` to leave bad refs out.
@@ -92,7 +98,12 @@ class ReferSegDataset(GroundingDataset):
         source: str | None = None,
         on_bad_record: str = "raise",
         exif: ExifRule = "apply",
+        per: SentenceRule = "sentence",
     ) -> None:
+        if per == "object" and num_expressions is not None:
+            raise ValueError(
+                f"per='object' is for evaluation, but num_expressions={num_expressions}: leave one of them out"
+            )
         if num_expressions is not None and num_expressions < 1:
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
         super().__init__(source or f"{dataset}/{split}", pipeline, seed, exif)
@@ -104,6 +115,7 @@ class ReferSegDataset(GroundingDataset):
         report = ReaderReport(self.source, on_bad_record)
         refs = _select_split(_read_refs(refs_path, report), refs_path, split, dataset not in SUBSTRING_SPLITS, report)
         coco = load_coco(instances_path)
+        self.protocol |= {"files": [refs_path, instances_path], "per": per}
         for fault in coco.faults:
             report.bad(instances_path, fault.where, fault.where, fault.error)
         expressions = []
@@ -125,6 +137,8 @@ class ReferSegDataset(GroundingDataset):
                     expressions.append(expression)
                     if empty:
                         report.taken(refs_path, expression.record_id, EMPTY_EXPRESSION, "no answer finds it")
+                    if per == "object":
+                        break
         self.findings = report.finish()
         if not expressions:
             raise report.nothing_left(refs_path, f"sentence of split {split!r}")

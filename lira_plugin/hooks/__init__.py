@@ -1,6 +1,7 @@
 """MMEngine hooks and the loops of training and testing."""
 
 from lira_plugin.hooks.checkpoint import CompleteCheckpointHook
+from lira_plugin.hooks.data_protocol import DataProtocolHook
 from lira_plugin.hooks.evaluation_settings import EvaluationSettingsHook
 from lira_plugin.hooks.finite_steps import FiniteStepsHook
 from lira_plugin.hooks.fit_data import FitDataHook
@@ -16,6 +17,7 @@ from lira_plugin.hooks.work_dir_lock import WorkDirLockHook
 __all__ = [
     "CompleteCheckpointHook",
     "CosineShareLR",
+    "DataProtocolHook",
     "EvaluationSettingsHook",
     "FiniteStepsHook",
     "FitDataHook",

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.scenes.scene_drawing import Background, make_scene
+from lira_plugin.scenes.scene_reason import REASON_SPLITS, reason_entry
 from lira_plugin.scenes.scene_records import (
     IMAGE_IDS_PER_SPLIT,
     SPLITS,
@@ -31,8 +32,10 @@ from lira_plugin.scenes.scene_records import (
 from lira_plugin.structures import gcg_truth_files
 from lira_plugin.written_aside import written_aside
 
-GENERATOR_VERSION = 11
+GENERATOR_VERSION = 12
 """Raised whenever the same settings would give other scenes or files."""
+_REASON_DONE = "questions.json"
+"""Lists the pictures of ReasonSeg's folders, written after them."""
 _DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 
 
@@ -101,6 +104,11 @@ class SceneFiles:
         """Questions and captions of the val images."""
         return self.root / "llava" / "scenes_val.json"
 
+    @property
+    def reason_seg(self) -> Path:
+        """Folder with ``train``, ``val`` and ``test``: pictures with JSON files beside them, laid out as ReasonSeg."""
+        return self.root / "reason_seg"
+
     def annotations(self) -> tuple[Path, ...]:
         """All annotation files."""
         return (
@@ -115,6 +123,7 @@ class SceneFiles:
             self.coco_val,
             self.llava_train,
             self.llava_val,
+            self.reason_seg / _REASON_DONE,
         )
 
     def texts(self) -> Iterator[str]:
@@ -139,7 +148,7 @@ def write_scenes(
     background: Background = "plain",
     progress: bool = True,
 ) -> SceneFiles:
-    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO and LLaVA files.
+    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA and ReasonSeg files.
 
     Scene number i of a split depends on ``seed``, the split and i alone. A folder that already holds these very scenes
     is left as it is; one that an interrupted call left behind is written anew.
@@ -171,6 +180,7 @@ def write_scenes(
     _write(files.root / _PARTIAL, settings)
     (files.root / _DONE).unlink(missing_ok=True)
     annotations = {split: SceneRecords(split) for split in SPLITS}
+    asked: list[str] = []
     for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
         rng = np.random.default_rng((seed, SPLITS.index(split), index))
         scene = make_scene(rng, size, background)
@@ -179,6 +189,14 @@ def write_scenes(
         if not ok:
             raise OSError(f"OpenCV could not encode {name} as JPEG")
         (files.images / name).write_bytes(data.tobytes())
+        entry = reason_entry(scene, index)
+        if entry is not None:
+            picture = files.reason_seg / REASON_SPLITS[split] / name
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(data.tobytes())
+            picture.with_suffix(".json").write_text(json.dumps(entry))
+            asked.append(str(picture.relative_to(files.reason_seg)))
+    _write(files.reason_seg / _REASON_DONE, asked)
     _write_annotations(files, annotations)
     os.replace(files.root / _PARTIAL, files.root / _DONE)
     return files
@@ -205,7 +223,7 @@ def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
         raise ValueError(f"{files.root} holds other scenes: {detail}. {way_on}")
     if name == _DONE and all(path.is_file() for path in files.annotations()) and files.images.is_dir():
         expected = {file_name_of(image_id_of(*job)) for job in _jobs(settings["num_train"], settings["num_eval"])}
-        if expected <= set(os.listdir(files.images)):
+        if expected <= set(os.listdir(files.images)) and _has_questions(files):
             return True
     print_log(
         f"{files.root} holds these scenes in part, an earlier call was interrupted or files were removed: writing anew",
@@ -213,6 +231,12 @@ def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
         level=logging.WARNING,
     )
     return False
+
+
+def _has_questions(files: SceneFiles) -> bool:
+    """Whether all pictures of ReasonSeg's folders are there, with their JSON files."""
+    pictures = [files.reason_seg / name for name in json.loads((files.reason_seg / _REASON_DONE).read_text())]
+    return all(picture.is_file() and picture.with_suffix(".json").is_file() for picture in pictures)
 
 
 def _jobs(num_train: int, num_eval: int) -> list[tuple[str, int]]:

@@ -335,14 +335,36 @@ def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(roo
     config.model["generation"]["max_new_tokens"] = 8
     scores = runner(config, tmp_path / "run", 1).test()
     for view in ("refined", "coarse"):
-        assert {"cIoU", "gIoU", "N-acc", "T-acc", "P@0.5"} <= names_below(scores, f"grefcoco/val/{view}/")
+        assert {"cIoU", "gIoU", "N-acc", "T-acc", "P@0.5", "gIoU_50px"} <= names_below(scores, f"grefcoco/val/{view}/")
         assert {"cIoU", "gIoU"} <= names_below(scores, f"refcoco/testB/{view}/")
         assert "N-acc" not in names_below(scores, f"refcoco/val/{view}/")
+    assert {"MCC", "threshold", "gIoU"} <= names_below(scores, "grefcoco/val/presence/")
+    written = json.loads((root / "lira_grefcoco" / "grefcoco.json").read_text())
+    own = written["settings"]["data"]["grefcoco/val"]
+    assert (own["per"], own["tiles"]) == ("sentence", [1, 4])
+    assert {Path(path).name: len(digest) for path, digest in own["files"].items()} == {
+        "grefs(unc).json": 64,
+        "instances.json": 64,
+    }
+    assert len(written["presence"]["grefcoco/val"]["sweep"]) == 19
+    assert written["presence"]["grefcoco/val"]["signals"] == 2, "masks' scores, and the first token's probability"
     data = DATASETS.build(config.train_dataloader.dataset)
     [part] = [part for part in data.datasets if part.source == "grefcoco/train"]
     rng = np.random.default_rng(0)
     turns = [turn for index in range(len(part)) for turn in part.get_record(index, rng).conversation.turns]
     assert {len(turn.spans) for turn in turns} == {0, 1}
+
+
+def test_the_reason_recipe_scores_short_and_long_questions_and_all(root, tmp_path, monkeypatch):
+    config = recipe(root, "lira_tiny_reason", monkeypatch)
+    config.model["init_from"] = []
+    config.model["generation"]["max_new_tokens"] = 8
+    scores = runner(config, tmp_path / "run", 1).test()
+    for split in ("val", "test"):
+        for kind in ("short", "long", "all"):
+            assert {"cIoU", "gIoU", "P@0.5"} <= names_below(scores, f"reasonseg/{split}/{kind}/refined/")
+    written = json.loads((root / "lira_reason" / "reason.json").read_text())
+    assert written["settings"]["data"]["reasonseg/val"]["query"] == "all"
 
 
 def names_below(scores: dict[str, float], prefix: str) -> set[str]:

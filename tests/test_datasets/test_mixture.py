@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from lira_plugin.datasets import Draw, GroundingDataset, LlavaDataset, MixtureDataset
+from lira_plugin.datasets import Draw, GroundingDataset, LlavaDataset, MixtureDataset, ReferSegDataset, TileImage
 from lira_plugin.structures import Conversation, Record, Turn
 
 
@@ -68,6 +68,21 @@ def test_describe(mixture):
     assert [tuple(part) for part in mixture.describe()] == [("a", 2, 3), ("b", 3, 1), ("c", 1, 2)]
     assert mixture.describe()[0].records == 2
     assert mixture.metainfo == {"sources": ["a", "b", "c"]}
+
+
+def test_protocols_are_those_of_the_data_sets_and_the_tiles_of_the_mixture(tmp_path):
+    refs = [{"ref_id": 1, "ann_id": [-1], "image_id": 1, "split": "val", "sentences": [{"sent": "a cat"}]}]
+    images = [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}]
+    (tmp_path / "grefcoco").mkdir()
+    (tmp_path / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    (tmp_path / "grefcoco" / "instances.json").write_text(json.dumps({"images": images, "annotations": []}))
+    part = ReferSegDataset(str(tmp_path), "grefcoco", "val", "images", per="object")
+    files = [str(tmp_path / "grefcoco" / name) for name in ("grefs(unc).json", "instances.json")]
+    expected = {"files": files, "exif": "apply", "per": "object"}
+    assert part.protocols() == {"grefcoco/val": expected}
+    tiles = [{"type": TileImage, "size": 64, "min_tiles": 4, "max_tiles": 12}]
+    mixture = MixtureDataset([part], [1], pipeline=tiles)
+    assert mixture.protocols() == {"grefcoco/val": expected | {"tiles": [4, 12]}}
 
 
 def test_built_from_dicts(tmp_path):

@@ -144,6 +144,16 @@ def test_splits_follow_the_rules_of_refer(tmp_path):
     assert labels("val") == ["lady", "tall lady"]
 
 
+def test_per_object_asks_the_first_sentence_of_each_ref(tmp_path):
+    write(tmp_path, [ref(1, 55, 901, "val", " ", "a", "b"), ref(2, 55, 901, "val", "c")])
+    every, first = build(tmp_path, "val"), build(tmp_path, "val", per="object")
+    assert [record(every, n).regions[0].phrase for n in range(len(every))] == ["a", "b", "c"]
+    assert [record(first, n).regions[0].phrase for n in range(len(first))] == ["a", "c"]
+    for settings in ({"per": "image"}, {"per": "object", "num_expressions": 2}):
+        with pytest.raises(ValueError, match="per"):
+            build(tmp_path, "val", **settings)
+
+
 def test_splits_of_grefcoco_are_exact(tmp_path):
     write(tmp_path, [ref(1, [55], 901, "testAB", "a"), ref(2, [55], 901, "testA", "b")], "grefcoco", "grefs(unc).json")
     assert len(build(tmp_path, "testA", "grefcoco")) == 1

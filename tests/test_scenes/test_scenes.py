@@ -5,17 +5,20 @@ import pickle
 import re
 import socket
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from lira_plugin.datasets import ReasonSegDataset
 from lira_plugin.scenes import scene_files
 from lira_plugin.scenes.scene_drawing import DIAMETERS, MIN_VISIBLE, load_photos, make_scene
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_language import CATEGORIES, COLOURS, SIZES, group_sentences
-from lira_plugin.scenes.scene_records import ROUND_CATEGORIES, image_id_of
+from lira_plugin.scenes.scene_records import ROUND_CATEGORIES, file_name_of, image_id_of
+from lira_plugin.structures import decode_union
 
 NUM_TRAIN, NUM_EVAL, SEED = 60, 12, 5
 SPLITS = ("train", "val", "testA", "testB")
@@ -335,6 +338,11 @@ def test_interrupted_and_damaged_folders_are_redone(tmp_path, monkeypatch):
     lost.unlink()
     write_scenes(tmp_path, 3, 1, progress=False)
     assert lost.read_bytes() == data
+    question = next(files.reason_seg.rglob("COCO*.json"))
+    data = question.read_bytes()
+    question.unlink()
+    write_scenes(tmp_path, 3, 1, progress=False)
+    assert question.read_bytes() == data
 
 
 def test_foreign_folder_is_refused(tmp_path):
@@ -500,3 +508,32 @@ def test_llava_and_texts(files, written):
     words = {word for ref in load_refs(files) for s in ref["sentences"] for word in s["tokens"]}
     assert len(words) < 60
     assert isinstance(files, SceneFiles) and files.root / "images" == files.images
+
+
+def test_reasonseg_asks_for_one_object(files, written):
+    """The reader's masks are those of the scene, by the questions' meaning."""
+    kinds, ignored = set(), 0
+    for split, own in (("train", ["train"]), ("val", ["val"]), ("test", ["testA", "testB"])):
+        data = ReasonSegDataset(str(files.reason_seg), split)
+        known = {
+            file_name_of(image_id_of(part, i)): written[image_id_of(part, i)]
+            for part in own
+            for i in range(NUM_TRAIN if part == "train" else NUM_EVAL)
+        }
+        assert len(data) > 0.8 * len(known)
+        for index in range(len(data)):
+            record = data.get_record(index, None)
+            scene = known[Path(record.image_path).name]
+            sentence = json.loads(Path(record.image_path).with_suffix(".json").read_text())["text"][0]
+            words = sentence.removeprefix("Which object is ").removesuffix("?").removeprefix("the ")
+            [thing] = [scene.objects[i] for i, own in enumerate(scene.sentences) if words in [s.text for s in own]]
+            [region] = record.regions
+            height, width = scene.image.shape[:2]
+            target = decode_union(region.segmentations, height, width)
+            hidden = decode_union(region.ignored, height, width)
+            assert np.array_equal(target, thing.mask)
+            assert not hidden.any() or any(np.array_equal(hidden, other.mask) for other in scene.objects)
+            ignored += hidden.any()
+            kinds.add((split, record.source.rsplit("/", 1)[1]))
+    assert kinds == {(split, kind) for split in ("train", "val", "test") for kind in ("short", "long")}
+    assert ignored > 10

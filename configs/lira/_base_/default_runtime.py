@@ -7,6 +7,7 @@ from mmengine.visualization import LocalVisBackend
 
 from lira_plugin.hooks import (
     CompleteCheckpointHook,
+    DataProtocolHook,
     FiniteStepsHook,
     FitDataHook,
     GivenWeightsHook,
@@ -44,6 +45,7 @@ custom_hooks = [
     dict(type=GivenWeightsHook),
     dict(type=WorkDirLockHook),
     dict(type=FitDataHook),
+    dict(type=DataProtocolHook),
     dict(type=SeedEachIterHook),
     dict(type=ProgressBarHook),
 ]
