@@ -13,10 +13,9 @@ import numpy as np
 from lira_plugin.datasets.entries import Entry, NotBlank, to_entry
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
-from lira_plugin.datasets.image_file import BROKEN, open_image
 from lira_plugin.datasets.json_records import parse_record
 from lira_plugin.datasets.reader_report import ReaderReport
-from lira_plugin.datasets.transforms.pixels import exif_orientation
+from lira_plugin.datasets.transforms.pixels import header_size
 from lira_plugin.json_file import check_is_file
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, encode_mask, reason_turn
@@ -184,8 +183,11 @@ class ReasonSegDataset(GroundingDataset):
         )
 
     def _paint(self, image: Path, annotation: ReasonAnnotation) -> tuple[tuple[int, int], Region]:
-        """Size of a picture, and its region as RLE."""
-        height, width = _upright_size(image, self.exif)
+        """Size of a picture as it will be read, and its region as RLE."""
+        try:
+            height, width = header_size(str(image), self.exif)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{image} cannot be read as an image ({error}); fetch it again") from error
         target, ignored = paint_reason(annotation, height, width)
         if self.num_questions is not None:
             target &= ~ignored
@@ -253,18 +255,3 @@ def _points(points: list[tuple[float, float]], index: int) -> np.ndarray:
         if not all(abs(value) <= _FARTHEST for value in point):  # NaN is not
             raise BadRecord(f"shape {index} has a point that no picture holds", f"got {list(point)!r}")
     return np.array(points, np.int32)
-
-
-def _upright_size(path: Path, exif: ExifRule) -> tuple[int, int]:
-    """Height and width of a picture from its head, turned as its EXIF orientation says, unless that is ignored.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    try:
-        with open_image(path) as image:
-            width, height = image.size
-            is_turned = exif == "apply" and exif_orientation(image) >= 5
-    except (OSError, ValueError, *BROKEN) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); fetch it again") from error
-    return (width, height) if is_turned else (height, width)
