@@ -5,7 +5,6 @@ inside its mask. A logistic regression makes one probability of them. Each half 
 taught, so the figures are of records that neither the regression nor the threshold has seen.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,10 +43,8 @@ class Presence(NamedTuple):
 def matthews(is_present: Sequence[bool], has_target: Sequence[bool]) -> float:
     """Matthews' correlation coefficient of verdicts and truth, -1 to 1; 0 where one of them is the same for all."""
     verdict, truth = np.asarray(is_present, bool), np.asarray(has_target, bool)
-    hits, rejections = int((verdict & truth).sum()), int((~verdict & ~truth).sum())
-    false_alarms, misses = int((verdict & ~truth).sum()), int((~verdict & truth).sum())
-    product = (hits + false_alarms) * (hits + misses) * (rejections + false_alarms) * (rejections + misses)
-    return (hits * rejections - false_alarms * misses) / math.sqrt(product) if product else 0.0
+    hits, false_alarms = np.array([(verdict & truth).sum()]), np.array([(verdict & ~truth).sum()])
+    return float(_matthews(hits, false_alarms, int(truth.sum()), int((~truth).sum()))[0])
 
 
 def sweep(probabilities: Sequence[float], has_target: Sequence[bool], thresholds: Sequence[float]) -> list[SweepPoint]:
@@ -73,10 +70,17 @@ def best_threshold(probabilities: Sequence[float], has_target: Sequence[bool]) -
     Raises:
         ValueError: all sentences have a target, or none has.
     """
-    values = np.unique(np.asarray(probabilities, float))
-    middles = (values[:-1] + values[1:]) / 2 if len(values) > 1 else values
-    points = sweep(probabilities, has_target, middles.tolist())
-    return max(points, key=lambda point: point.mcc).threshold
+    probabilities, truth = np.asarray(probabilities, float), np.asarray(has_target, bool)
+    if truth.all() or not truth.any():
+        raise ValueError("a threshold needs sentences with and without a target")
+    values, own = np.unique(probabilities, return_inverse=True)
+    if len(values) == 1:
+        return float(values[0])
+    # of each threshold, the sentences at or above it: all but those of the values below
+    hits = truth.sum() - np.cumsum(np.bincount(own[truth], minlength=len(values)))[:-1]
+    false_alarms = (~truth).sum() - np.cumsum(np.bincount(own[~truth], minlength=len(values)))[:-1]
+    best = int(_matthews(hits, false_alarms, int(truth.sum()), int((~truth).sum())).argmax())
+    return float((values[best] + values[best + 1]) / 2)
 
 
 def calibrate(signals: Sequence[Sequence[float]], has_target: Sequence[bool]) -> Presence | None:
@@ -126,3 +130,16 @@ def _fit(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _apply(coefficients: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-(logits @ coefficients[:-1] + coefficients[-1])))
+
+
+def _matthews(hits: np.ndarray, false_alarms: np.ndarray, targets: int, others: int) -> np.ndarray:
+    """The coefficient from counts: verdicts "present" with and without a target, and sentences of either kind."""
+    hits, false_alarms = hits.astype(float), false_alarms.astype(float)
+    present = hits + false_alarms
+    spread = np.sqrt(present * targets * (targets + others - present) * others)
+    return np.divide(
+        hits * (others - false_alarms) - false_alarms * (targets - hits),
+        spread,
+        out=np.zeros_like(spread),
+        where=spread > 0,
+    )
