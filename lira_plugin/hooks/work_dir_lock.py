@@ -3,11 +3,13 @@
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from lira_plugin.registry import HOOKS
@@ -44,6 +46,8 @@ class WorkDirLock:
             raise RuntimeError(
                 f"{holder} is training in {work_dir}: wait for it, end it, or choose another folder with --work-dir"
             ) from None
+        except OSError as error:  # some network file systems know no locks
+            print_log(f"{path.parent} cannot be locked ({error}): see to it that nothing else trains there", "current")
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._file.flush()
@@ -52,7 +56,8 @@ class WorkDirLock:
     def release(self) -> None:
         """Let others in."""
         if not self._file.closed:
-            fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a process that reads data has inherited the file
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # also where a process that reads data has inherited the file
             self._file.close()
 
 

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from support.processes import start
 from support.training_runs import train
 
-from lira_plugin.hooks import WorkDirLockHook
+from lira_plugin.hooks import WorkDirLockHook, work_dir_lock
 from lira_plugin.hooks.work_dir_lock import WorkDirLock
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,17 @@ def test_the_message_names_the_process_and_its_death_lifts_the_lock(tmp_path):
         process.join()
     losses, _ = train(tmp_path, 2, hooks=(WorkDirLockHook,))
     assert len(losses) == 2
+
+
+def test_where_nothing_can_be_locked_training_goes_on(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(37, "No locks available")
+
+    said = []
+    monkeypatch.setattr(work_dir_lock.fcntl, "flock", unknown)
+    monkeypatch.setattr(work_dir_lock, "print_log", lambda text, *_: said.append(text))
+    WorkDirLock(tmp_path).release()
+    assert "No locks available" in said[0] and str(tmp_path) in said[0]
 
 
 class Fail(Hook):
