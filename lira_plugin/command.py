@@ -73,7 +73,12 @@ def _recipes(arguments: Sequence[str]) -> None:
             print(find_recipe_file(args.path))
         elif args.inherit:
             name, file = args.inherit
-            module = ".".join(find_recipe_file(name).with_suffix("").relative_to(PACKAGE).parts)
+            if Path(name).stem not in recipes():
+                parser.error(
+                    f"--inherit begins with a recipe of this package, and {name!r} is none; `lira recipes` lists them"
+                )
+            path = recipes()[Path(name).stem]
+            module = ".".join(path.with_suffix("").relative_to(PACKAGE).parts)
             with Path(file).open("x", encoding="utf-8") as own:
                 own.write(_OWN_RECIPE.format(module=f"lira_plugin.{module}", name=Path(file).stem))
             print(f"{file}: train it with\n    lira train {file}")

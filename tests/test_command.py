@@ -46,6 +46,11 @@ def test_a_recipe_of_ones_own_inherits_in_any_folder(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command.main(["recipes", "--inherit", "lira_tiny", str(tmp_path / "own.py")])
     assert "File exists" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main(["recipes", "--inherit", str(tmp_path / "own.py"), str(tmp_path / "other.py")])
+    assert "recipe of this package" in capsys.readouterr().err and not (tmp_path / "other.py").exists()
+    command.main(["recipes", "--inherit", str(CONFIGS / "lira_tiny" / "lira_tiny.py"), str(tmp_path / "other.py")])
+    assert "from lira_plugin.configs.lira_tiny.lira_tiny import *" in (tmp_path / "other.py").read_text()
 
 
 def test_training_and_testing_are_xtuners(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ def main() -> int:
     if writer:
         print(f"{len(images) - unreadable} answers: {args.out_dir}")
     if unreadable:
-        print(f"{unreadable} of {len(images)} images could not be read", file=sys.stderr)
+        print(f"{unreadable} of {len(images)} questions could not be answered", file=sys.stderr)
     return int(unreadable > 0)
 
 

@@ -137,7 +137,8 @@ class LIRAInferencer(BaseInferencer):
             force: the answer to ``Please segment X.`` is ``X`` with its mask, whatever the model would say.
             history: earlier questions about the image with their answers, for a chat.
             return_logits: give the (H, W) logits of the masks out too (``span.logits``).
-            keep_going: an image that cannot be read gives a result with an ``error``, and does not end the others.
+            keep_going: a question that cannot be asked, as of an image that cannot be read, gives a result with an ``error``
+                and does not end the others.
             settings: ``batch_size`` (answers written at the same time) and those of
                 :class:`~lira_plugin.models.generation.Decoding`, such as ``threshold``, ``ilvc``, ``max_new_tokens`` and
                 ``do_sample``; those not given are the recipe's.

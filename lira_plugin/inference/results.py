@@ -26,7 +26,7 @@ class InferenceResult:
         question: the question.
         answer: its masks are at the resolution of the image.
         image: (H, W, 3) uint8, upright; None where there is none.
-        error: why the image could not be read; empty where there is an answer.
+        error: why the question could not be asked, as of an image that cannot be read; empty where there is an answer.
     """
 
     index: int
@@ -43,7 +43,7 @@ class ResultWriter:
     * ``predictions.jsonl``: a line for each answer as soon as it is there. An object is ``{"index", "image", "size": [height,
       width], "question", "text", "raw_text", "finished", "spans", "overlay", "error"}``; a span is ``{"start", "end", "phrase",
       "score", "segmentation", "coarse_segmentation", "mask"}`` with COCO's compressed RLE and the path of a PNG. ``error`` is
-      null, or says why the image could not be read.
+      null, or says why the question could not be asked.
     * ``predictions.json``, when the writer is closed: a list of the same objects in the order of the questions.
     * ``masks/<index>_<image>_<span>.png``: 0 and 255.
     * ``overlays/<index>_<image>.png``: the answer, drawn.

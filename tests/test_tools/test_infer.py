@@ -115,7 +115,7 @@ def test_an_image_that_cannot_be_read_is_an_entry_with_its_error(infer, tmp_path
     arguments = ("--model", "m", "--force", "--out-dir", tmp_path / "out")
     for more in ((), ("--overwrite", "--stream")):
         printed = infer(tmp_path / "broken.png", good, "Please segment it.", *arguments, *more)
-        assert infer.code == 1 and "1 answers" in printed and "1 of 2 images could not be read" in infer.err
+        assert infer.code == 1 and "1 answers" in printed and "1 of 2 questions could not be answered" in infer.err
         broken, answered = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert "broken.png" in broken["error"] and broken["spans"] == [] and broken["index"] == 0
         assert answered["image"] == good and answered["error"] is None and len(answered["spans"]) == 1
