@@ -7,6 +7,7 @@ from lira_plugin.datasets.collate import grounding_collate
 from lira_plugin.datasets.fitting import fit_to_model
 from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCGDataset
 from lira_plugin.datasets.gcg_images import GCGTestDataset
+from lira_plugin.datasets.grounded_lines import GroundedLinesDataset
 from lira_plugin.datasets.grounding_dataset import Draw, GroundingDataset
 from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_batches
 from lira_plugin.datasets.llava import LlavaDataset
@@ -37,6 +38,7 @@ __all__ = [
     "Draw",
     "GCGDataset",
     "GCGTestDataset",
+    "GroundedLinesDataset",
     "GroundingDataset",
     "ImageBatchSampler",
     "LetterboxImage",
