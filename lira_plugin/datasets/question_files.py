@@ -1,14 +1,17 @@
-"""Questions about images, to be asked of a trained model: a JSON Lines file."""
+"""Questions about images, to be asked of a trained model: from a JSON Lines file, or from a data set with its ground truth."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lira_plugin.datasets.entries import QuestionLine, to_entry
 from lira_plugin.datasets.findings import UNUSABLE, BadRecord, BadRecords, Finding
+from lira_plugin.datasets.grounding_dataset import GroundingDataset
 from lira_plugin.datasets.json_records import parse_record
 from lira_plugin.json_file import read_text
-from lira_plugin.structures import Region
+from lira_plugin.structures import Record, Region
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,26 @@ def read_questions(path: str | Path) -> list[ImageQuestion]:
         lines = "\n".join(finding.message for finding in found.missing)
         raise FileNotFoundError(f"{lines}\nThe path of an image is relative to the folder of the questions")
     return [question for _, question in found.questions]
+
+
+def question_of(record: Record, task: str = "") -> ImageQuestion:
+    """The last question of a record, with its ground truth."""
+    return ImageQuestion(record.image_path, record.conversation.turns[-1].question, task, record.regions)
+
+
+def drawn_questions(dataset: GroundingDataset, count: int, seed: int = 0) -> list[ImageQuestion]:
+    """Draw questions from a data set, in its order: of every image one before any has two, so far as ``count`` allows.
+
+    Records without an image are passed over.
+    """
+    rng = np.random.default_rng(seed)
+    asked: dict[str, int] = {}
+    ranked = []
+    for index in rng.permutation(len(dataset)):
+        record = dataset.get_record(int(index), rng)
+        if record.image_path is not None:
+            turn = asked.get(record.image_path, 0)
+            asked[record.image_path] = turn + 1
+            ranked.append((turn, len(ranked), int(index), record))
+    ranked = sorted(sorted(ranked, key=lambda entry: entry[:2])[:count], key=lambda entry: entry[2])
+    return [question_of(record, record.source) for *_, record in ranked]

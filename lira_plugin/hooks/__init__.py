@@ -12,6 +12,7 @@ from lira_plugin.hooks.progress import ProgressBarHook
 from lira_plugin.hooks.resume import ResumableTrainLoop, SeedEachIterHook
 from lira_plugin.hooks.retry_questions import RetryTestLoop
 from lira_plugin.hooks.schedules import CosineShareLR, LinearShareLR
+from lira_plugin.hooks.spelt_phrases import SpeltPhrasesHook
 from lira_plugin.hooks.work_dir_lock import WorkDirLockHook
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "ResumableTrainLoop",
     "RetryTestLoop",
     "SeedEachIterHook",
+    "SpeltPhrasesHook",
     "WorkDirLockHook",
 ]

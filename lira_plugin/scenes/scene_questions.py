@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from lira_plugin.datasets.gcg import GCGDataset
-from lira_plugin.datasets.question_files import ImageQuestion
+from lira_plugin.datasets.question_files import ImageQuestion, question_of
 from lira_plugin.datasets.refer import ReferSegDataset
 from lira_plugin.scenes.scene_files import SceneFiles
 from lira_plugin.scenes.scene_records import CAPTION_REQUEST
@@ -38,10 +38,7 @@ def scene_questions(
         record.image_path: record for record in (refer.get_record(index, rng) for index in range(len(refer)))
     }
     for task, records, count in (("RefSeg", expressions, num_refer), ("GCG", scenes, num_gcg)):
-        questions += [
-            ImageQuestion(record.image_path, record.conversation.turns[-1].question, task, record.regions)
-            for record in _draw(list(records.values()), count, rng)
-        ]
+        questions += [question_of(record, task) for record in _draw(list(records.values()), count, rng)]
     return questions
 
 

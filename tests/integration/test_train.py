@@ -7,6 +7,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,8 +18,10 @@ from support.paths import ROOT, config_path
 from support.process_state import process_state_restored
 from support.processes import on_two_processes, without_compiled_gloo
 
+from lira_plugin.datasets import GroundedLinesDataset
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
+from lira_plugin.structures import decode_segmentation
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +247,29 @@ def test_masks_of_ones_own_are_learnt_and_scored(root, tmp_path, monkeypatch):
     config.work_dir, config.experiment_name = str(tmp_path / "tested"), "tested"
     scores = Runner.from_cfg(config).test()
     assert 0 <= scores["own/val/refined/cIoU"] <= 1
+
+
+def test_questions_and_masks_of_ones_own_lines_are_learnt(root, tmp_path, monkeypatch):
+    """The JSON Lines of docs/own_data.md, each with a mask of a file, in place of the COCO file."""
+    content = json.loads((root / "data" / "coco" / "instances_train.json").read_text())
+    images = {image["id"]: image for image in content["images"]}
+    lines = []
+    for annotation in content["annotations"][:4]:
+        image = images[annotation["image_id"]]
+        mask = decode_segmentation(annotation["segmentation"], image["height"], image["width"])
+        cv2.imwrite(str(tmp_path / f"{annotation['id']}.png"), mask.astype("uint8") * 255)
+        span = {"phrase": "red circle", "mask": f"{annotation['id']}.png"}
+        path = str(root / "data" / "images" / image["file_name"])
+        lines.append({"image": path, "question": "What is here?", "answer": "A red circle.", "spans": [span]})
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    monkeypatch.setenv("LIRA_OWN_DATA", str(tmp_path))
+    config = recipe(root, "lira_tiny_own", monkeypatch)
+    lines = {"type": GroundedLinesDataset, "ann_file": str(tmp_path / "train.jsonl"), "source": "own/train", "share": 2}
+    config.train_dataloader.dataset.datasets = [lines]
+    config.train_dataloader.dataset.epoch_size = None
+    config.test_dataloader.dataset.datasets = config.test_dataloader.dataset.datasets[1:]
+    losses = train(config, tmp_path / "trained", 2, batch=2)
+    assert len(losses) == 2 and all(row["loss_mask"] > 0 for row in losses)
 
 
 def test_a_missing_stage_names_the_command(root, monkeypatch):

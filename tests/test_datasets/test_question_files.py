@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lira_plugin.datasets.question_files import read_questions
+from lira_plugin.datasets import ReferSegDataset
+from lira_plugin.datasets.question_files import drawn_questions, read_questions
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_questions import scene_questions
 from lira_plugin.scenes.scene_records import CAPTION_REQUEST
@@ -99,3 +100,17 @@ def test_scenes_give_questions_of_every_task_about_val_images(tmp_path):
 def test_missing_scenes_name_the_command(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"tools/make_scenes\.py"):
         scene_questions(SceneFiles(tmp_path))
+
+
+def test_questions_of_a_data_set_are_spread_over_its_images(tmp_path):
+    files = write_scenes(tmp_path / "data", 2, 3, progress=False)
+    refer = ReferSegDataset(str(files.root), "refcoco", "val", str(files.images))
+    drawn = drawn_questions(refer, 3)
+    assert len({item.image for item in drawn}) == 3, "one of every image first"
+    assert drawn == drawn_questions(refer, 3) and {drawn_questions(refer, 1, seed)[0].image for seed in range(9)} != {
+        drawn[0].image
+    }
+    every = drawn_questions(refer, 1000)
+    assert len(every) == len(refer)
+    assert all(item.regions and item.question == f"Please segment {item.regions[0].phrase}." for item in every)
+    assert {item.task for item in every} == {"refcoco/val"}

@@ -83,3 +83,12 @@ def test_a_recipe_without_scenes_asks_for_questions(trained, tmp_path, monkeypat
     for recipe in ("no_scenes", "other_data"):
         with pytest.raises(SystemExit, match="--questions"):
             panels(monkeypatch, root, tmp_path / "p.png", recipe=recipe)
+
+
+def test_before_and_after_on_a_data_set_of_the_recipe(trained, tmp_path, monkeypatch, capsys):
+    root, _ = trained
+    before = ("--before", root / "weights.pth", "--data", "test_dataloader", "--count", 3)
+    figure = panels(monkeypatch, root, tmp_path / "p.png", *before)
+    assert figure.shape[0] > 2 * 180 and "3 answers" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="has no data set in 'my_loader'"):
+        panels(monkeypatch, root, tmp_path / "p.png", "--data", "my_loader")

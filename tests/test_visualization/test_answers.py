@@ -249,6 +249,10 @@ def test_panels_ask_in_batches_and_show_every_answer(tmp_path):
     assert all(has_color(figure, (40 * number,) * 3) for number in range(5))
     with pytest.raises(ValueError, match="at least one row"):
         draw_panels(ask, [])
+    before = [GroundedText("Nothing.")] * 5
+    assert draw_panels(ask, questions, before=before).size > figure.size, "two rows a question"
+    with pytest.raises(ValueError, match="4 answers before for 5 questions"):
+        draw_panels(ask, questions, before=before[:4])
 
 
 def test_a_rotated_photograph_is_drawn_upright(tmp_path):

@@ -14,6 +14,7 @@ from lira_plugin.hooks import (
     MisspeltSettingsHook,
     ProgressBarHook,
     SeedEachIterHook,
+    SpeltPhrasesHook,
     WorkDirLockHook,
 )
 from lira_plugin.visualization import GroundingVisualizer
@@ -47,6 +48,7 @@ custom_hooks = [
     dict(type=FitDataHook),
     dict(type=DataProtocolHook),
     dict(type=SeedEachIterHook),
+    dict(type=SpeltPhrasesHook),
     dict(type=ProgressBarHook),
 ]
 log_processor = dict(type=LogProcessor, by_epoch=False, window_size=10)
