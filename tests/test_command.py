@@ -100,6 +100,9 @@ command.main(["recipes", "--inherit", "lira_2b", "own.py"])
 own = Config.fromfile("own.py")
 assert own.model.type.__name__ == get_config("lira_plugin::lira/lira_2b.py").model.type.__name__ == "LIRA"
 assert str(command.tools()["infer"]).startswith(sys.argv[1])
+from pathlib import Path
+from lira_plugin.prepare.photographs import write_photographs
+write_photographs(Path("photographs"))
 command.main(["infer", "--help"])
 """
     environment = os.environ | {"PYTHONPATH": str(site)}
