@@ -2,9 +2,10 @@
 
     python tools/prepare_data.py mix ROOT OUT          draw the paper's mixture: OUT/vqa/stage2.json, and Table 1
     python tools/prepare_data.py verify ROOT           compare the sets with their official releases
+    python tools/prepare_data.py look PATH             what is this file or folder, and how does a recipe read it?
 
 docs/data.md says how the files are laid out below ROOT. OUT is what recipes call LIRA_DATA. The exit code is 1 if a set is
-missing or something is not as it should be.
+missing, something is not as it should be, or PATH cannot be read, and 2 if PATH is of no known layout.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lira_plugin.prepare.layouts import KINDS, UnknownLayout
+from lira_plugin.prepare.look import look
 from lira_plugin.prepare.mix import QUESTIONS, SETS, MixedSet, MixOptions, SetsMissing, write_mix
 from lira_plugin.prepare.official_sets import QUESTION_SETS
 from lira_plugin.prepare.region_sets import GROUP_TOTALS, REGION_SETS
@@ -28,6 +31,15 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     mix = commands.add_parser("mix", help="draw the paper's mixture")
     verify = commands.add_parser("verify", help="compare with the official releases")
+    kinds = "\n".join(f"  {kind:<11}{words}" for kind, words in KINDS.items())
+    looked = commands.add_parser(
+        "look",
+        help="tell the layout of a file or folder",
+        description=f"Tell what a file or folder is by what it holds. Kinds:\n\n{kinds}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    looked.add_argument("path", type=Path, help="file or folder")
+    looked.add_argument("--json", type=Path, help="write all of it there")
     for command in (mix, verify):
         command.add_argument("root", type=Path, help="folder of the official files")
     mix.add_argument("out", type=Path, help="folder that recipes read (LIRA_DATA)")
@@ -118,6 +130,26 @@ def run_verify(args: argparse.Namespace) -> int:
     return int(any(not (args.allow_missing and difference.kind == MISSING) for difference in differences))
 
 
+def run_look(args: argparse.Namespace) -> int:
+    try:
+        found = look(args.path)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}")
+        return 2 if isinstance(error, UnknownLayout) else 1
+    splits = f"; split {found.split!r} of {', '.join(found.splits)}" if found.split else ""
+    per = f"; protocol: per {found.protocol['per']}" if "per" in found.protocol else ""
+    print(f"{args.path}: {found.kind} ({KINDS[found.kind]})")
+    print(f"{found.records:,} records of {found.images:,} images{splits}{per}")
+    for problem in found.problems:
+        print(f"  problem: {problem}")
+    print("a recipe tests it, or trains on it, with")
+    for line in found.recipe:
+        print(f"    {line}")
+    if args.json:
+        write_json(args.json, {**asdict(found), "recipe": found.recipe}, indent=1)
+    return int(not found.records)
+
+
 def report(result: VerifiedSet) -> str:
     """A line of counts, and the first of what is wrong, kind by kind."""
     lines = [f"{result.title}: {counted(result.records)} training records; {result.images_checked:,} images looked for"]
@@ -132,11 +164,11 @@ def report(result: VerifiedSet) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
-    if not args.root.is_dir():
+    if args.command != "look" and not args.root.is_dir():
         raise SystemExit(f"error: there is no folder {args.root}; docs/data.md says what it holds")
     if args.json:  # now, for the work would be lost where it cannot be written
         args.json.parent.mkdir(parents=True, exist_ok=True)
-    return run_mix(args) if args.command == "mix" else run_verify(args)
+    return {"mix": run_mix, "verify": run_verify, "look": run_look}[args.command](args)
 
 
 if __name__ == "__main__":

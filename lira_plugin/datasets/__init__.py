@@ -4,17 +4,21 @@ from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.coco_phrases import CocoPhraseDataset
 from lira_plugin.datasets.coco_prompt import CocoPromptDataset
 from lira_plugin.datasets.collate import grounding_collate
+from lira_plugin.datasets.csv_masks import CsvMaskDataset
 from lira_plugin.datasets.fitting import fit_to_model
 from lira_plugin.datasets.gcg import GCG_LAYOUTS, GCGDataset
 from lira_plugin.datasets.gcg_images import GCGTestDataset
 from lira_plugin.datasets.grounded_lines import GroundedLinesDataset
 from lira_plugin.datasets.grounding_dataset import Draw, GroundingDataset
 from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_batches
+from lira_plugin.datasets.label_maps import LabelMapDataset
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
+from lira_plugin.datasets.parquet_phrases import ParquetPhraseDataset
 from lira_plugin.datasets.reason_seg import ReasonSegDataset
 from lira_plugin.datasets.refer import ReferSegDataset
 from lira_plugin.datasets.resumable_sampler import ResumableSampler
+from lira_plugin.datasets.sa2va import Sa2vaDataset
 from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.datasets.transforms import (
     ILVC,
@@ -33,6 +37,7 @@ __all__ = [
     "CocoInstanceDataset",
     "CocoPhraseDataset",
     "CocoPromptDataset",
+    "CsvMaskDataset",
     "CutViews",
     "DecodeRegions",
     "Draw",
@@ -41,15 +46,18 @@ __all__ = [
     "GroundedLinesDataset",
     "GroundingDataset",
     "ImageBatchSampler",
+    "LabelMapDataset",
     "LetterboxImage",
     "LlavaDataset",
     "LoadImage",
     "MixtureDataset",
     "MixturePart",
     "PackGroundingInputs",
+    "ParquetPhraseDataset",
     "ReasonSegDataset",
     "ReferSegDataset",
     "ResumableSampler",
+    "Sa2vaDataset",
     "TileImage",
     "TokenizeConversation",
     "fit_to_model",

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
+
+NameRule = Literal["as_is", "lvis"]
+"""How category names become phrases."""
 
 
 @DATASETS.register_module()
@@ -22,6 +26,10 @@ class CocoPhraseDataset(CocoInstanceDataset):
     * Training (``num_expressions=N``): one record an image, up to N of its phrases as turns, drawn without replacement.
     * Evaluation (``num_expressions=None``): one record a phrase of an image, in file order.
 
+    Names of LVIS (``names="lvis"``) become phrases with blanks for underscores: ``baseball bat``. What stands in parentheses
+    stays, as in ``bow (weapon)``: without it things of other kinds would have one name, and be united. An image without
+    ``file_name`` is named by the end of its ``coco_url``, so ``image_root`` holds ``train2017`` and ``val2017``.
+
     Images without an annotation are left out, which is counted and logged.
 
     Args:
@@ -33,6 +41,7 @@ class CocoPhraseDataset(CocoInstanceDataset):
         seed: seed of the random choices.
         on_bad_record: ``raise``, or ``skip`` to leave images out of which an entry is bad.
         exif: see :class:`~lira_plugin.datasets.GroundingDataset`.
+        names: ``as_is``, or ``lvis``: how category names become phrases.
 
     Raises:
         ValueError: ``num_expressions`` is not positive, or as :class:`~lira_plugin.datasets.coco_instance.CocoInstanceDataset`.
@@ -48,12 +57,13 @@ class CocoPhraseDataset(CocoInstanceDataset):
         seed: int = 0,
         on_bad_record: str = "raise",
         exif: ExifRule = "apply",
+        names: NameRule = "as_is",
     ) -> None:
         if num_expressions is not None and num_expressions < 1:
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
         super().__init__(ann_file, image_root, pipeline, source, seed, True, on_bad_record, exif)
         self.num_expressions = num_expressions
-        images = [replace(record, regions=_united(record.regions)) for record in self._records]
+        images = [replace(record, regions=_united(record.regions, names)) for record in self._records]
         if num_expressions is None:
             images = [
                 replace(record, record_id=f"{record.record_id}-{region.category_id}", regions=(region,))
@@ -81,11 +91,12 @@ class CocoPhraseDataset(CocoInstanceDataset):
         return replace(self._records[index], conversation=Conversation(turns), regions=tuple(regions))
 
 
-def _united(regions: Sequence[Region]) -> tuple[Region, ...]:
+def _united(regions: Sequence[Region], names: NameRule) -> tuple[Region, ...]:
     """One region a phrase, in the order in which phrases come first."""
     found: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
-        found[region.phrase.strip().lower()].append(region)
+        name = region.phrase.replace("_", " ") if names == "lvis" else region.phrase
+        found[name.strip().lower()].append(region)
     return tuple(
         Region(phrase, tuple(mask for region in own for mask in region.segmentations), own[0].category_id)
         for phrase, own in found.items()

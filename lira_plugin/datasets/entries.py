@@ -45,13 +45,32 @@ class Entry(msgspec.Struct, gc=False):
                 raise ValueError(f"{key!r} must be a finite number: got {value!r}")
 
 
-class CocoImage(Entry):
-    """An image of a COCO file."""
+class CocoImage(Entry, kw_only=True):
+    """An image of a COCO file; LVIS has no ``file_name``, which then is the end of ``coco_url``: ``val2017/000000000139.jpg``."""
 
     id: Id
-    file_name: FileName
+    file_name: FileName | msgspec.UnsetType = msgspec.UNSET
+    coco_url: Any = None
     height: Side
     width: Side
+
+    def __post_init__(self) -> None:
+        if self.file_name is msgspec.UNSET:
+            self.file_name = _end_of_url(self.coco_url)
+        self.coco_url = None
+        super().__post_init__()
+
+
+def _end_of_url(url: Any) -> str:
+    """Folder and name of an image of COCO's from its address.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    parts = url.split("/") if isinstance(url, str) else []
+    if len(parts) < 5 or not parts[-1].strip() or ".." in parts[-2:]:
+        raise ValueError("it lacks 'file_name', and 'coco_url' does not say it either")
+    return "/".join(parts[-2:])
 
 
 class CocoAnnotation(Entry):
@@ -75,7 +94,7 @@ class CocoCategory(Entry):
     name: NotBlank
 
 
-class FlickrImage(CocoImage):
+class FlickrImage(CocoImage, kw_only=True):
     """An image of the Flickr layout: COCO's with its caption."""
 
     caption: str

@@ -1,0 +1,152 @@
+"""Masks as tables and folders hold them: JSON texts, PNG bytes, PNG files; each becomes a COCO form."""
+
+import io
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lira_plugin.datasets.entries import check_segmentation
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.image_file import BROKEN, open_image
+from lira_plugin.json_file import parse_json
+from lira_plugin.structures import encode_mask, shown
+
+IGNORED_VALUE = 255
+"""What a label map holds where nobody says what is there."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEEPEST = 4
+"""Wrappings of a mask, such as an RLE in a JSON text in an object, that are opened."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A PNG file with a mask, which is read when its record is.
+
+    Args:
+        path: of the file.
+        value: of the pixels of a label map that are the mask; None for a binary mask, whose pixels are the ones that are not 0.
+    """
+
+    path: str
+    value: int | None = None
+
+    def read(self) -> tuple[Any, Any]:
+        """The mask as RLE, and the RLE of ignored pixels or None.
+
+        Raises:
+            ValueError: the file is no such mask; the message names it.
+        """
+        try:
+            if self.value is None:
+                return encode_mask(read_binary(self.path)), None
+            labels = read_labels(self.path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the mask {self.path} cannot be used ({error}); repair or remove it") from error
+        ignored = labels == IGNORED_VALUE
+        return encode_mask(labels == self.value), encode_mask(ignored) if ignored.any() else None
+
+
+@lru_cache(2)
+def read_labels(path: str) -> np.ndarray:
+    """Read a label map: (H, W), an integer a class. Of a palette PNG these are the indices, not the colours.
+
+    Raises:
+        OSError: it is not there or no image.
+        ValueError: it is no picture of one integer a pixel, or broken.
+    """
+    try:
+        with open_image(path, ("PNG",)) as image:
+            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+                raise ValueError(
+                    f"a label map has one integer a pixel or a palette, but this PNG has mode {image.mode}: colours do not name "
+                    "classes; write class values"
+                )
+            labels = np.array(image).astype(np.int64)
+    except BROKEN as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    labels.setflags(write=False)  # shared by those who ask for the file again
+    return labels
+
+
+def read_binary(source: str | os.PathLike | bytes) -> np.ndarray:
+    """Read a PNG, a file or its bytes, whose pixels that are not black are the mask: (H, W) bool.
+
+    Raises:
+        OSError: it is not there or no PNG.
+        ValueError: it is coloured, partly transparent, has more than two values, or is broken.
+    """
+    try:
+        image = (
+            Image.open(io.BytesIO(source), "r", ("PNG",)) if isinstance(source, bytes) else open_image(source, ("PNG",))
+        )
+        with image:
+            values = np.array(image.convert("RGBA") if image.mode not in ("1", "L") and image.mode[0] != "I" else image)
+    except BROKEN as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if values.ndim == 3:
+        if (values[..., :1] != values[..., 1:3]).any():
+            raise ValueError("it is coloured: a binary mask is black and white")
+        if (values[..., 3] != 255).any():
+            raise ValueError("it is transparent in parts: a binary mask is black and white")
+        values = values[..., 0]
+    found = np.unique(values)
+    if len(found) > 2 or (len(found) == 2 and found[0] != 0):
+        raise ValueError(
+            f"it has {len(found)} values ({', '.join(map(str, found[:6]))}, ...): a binary mask has 0 and one other. A label map "
+            "is read by LabelMapDataset, and edges must not be smoothed"
+        )
+    return values.astype(bool)
+
+
+def to_segmentation(value: Any, depth: int = 0) -> Any:
+    """A mask of a table as a COCO segmentation.
+
+    Args:
+        value: polygons, an RLE, a list of those; a JSON text or bytes of these; PNG bytes, also as ``{"bytes", "path"}``; lines
+            of true and false; an annotation with ``segmentation``.
+        depth: of the wrapping that has been opened.
+
+    Raises:
+        BadRecord: it is nothing of these.
+    """
+    if depth > _DEEPEST or value is None:
+        raise BadRecord("there is no mask" if value is None else "the mask is wrapped too deep", "")
+    if isinstance(value, bytes) and value.startswith(_PNG):
+        try:
+            return encode_mask(read_binary(value))
+        except (OSError, ValueError) as error:
+            raise BadRecord("the PNG of the mask cannot be used", str(error)) from None
+    if isinstance(value, str | bytes):
+        try:
+            parsed = parse_json(value.decode() if isinstance(value, bytes) else value, "the mask")
+        except ValueError:
+            raise BadRecord("the mask is neither a PNG nor JSON", f"got {shown(value)}") from None
+        if isinstance(parsed, str):
+            raise BadRecord("the mask is a text in a text", f"got {shown(value)}")
+        return to_segmentation(parsed, depth + 1)
+    if isinstance(value, dict) and not {"size", "counts"} <= value.keys():
+        for key in ("bytes", "segmentation"):
+            if value.get(key) is not None:
+                return to_segmentation(value[key], depth + 1)
+    if isinstance(value, list) and value and all(_is_line_of_pixels(part) for part in value):
+        if len({len(part) for part in value}) > 1:
+            raise BadRecord("the lines of the mask are not of one length", shown(sorted({len(part) for part in value})))
+        return encode_mask(np.array(value, bool))
+    if isinstance(value, list) and any(isinstance(part, bytes | str) for part in value):
+        parts = [to_segmentation(part, depth + 1) for part in value]
+        return [piece for part in parts for piece in (part if isinstance(part, list) else [part])]
+    if isinstance(value, dict) and isinstance(value.get("counts"), bytes):
+        value = {**value, "counts": value["counts"].decode("latin-1")}
+    try:
+        check_segmentation("mask", value)
+    except ValueError as error:
+        raise BadRecord("the mask has no form that is read", str(error)) from None
+    return value
+
+
+def _is_line_of_pixels(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(pixel, bool) for pixel in value)
