@@ -1,4 +1,4 @@
-"""A CSV table of (image, mask, phrase), whose masks are binary PNG files."""
+"""A CSV table of (image, mask, phrase), whose masks are black and white PNG files."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ _SEPARATORS = (",", ";", "\t")
 class CsvMaskDataset(PhraseMaskDataset):
     """Phrases with PNG masks: a CSV file with the header ``image,mask,phrase``.
 
-    The separator is a comma, a semicolon or a tab. Of a mask the pixels that are not black count (0 and one other value).
+    The separator is a comma, a semicolon or a tab. Of a mask the pixels that are not black count.
     Masks of one phrase of an image are united, as of categories in a COCO file. Training and evaluation are those of
     :class:`~lira_plugin.datasets.phrase_masks.PhraseMaskDataset`. A record is called by its position, which counts from 0
     without the header.

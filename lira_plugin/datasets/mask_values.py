@@ -1,17 +1,15 @@
 """Masks as tables and folders hold them: JSON texts, PNG bytes, PNG files; each becomes a COCO form."""
 
-import io
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lira_plugin.datasets.entries import check_segmentation
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.image_file import BROKEN, open_image
+from lira_plugin.datasets.mask_file import mask_file_rle
 from lira_plugin.json_file import parse_json
 from lira_plugin.structures import encode_mask, shown
 
@@ -24,11 +22,11 @@ _DEEPEST = 4
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A PNG file with a mask, which is read when its record is.
+    """A file with a mask, which is read when its record is.
 
     Args:
         path: of the file.
-        value: of the pixels of a label map that are the mask; None for a binary mask, whose pixels are the ones that are not 0.
+        value: of the pixels of a label map that are the mask; None for a mask (:mod:`~lira_plugin.datasets.mask_file`).
     """
 
     path: str
@@ -42,7 +40,7 @@ class MaskFile:
         """
         try:
             if self.value is None:
-                return encode_mask(read_binary(self.path)), None
+                return mask_file_rle(self.path), None
             labels = read_labels(self.path)
         except (OSError, ValueError) as error:
             raise ValueError(f"the mask {self.path} cannot be used ({error}); repair or remove it") from error
@@ -72,36 +70,6 @@ def read_labels(path: str) -> np.ndarray:
     return labels
 
 
-def read_binary(source: str | os.PathLike | bytes) -> np.ndarray:
-    """Read a PNG, a file or its bytes, whose pixels that are not black are the mask: (H, W) bool.
-
-    Raises:
-        OSError: it is not there or no PNG.
-        ValueError: it is coloured, partly transparent, has more than two values, or is broken.
-    """
-    try:
-        image = (
-            Image.open(io.BytesIO(source), "r", ("PNG",)) if isinstance(source, bytes) else open_image(source, ("PNG",))
-        )
-        with image:
-            values = np.array(image.convert("RGBA") if image.mode not in ("1", "L") and image.mode[0] != "I" else image)
-    except BROKEN as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    if values.ndim == 3:
-        if (values[..., :1] != values[..., 1:3]).any():
-            raise ValueError("it is coloured: a binary mask is black and white")
-        if (values[..., 3] != 255).any():
-            raise ValueError("it is transparent in parts: a binary mask is black and white")
-        values = values[..., 0]
-    found = np.unique(values)
-    if len(found) > 2 or (len(found) == 2 and found[0] != 0):
-        raise ValueError(
-            f"it has {len(found)} values ({', '.join(map(str, found[:6]))}, ...): a binary mask has 0 and one other. A label map "
-            "is read by LabelMapDataset, and edges must not be smoothed"
-        )
-    return values.astype(bool)
-
-
 def to_segmentation(value: Any, depth: int = 0) -> Any:
     """A mask of a table as a COCO segmentation.
 
@@ -117,7 +85,7 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
         raise BadRecord("there is no mask" if value is None else "the mask is wrapped too deep", "")
     if isinstance(value, bytes) and value.startswith(_PNG):
         try:
-            return encode_mask(read_binary(value))
+            return mask_file_rle(value)
         except (OSError, ValueError) as error:
             raise BadRecord("the PNG of the mask cannot be used", str(error)) from None
     if isinstance(value, str | bytes):

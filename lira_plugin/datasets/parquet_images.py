@@ -45,7 +45,7 @@ def extracted_images(table: str, column: str, cache: str | None) -> list[str | N
     if names is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            names = [_write(folder, image) for image in _images(table, column)]
+            names = [image and _write(folder, image) for image in _images(table, column)]
             write_json(folder / "index.json", {"key": key, "names": names})
         except pa.ArrowException as error:
             raise ValueError(f"{table} cannot be read: {error}") from error
@@ -54,6 +54,18 @@ def extracted_images(table: str, column: str, cache: str | None) -> list[str | N
                 f"the images of {table} cannot be written to {folder} ({error}); set image_cache"
             ) from error
     return [None if name is None else str(folder / name) for name in names]
+
+
+def image_names(table: str, column: str) -> list[str | None]:
+    """What the files of the images would be called, without writing them; None where a record holds none.
+
+    Raises:
+        ValueError: the table cannot be read.
+    """
+    try:
+        return [image and _name(image) for image in _images(table, column)]
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{table} cannot be read: {error}") from error
 
 
 def _listed(index: Path, key: dict[str, Any]) -> list[str | None] | None:
@@ -71,15 +83,17 @@ def _images(table: str, column: str) -> Iterator[bytes | None]:
     with pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_TOGETHER, columns=[column]):
             for value in batch.column(0).to_pylist():
-                yield value.get("bytes") if isinstance(value, dict) else value
+                yield (value.get("bytes") if isinstance(value, dict) else value) or None
 
 
-def _write(folder: Path, image: bytes | None) -> str | None:
-    """Write an image, unless it is there; several processes may do so at once."""
-    if not image:
-        return None
+def _name(image: bytes) -> str:
     ending = next((ending for start, ending in _ENDINGS.items() if image.startswith(start)), ".img")
-    path = folder / (hashlib.sha256(image).hexdigest()[:32] + ending)
+    return hashlib.sha256(image).hexdigest()[:32] + ending
+
+
+def _write(folder: Path, image: bytes) -> str:
+    """Write an image, unless it is there; several processes may do so at once."""
+    path = folder / _name(image)
     if not path.is_file() or path.stat().st_size != len(image):
         unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
         unfinished.write_bytes(image)

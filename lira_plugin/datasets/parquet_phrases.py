@@ -101,7 +101,7 @@ class ParquetPhraseDataset(PhraseMaskDataset):
         splits: set[str] = set()
         for table in tables:
             prefix = f"{os.path.basename(table).removesuffix('.parquet')}:" if len(tables) > 1 else ""
-            images = extracted_images(table, self.columns.image, image_cache) if self.columns.has_bytes else None
+            images = self._image_files(table, image_cache) if self.columns.has_bytes else None
             for position, value in enumerate(_records(table, self.columns)):
                 splits.add(str(value.get("split")))
                 if wanted is not None and value.get("split") != wanted:
@@ -130,6 +130,10 @@ class ParquetPhraseDataset(PhraseMaskDataset):
             "objects": len(objects),
         }
         self._take(kept.values() if per == "object" else found, str(ann_file), report)
+
+    def _image_files(self, table: str, image_cache: str | None) -> list[str | None]:
+        """The path of the image of each record of a table that holds its images; None where it has none."""
+        return extracted_images(table, self.columns.image, image_cache)
 
 
 def _records(table: str, columns: Columns) -> Iterator[dict[str, Any]]:

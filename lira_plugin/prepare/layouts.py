@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lira_plugin.datasets.annotation_files import read_annotations
 from lira_plugin.datasets.csv_masks import CSV_COLUMNS, csv_columns, read_table
+from lira_plugin.datasets.json_records import parse_record
 from lira_plugin.datasets.label_maps import find_names
 from lira_plugin.datasets.parquet_columns import find_columns, find_tables, read_schema, split_of_name
 from lira_plugin.datasets.refer import DEFAULT_SPLIT_BY
@@ -17,6 +21,7 @@ KINDS = {
     "coco": "COCO file: images, annotations, categories",
     "lvis": "COCO file in the manner of LVIS: images with neg_category_ids",
     "gcg": "captions with masks: GranDf, RefCOCOg-GCG or Flickr layout",
+    "lines": "JSON Lines of image, question, answer and spans with masks",
     "llava": "LLaVA file: conversations of human and gpt",
     "reasonseg": "folder with a JSON file of shapes and text beside each picture",
     "sa2va": "fine-tune file of Sa2VA: image, mask, text",
@@ -81,7 +86,9 @@ def _of_folder(folder: Path) -> Layout:
     if any(folder.rglob("*.parquet")):
         return _parquet(folder)
     readable = [
-        name for name in names if name.lower().endswith((".json", ".csv", ".tsv")) and (folder / name).is_file()
+        name
+        for name in names
+        if name.lower().endswith((".json", ".jsonl", ".csv", ".tsv")) and (folder / name).is_file()
     ]
     found, unreadable = [], []
     for name in readable[:_FAR_ENOUGH]:
@@ -115,6 +122,8 @@ def _of_file(path: Path) -> Layout:
             return found
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"[", b"{") and path.suffix != ".p":
         return _csv(path)
+    if (found := _lines(path)) is not None:
+        return found
     content = read_annotations(path)
     for tell in (_coco, _list_of_records, _one_reason):
         if (found := tell(path, content)) is not None:
@@ -218,8 +227,19 @@ def _parquet(path: Path) -> Layout:
         arguments["split"] = split
     problems: tuple[str, ...] = ()
     if not columns.has_bytes:
-        arguments["image_root"], problems = image_folder(path if path.is_dir() else path.parent, [])
+        arguments["image_root"], problems = image_folder(
+            path if path.is_dir() else path.parent, _first_names(first, columns.image)
+        )
     return Layout("parquet", "ParquetPhraseDataset", arguments, split, splits, problems)
+
+
+def _first_names(table: str, column: str) -> list[str]:
+    try:
+        with pq.ParquetFile(table) as file:
+            batch = next(file.iter_batches(_FAR_ENOUGH, columns=[column]), None)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{table} cannot be read: {error}") from error
+    return [] if batch is None else [name for name in batch.column(0).to_pylist() if isinstance(name, str)]
 
 
 def _csv(path: Path) -> Layout:
@@ -236,6 +256,21 @@ def _csv(path: Path) -> Layout:
             found, missing = image_folder(path.parent, cells, folders)
             arguments, problems = arguments | {name: found}, problems + missing
     return Layout("csv", "CsvMaskDataset", arguments, problems=problems)
+
+
+def _lines(path: Path) -> Layout | None:
+    """By the first line: where it is an object of its own, the file is JSON Lines."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = [line for line, _ in zip(file, range(_FAR_ENOUGH)) if line.strip()]
+    entries = [entry for entry in map(parse_record, lines[:_FAR_ENOUGH]) if isinstance(entry, dict)]
+    asked = [entry for entry in entries if {"question", "answer"} <= entry.keys()]
+    if not asked or not lines[0].lstrip().startswith("{"):
+        return None
+    arguments, problems = {"ann_file": str(path)}, ()
+    names = list(_names(asked, "image"))
+    if names and not any((path.parent / name).is_file() for name in names):
+        arguments["image_root"], problems = image_folder(path.parent, names)
+    return Layout("lines", "GroundedLinesDataset", arguments, problems=problems)
 
 
 def _coco(path: Path, content: Any) -> Layout | None:
@@ -303,7 +338,7 @@ def _names(entries: list[dict], key: str) -> Iterator[str]:
 def image_folder(folder: Path, names: list[str], called: Sequence[str] = _IMAGE_FOLDERS) -> tuple[str, tuple[str, ...]]:
     """The folder, of those near ``folder`` that are ``called`` so, below which files of these names are; and what is wrong."""
     near = [folder, *(base / name for base in (folder, folder.parent, folder.parent.parent) for name in called)]
-    near += [folder.parent]
+    near += [folder.parent] if names else []
     there = [candidate for candidate in near if candidate.is_dir()]
     counts = [sum(os.path.isfile(candidate / name) for name in names) for candidate in there]
     if names and counts and max(counts):

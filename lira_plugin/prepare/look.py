@@ -9,7 +9,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import lira_plugin.datasets
+from lira_plugin.datasets import ParquetPhraseDataset
 from lira_plugin.datasets.findings import NoRecords, group_line, grouped
+from lira_plugin.datasets.parquet_images import image_names
 from lira_plugin.prepare.layouts import Layout, detect
 
 _NAMED = 5
@@ -65,11 +67,19 @@ def look(path: str | os.PathLike) -> Look:
         layout = detect(Path(path))
     except UnpicklingError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    return _read(layout)
+    return _read_layout(layout)
 
 
-def _read(layout: Layout) -> Look:
+class _UnwrittenImages(ParquetPhraseDataset):
+    """Reads tables without writing their images to files: looking changes nothing."""
+
+    def _image_files(self, table: str, image_cache: str | None) -> list[str | None]:
+        return image_names(table, self.columns.image)
+
+
+def _read_layout(layout: Layout) -> Look:
     made: Callable = getattr(lira_plugin.datasets, layout.reader)
+    made = _UnwrittenImages if made is ParquetPhraseDataset else made
     problems, dataset = list(layout.problems), None
     try:
         dataset = made(**layout.arguments, on_bad_record="skip")
@@ -101,6 +111,8 @@ def _images(dataset: Any, problems: list[str]) -> set[str]:
     except ValueError as error:
         problems.append(str(error))
         return set()
+    if isinstance(dataset, _UnwrittenImages) and dataset.columns.has_bytes:
+        return paths
     missing = sorted(path for path in paths if not os.path.isfile(path))
     if missing:
         more = ", ..." if len(missing) > _NAMED else ""

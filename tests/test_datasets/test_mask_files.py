@@ -1,16 +1,13 @@
 """Label maps and CSV tables with PNG masks, against NumPy."""
 
-import io
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from support.people_files import CAT, CUP, decoded, label_maps, masks_csv, png_of, write_csv, write_pictures
 
 from lira_plugin.datasets import CsvMaskDataset, LabelMapDataset
 from lira_plugin.datasets.label_maps import read_names
-from lira_plugin.datasets.mask_values import read_binary
 
 
 def records_of(data):
@@ -160,28 +157,10 @@ def test_files_that_are_no_such_table(tmp_path, content, said):
         CsvMaskDataset(str(tmp_path / "a.csv"))
 
 
-def test_binary_masks_of_all_modes_are_the_same(tmp_path):
-    image = Image.fromarray(CAT.astype(np.uint8) * 255)
-    for mode in ("1", "L", "RGB", "RGBA", "P", "I;16"):
-        buffer = io.BytesIO()
-        image.convert("I;16" if mode == "I;16" else mode).save(buffer, "PNG")
-        assert np.array_equal(read_binary(buffer.getvalue()), CAT), mode
-    assert np.array_equal(read_binary(png_of(CAT.astype(np.uint8))), CAT), "ones are no less than 255"
-
-
-@pytest.mark.parametrize(
-    ("array", "said"),
-    [
-        ((CAT * 1 + CUP * 2).astype(np.uint8), "3 values .* label map"),
-        (np.where(CAT, 200, 100).astype(np.uint8), "2 values"),
-        (np.dstack([CAT * 255, CAT * 0, CAT * 0]).astype(np.uint8), "coloured"),
-        (np.dstack([CAT * 255] * 3 + [CUP * 255]).astype(np.uint8), "transparent"),
-    ],
-)
-def test_masks_that_are_not_binary_are_named_when_their_record_is_made(tmp_path, array, said):
+def test_a_mask_that_cannot_be_read_is_named_when_its_record_is_made(tmp_path):
     path = masks_csv(tmp_path)
-    (tmp_path / "masks" / "cup.png").write_bytes(png_of(array))
+    (tmp_path / "masks" / "cup.png").write_bytes(b"no picture")
     data = CsvMaskDataset(path)
-    with pytest.raises(ValueError, match=rf"csv record 1: .*cup\.png.*{said}"):
+    with pytest.raises(ValueError, match=r"csv record 1: .*cup\.png"):
         data.get_record(1, None)
     json.dumps(data.get_record(0, None).regions[0].segmentations)
