@@ -75,7 +75,7 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
 
     Args:
         value: polygons, an RLE, a list of those; a JSON text or bytes of these; PNG bytes, also as ``{"bytes", "path"}``; lines
-            of true and false; an annotation with ``segmentation``.
+            of true and false, or of 0 and 1; an annotation with ``segmentation``.
         depth: of the wrapping that has been opened.
 
     Raises:
@@ -100,7 +100,7 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
         for key in ("bytes", "segmentation"):
             if value.get(key) is not None:
                 return to_segmentation(value[key], depth + 1)
-    if isinstance(value, list) and value and all(_is_line_of_pixels(part) for part in value):
+    if isinstance(value, list) and value and all(_is_line_of_pixels(part, len(value)) for part in value):
         if len({len(part) for part in value}) > 1:
             raise BadRecord("the lines of the mask are not of one length", shown(sorted({len(part) for part in value})))
         return encode_mask(np.array(value, bool))
@@ -116,5 +116,9 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _is_line_of_pixels(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(pixel, bool) for pixel in value)
+def _is_line_of_pixels(value: Any, lines: int) -> bool:
+    """Whether it is true and false, or 0 and 1 where there are ``lines`` of them: no polygons reach from 0 to 1 alone."""
+    if not isinstance(value, list) or not value:
+        return False
+    is_bool = all(isinstance(pixel, bool) for pixel in value)
+    return is_bool or (lines > 1 and all(isinstance(pixel, int) and pixel in (0, 1) for pixel in value))

@@ -140,7 +140,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _type(schema: pa.Schema, name: str) -> pa.DataType | None:
-    return schema.field(name).type if name in schema.names else None
+    kind = schema.field(name).type if name in schema.names else None
+    return kind.value_type if kind is not None and pa.types.is_dictionary(kind) else kind
 
 
 def same_columns(paths: Sequence[str], given: Mapping[str, str]) -> Columns:

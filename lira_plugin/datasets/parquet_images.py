@@ -80,10 +80,13 @@ def _listed(index: Path, key: dict[str, Any]) -> list[str | None] | None:
 
 
 def _images(table: str, column: str) -> Iterator[bytes | None]:
+    """The bytes of each image; about one group of the table is in memory (with threads Arrow keeps what it has freed)."""
     with pq.ParquetFile(table) as file:
-        for batch in file.iter_batches(_TOGETHER, columns=[column]):
-            for value in batch.column(0).to_pylist():
-                yield (value.get("bytes") if isinstance(value, dict) else value) or None
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_TOGETHER, row_groups=[group], columns=[column], use_threads=False):
+                for value in batch.column(0):
+                    image = value.as_py()
+                    yield (image.get("bytes") if isinstance(image, dict) else image) or None
 
 
 def _name(image: bytes) -> str:

@@ -32,8 +32,10 @@ KINDS = {
 """Layouts by the names that ``look`` gives them."""
 _IMAGE_FOLDERS = ("images", "image", "JPEGImages", "imgs", "img", "train2017", "val2017", "train2014", "train", "val")
 _MASK_FOLDERS = ("masks", "mask", "labels", "SegmentationClass", "annotations")
+_LONGEST_LINE = 1_000_000
+"""Characters from which on a line is a file of its own."""
 _FAR_ENOUGH = 200
-"""Entries of a folder, or records of a file, that are looked at."""
+"""Entries of a folder, or records of a file, that are looked at to tell what it is."""
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,13 @@ def _label_maps(folder: Path, names: list[str]) -> Layout | None:
         return None
     try:
         names_file = os.path.basename(find_names(str(folder)))
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         if any(name.lower().endswith((".csv", ".tsv", ".json")) for name in names):
             return None  # which says what the masks are
-        raise ValueError(f"{error}") from None
-    arguments = {"data_root": str(folder), "image_dir": pictures, "mask_dir": maps, "names": names_file}
+        names_file = None  # the reader says so
+    arguments = {"data_root": str(folder), "image_dir": pictures, "mask_dir": maps}
+    if names_file is not None:
+        arguments["names"] = names_file
     return Layout("label_maps", "LabelMapDataset", arguments)
 
 
@@ -221,11 +225,15 @@ def _parquet(path: Path) -> Layout:
     splits = tuple(dict.fromkeys(map(split_of_name, tables))) if path.is_dir() else ()
     split = next((split for split in ("val", "validation", "train", *splits) if split in splits), None)
     first = find_tables(str(path), split)[0][0]
-    columns = find_columns(first, read_schema(first), {})
+    schema = read_schema(first)
     arguments: dict[str, Any] = {"ann_file": str(path)}
     if split is not None:
         arguments["split"] = split
     problems: tuple[str, ...] = ()
+    try:
+        columns = find_columns(first, schema, {})
+    except ValueError:  # the reader says it
+        return Layout("parquet", "ParquetPhraseDataset", arguments, split, splits)
     if not columns.has_bytes:
         arguments["image_root"], problems = image_folder(
             path if path.is_dir() else path.parent, _first_names(first, columns.image)
@@ -247,9 +255,11 @@ def _csv(path: Path) -> Layout:
         header, lines = read_table(str(path))
     except ValueError as error:
         raise _unknown(path, str(error).split(";")[0]) from None
-    if CSV_COLUMNS.keys() - csv_columns(header).keys():
+    if len(csv_columns(header)) < 2:
         raise _unknown(path, f"a text whose first line is {str(header[:6])[:120]}")
     columns, arguments, problems = csv_columns(header), {"ann_file": str(path)}, ()
+    if CSV_COLUMNS.keys() - columns.keys():
+        return Layout("csv", "CsvMaskDataset", arguments)  # the reader says which column it lacks
     for role, name, folders in (("image", "image_root", _IMAGE_FOLDERS), ("mask", "mask_root", _MASK_FOLDERS)):
         cells = [line[columns[role]].strip() for line in lines[:_FAR_ENOUGH] if len(line) == len(header)]
         if not any((path.parent / cell).is_file() for cell in cells):
@@ -261,10 +271,15 @@ def _csv(path: Path) -> Layout:
 def _lines(path: Path) -> Layout | None:
     """By the first line: where it is an object of its own, the file is JSON Lines."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        lines = [line for line, _ in zip(file, range(_FAR_ENOUGH)) if line.strip()]
-    entries = [entry for entry in map(parse_record, lines[:_FAR_ENOUGH]) if isinstance(entry, dict)]
+        first = file.readline(_LONGEST_LINE)
+        if not first.lstrip().startswith("{") or len(first) == _LONGEST_LINE:
+            return None
+        lines = [first, *(line for line, _ in zip(file, range(_FAR_ENOUGH)) if line.strip())]
+    entries = [entry for entry in map(parse_record, lines) if isinstance(entry, dict)]
     asked = [entry for entry in entries if {"question", "answer"} <= entry.keys()]
-    if not asked or not lines[0].lstrip().startswith("{"):
+    if not asked:
+        if len(entries) == len(lines) > 1:
+            raise _unknown(path, f"JSON Lines of {_described(entries).removeprefix('a list of ')}")
         return None
     arguments, problems = {"ann_file": str(path)}, ()
     names = list(_names(asked, "image"))

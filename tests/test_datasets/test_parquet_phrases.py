@@ -1,10 +1,13 @@
 """Parquet tables in the forms that are published, against the arrays that they were made of."""
 
+import io
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.people_files import (
     CAT,
     CUP,
@@ -18,7 +21,7 @@ from support.people_files import (
     write_parquet,
 )
 
-from lira_plugin.datasets import ParquetPhraseDataset, parquet_images
+from lira_plugin.datasets import DecodeRegions, LoadImage, ParquetPhraseDataset, parquet_images
 
 MASKS = {"cat": CAT, "cup": CUP}
 
@@ -108,6 +111,8 @@ def test_a_sentence_a_record_is_told_from_an_object_a_record(tmp_path):
     [
         [rle_of(CAT), rle_of(CUP)],
         [json.dumps(rle_of(CAT)), json.dumps(rle_of(CUP))],
+        [CAT.astype(int).tolist(), CUP.astype(int).tolist()],
+        [CAT.tolist(), CUP.tolist()],
         [{"size": list(mask.shape), "counts": rle_of(mask)["counts"].encode()} for mask in (CAT, CUP)],
         [json.dumps([POLYGONS["cat"]]), json.dumps([POLYGONS["cup"]])],
         [[POLYGONS["cat"]], [POLYGONS["cup"]]],
@@ -116,11 +121,32 @@ def test_a_sentence_a_record_is_told_from_an_object_a_record(tmp_path):
         [[rle_of(CAT)], [rle_of(CUP)]],
         [[json.dumps(rle_of(CAT))], [json.dumps(rle_of(CUP))]],
     ],
-    ids=["rle", "json", "counts-bytes", "polygons-json", "polygons", "png", "png-struct", "list", "list-json"],
+    ids=[
+        "rle",
+        "json",
+        "ones",
+        "bools",
+        "counts-bytes",
+        "polygons-json",
+        "polygons",
+        "png",
+        "png-struct",
+        "list",
+        "list-json",
+    ],
 )
 def test_masks_of_all_forms(tmp_path, masks):
     records = [{"file_name": "a.png", "phrase": f"a {name}", "mask": mask} for name, mask in zip(MASKS, masks)]
     check(records_of(ParquetPhraseDataset(write_parquet(tmp_path / "a.parquet", records), "x")), ["a cat", "a cup"])
+
+
+def test_images_of_tables_go_through_the_transforms(tmp_path):
+    data = ParquetPhraseDataset(
+        write_parquet(tmp_path / "val.parquet", hub_records()), pipeline=[LoadImage(), DecodeRegions()]
+    )
+    results = pickle.loads(pickle.dumps(data))[2]
+    assert np.array_equal(results["image"], np.asarray(Image.open(io.BytesIO(picture()))))
+    assert np.array_equal(results["masks"][0], CUP)
 
 
 def test_an_image_with_a_list_of_objects(tmp_path):

@@ -179,6 +179,22 @@ def test_what_is_wrong_is_said(tmp_path, change):
     assert any(expected in problem for problem in found.problems), found.problems
 
 
+def test_a_layout_that_lacks_something_is_told_all_the_same(tmp_path, tool):
+    (tmp_path / "maps").mkdir()
+    people_files.label_maps(tmp_path / "maps")
+    (tmp_path / "maps" / "classes.txt").unlink()
+    people_files.write_csv(tmp_path / "a.csv", [["image", "mask", "size"], ["a.png", "b.png", "3"]])
+    write_parquet(tmp_path / "a.parquet", [{"image_path": "a.png", "words": "a", "mask": rle_of(people_files.CAT)}])
+    for name, kind, expected in (
+        ("maps", "label_maps", "no file of class names"),
+        ("a.csv", "csv", "no column for ['phrase']"),
+        ("a.parquet", "parquet", "no column for ['phrase']"),
+    ):
+        found = look(tmp_path / name)
+        assert found.kind == kind and found.records == 0 and any(expected in problem for problem in found.problems)
+        assert tool.main(["look", str(tmp_path / name)]) == 1
+
+
 def test_looking_writes_nothing(tmp_path):
     path = parquet(tmp_path)
     look(path)
@@ -203,6 +219,7 @@ def test_a_name_says_nothing(tmp_path):
         ("a.json", "[1, 2]"),
         ("a.txt", "hello\nworld"),
         ("a.csv", "a,b,c\n1,2,3\n"),
+        ("a.jsonl", '{"a": 1}\n{"a": 2}\n'),
         ("a.bin", "\x00\x01"),
         ("a.json", ""),
     ],
