@@ -70,7 +70,7 @@ class Sa2vaDataset(PhraseMaskDataset):
             try:
                 found += _parse(value, position, str(image_root))
             except BadRecord as error:
-                report.bad(ann_file, str(position), f"record {position}", error)
+                report.bad(ann_file, str(position), f"record {position} (position {position})", error)
         self._take(found, ann_file, report)
 
 

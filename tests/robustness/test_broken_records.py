@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support.record_faults import FAULTS, HEIGHT, WIDTH, Fault, put, sound, to_bytes
 
-from lira_plugin.datasets import CocoInstanceDataset, GCGDataset, LlavaDataset, ReferSegDataset
+from lira_plugin.datasets import CocoInstanceDataset, GCGDataset, LlavaDataset, ReferSegDataset, Sa2vaDataset
 from lira_plugin.datasets.check import check_dataset
 from lira_plugin.datasets.findings import UNUSABLE
 from lira_plugin.datasets.question_files import read_questions
@@ -32,6 +32,8 @@ def build(reader: str, folder: Path, skip: bool = False) -> Any:
         return ReferSegDataset(str(folder.parent), reader, "train", root, num_expressions=3, **settings)
     if reader == "llava":
         return LlavaDataset(f"{root}/llava.json", root, **settings)
+    if reader == "sa2va":
+        return Sa2vaDataset(f"{root}/sa2va.json", root, **settings)
     return read_questions(f"{root}/q.jsonl")
 
 

@@ -114,6 +114,7 @@ def sound() -> dict[str, dict[str, Any]]:
                         {"id": f"v{n}", "image": "a.png", "conversations": messages, "model": "x"} for n in (1, 2)
                     ]
                 },
+                "sa2va": {"sa2va.json": [{"image": "a.png", "mask": [POLYGON], "text": ["The dog"]} for _ in (1, 2)]},
                 "questions": {"q.jsonl": [{"image": "a.png", "question": "Is it?", "task": "VQA"} for _ in (1, 2)]},
             }
         )
@@ -319,6 +320,7 @@ KEYS: list[tuple[str, str, tuple[Any, ...], str, dict[str, str]]] = [
     ("grefcoco", "grefs(unc).json", (1, "sentences", 0), "ref 2 (position 1)", {"sent": "text"}),
     ("llava", "llava.json", (1,), "record v2 (position 1)", {"conversations": "entries"}),
     ("llava", "llava.json", (1, "conversations", 0), "record v2 (position 1)", {"from": "text", "value": "text"}),
+    ("sa2va", "sa2va.json", (1,), "record 1", {"image": "name", "mask": "masks", "text": "entries"}),
     ("questions", "q.jsonl", (1,), "line 2", {"image": "name", "question": "name"}),
 ]
 MASKS = [
@@ -327,6 +329,7 @@ MASKS = [
     ("flickr", "flickr.json", ("annotations", 1, "sam_mask"), lambda value: value, "record 2"),
     ("coco", "instances.json", ("annotations", 1, "segmentation"), lambda value: value, "record 2"),
     ("refcoco", "instances.json", ("annotations", 1, "segmentation"), lambda value: value, "record 2"),
+    ("sa2va", "sa2va.json", (1, "mask", 0), lambda value: value, "record 1-0"),
 ]
 """Where masks are, whose numbers are looked at when they are made."""
 
@@ -562,6 +565,7 @@ def of_files() -> Iterator[Fault]:
         ("coco", "instances.json", b"name", "category 5"),
         ("grefcoco", "grefs(unc).json", b"split", "ref 2"),
         ("llava", "llava.json", b"conversations", "record v2"),
+        ("sa2va", "sa2va.json", b"text", "record 1"),
         ("questions", "q.jsonl", b"question", "line 2"),
     ):
         yield Fault("key: twice", reader, file, record, f"{key.decode()}.*occurs 2 times", spoil_bytes=twice(key))

@@ -45,7 +45,7 @@ def test_training_draws_phrases_of_an_image(tmp_path):
 def test_a_bad_entry_is_named_or_left_out(tmp_path, entry, said):
     path = sa2va(tmp_path)
     write_json(tmp_path / "annotations.json", [*json.loads((tmp_path / "annotations.json").read_text()), entry])
-    with pytest.raises(ValueError, match=rf"annotations\.json: record 2: .*{said}"):
+    with pytest.raises(ValueError, match=rf"annotations\.json: record 2 .*{said}"):
         Sa2vaDataset(path, "images")
     data = Sa2vaDataset(path, "images", on_bad_record="skip")
     assert len(data) == 3 and [finding.record for finding in data.findings] == ["2"]

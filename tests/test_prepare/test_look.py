@@ -171,7 +171,7 @@ def test_what_is_wrong_is_said(tmp_path, change):
         path = people_files.sa2va(tmp_path)
         content = json.loads((tmp_path / "annotations.json").read_text())
         write_json(tmp_path / "annotations.json", [*content, {"image": "a.png", "mask": [], "text": ["x"]}])
-        expected = "record 3: 'mask' and 'text' are not of one length" if len(content) == 3 else "record 2: 'mask'"
+        expected = "record 2 (position 2): 'mask' and 'text' are not of one length"
     else:
         path = write_parquet(tmp_path / "a.parquet", raw_records())
         expected = "no image folder"
