@@ -9,6 +9,7 @@ missing, something is not as it should be, or PATH cannot be read, and 2 if PATH
 """
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -134,7 +135,7 @@ def run_look(args: argparse.Namespace) -> int:
     try:
         found = look(args.path)
     except (OSError, ValueError) as error:
-        print(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UnknownLayout) else 1
     splits = f"; split {found.split!r} of {', '.join(found.splits)}" if found.split else ""
     per = f"; protocol: per {found.protocol['per']}" if "per" in found.protocol else ""
@@ -145,6 +146,8 @@ def run_look(args: argparse.Namespace) -> int:
     print("a recipe tests it, or trains on it, with")
     for line in found.recipe:
         print(f"    {line}")
+    for other in found.others:
+        print(f"the folder also holds {other}")
     if args.json:
         write_json(args.json, {**asdict(found), "recipe": found.recipe}, indent=1)
     return int(not found.records)

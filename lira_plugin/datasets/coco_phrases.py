@@ -63,6 +63,8 @@ class CocoPhraseDataset(CocoInstanceDataset):
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
         super().__init__(ann_file, image_root, pipeline, source, seed, True, on_bad_record, exif)
         self.num_expressions = num_expressions
+        if names != "as_is":
+            self.protocol["names"] = names
         images = [replace(record, regions=_united(record.regions, names)) for record in self._records]
         if num_expressions is None:
             images = [

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lira_plugin.datasets.refer import DEFAULT_SPLIT_BY
 KINDS = {
     "refcoco": "folder with refs(NAME).p or .json and instances.json (RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO, own)",
     "coco": "COCO file: images, annotations, categories",
-    "lvis": "COCO file in the manner of LVIS: images with neg_category_ids",
+    "lvis": "COCO file in the manner of LVIS: images with neg_category_ids, or coco_url for file_name",
     "gcg": "captions with masks: GranDf, RefCOCOg-GCG or Flickr layout",
     "lines": "JSON Lines of image, question, answer and spans with masks",
     "llava": "LLaVA file: conversations of human and gpt",
@@ -32,6 +32,7 @@ KINDS = {
 """Layouts by the names that ``look`` gives them."""
 _IMAGE_FOLDERS = ("images", "image", "JPEGImages", "imgs", "img", "train2017", "val2017", "train2014", "train", "val")
 _MASK_FOLDERS = ("masks", "mask", "labels", "SegmentationClass", "annotations")
+_LVIS_KEYS = {"neg_category_ids", "not_exhaustive_category_ids"}
 _LONGEST_LINE = 1_000_000
 """Characters from which on a line is a file of its own."""
 _FAR_ENOUGH = 200
@@ -49,6 +50,7 @@ class Layout:
         split: that is read, if there are some.
         splits: all that there are.
         problems: that the reader would not say.
+        others: further files of a folder that are of known layouts.
     """
 
     kind: str
@@ -56,7 +58,8 @@ class Layout:
     arguments: dict[str, Any]
     split: str | None = None
     splits: tuple[str, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 class UnknownLayout(ValueError):
@@ -99,9 +102,7 @@ def _of_folder(folder: Path) -> Layout:
         except ValueError as error:
             unreadable.append(error)
     if found:
-        others = tuple(f"the folder also holds {other.kind}: look at {_file_of(other)}" for other in found[1:])
-        first = found[0]
-        return Layout(first.kind, first.reader, first.arguments, first.split, first.splits, first.problems + others)
+        return replace(found[0], others=tuple(map(_file_of, found[1:])))
     if len(unreadable) == 1 and not isinstance(unreadable[0], UnknownLayout):
         raise unreadable[0]
     raise _unknown(
@@ -297,7 +298,7 @@ def _coco(path: Path, content: Any) -> Layout | None:
     arguments: dict[str, Any] = {"ann_file": str(path), "image_root": image_root}
     if any("tokens_positive" in annotation for annotation in annotations):
         return Layout("gcg", "GCGDataset", arguments | {"layout": "flickr"}, problems=problems)
-    if any("neg_category_ids" in image for image in images):
+    if any(_LVIS_KEYS & image.keys() or _lacks_name(image) for image in images):
         some = sum(bool(image.get("not_exhaustive_category_ids")) for image in images)
         if some:
             problems += (
@@ -311,6 +312,10 @@ def _coco(path: Path, content: Any) -> Layout | None:
             "lvis", "CocoPhraseDataset", arguments | {"names": "lvis"}, problems=tuple(dict.fromkeys(problems))
         )
     return Layout("coco", "CocoPhraseDataset", arguments, problems=problems)
+
+
+def _lacks_name(image: dict[str, Any]) -> bool:
+    return "coco_url" in image and "file_name" not in image
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

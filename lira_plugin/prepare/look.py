@@ -33,6 +33,7 @@ class Look:
         protocol: what a score depends on; ``per`` where sentences and objects differ.
         problems: what is wrong, a line each.
         reader: ``{"type": name of the class, ...}`` with its arguments.
+        others: further files of a folder that are of known layouts.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Look:
     protocol: dict[str, Any]
     problems: tuple[str, ...]
     reader: dict[str, Any]
+    others: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> list[str]:
@@ -101,6 +103,7 @@ def _read_layout(layout: Layout) -> Look:
         protocol={} if dataset is None else dict(dataset.protocol),
         problems=tuple(problems),
         reader={"type": layout.reader, **layout.arguments},
+        others=layout.others,
     )
 
 

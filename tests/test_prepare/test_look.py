@@ -154,7 +154,22 @@ def test_names_of_lvis_become_phrases(tmp_path):
     records = [data.get_record(index, None) for index in range(2)]
     assert [record.regions[0].phrase for record in records] == ["baseball bat", "bow (weapon)"]
     assert records[0].image_path == str(tmp_path / "val2017" / "a.png")
+    assert data.protocol["names"] == "lvis"
     assert any("1 images have categories of which not all instances" in problem for problem in found.problems)
+
+
+def test_a_file_with_addresses_alone_is_lvis_and_one_without_is_a_fault(tmp_path):
+    path = people_files.lvis(tmp_path)
+    content = json.loads((tmp_path / "annotations" / "lvis_v1_val.json").read_text())
+    image = content["images"][0]
+    del image["neg_category_ids"], image["not_exhaustive_category_ids"]
+    write_json(tmp_path / "annotations" / "lvis_v1_val.json", content)
+    assert (look(path).kind, look(path).records, look(path).problems) == ("lvis", 2, ())
+    for address in ("a.png", None, 3, "http://images.cocodataset.org/../a.png"):
+        write_json(
+            tmp_path / "annotations" / "lvis_v1_val.json", {**content, "images": [{**image, "coco_url": address}]}
+        )
+        assert any("lacks 'file_name'" in problem for problem in look(path).problems)
 
 
 @pytest.mark.parametrize("change", ["images", "label", "sa2va", "parquet"])
@@ -201,6 +216,15 @@ def test_looking_writes_nothing(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["val-00000-of-00001.parquet"]
 
 
+def test_a_folder_with_several_files_names_the_others(tmp_path):
+    coco(tmp_path)
+    write_json(tmp_path / "annotations" / "train.json", coco_content())
+    (tmp_path / "annotations" / "notes.json").write_text('{"about": "x"}')
+    found = look(tmp_path / "annotations")
+    assert found.reader["ann_file"].endswith("train.json") and not found.problems
+    assert found.others == (str(tmp_path / "annotations" / "val.json"),)
+
+
 def test_a_name_says_nothing(tmp_path):
     path = people_files.sa2va(tmp_path)
     (tmp_path / "annotations.json").rename(tmp_path / "instances.json")
@@ -228,7 +252,7 @@ def test_an_unknown_layout_is_a_line_and_exit_code_2(tmp_path, tool, capsys, nam
     (tmp_path / name).write_text(content)
     for path in (tmp_path / name, tmp_path):
         assert tool.main(["look", str(path)]) == 2
-        said = capsys.readouterr().out.strip()
+        said = capsys.readouterr().err.strip()
         assert "\n" not in said and "no known layout" in said and all(kind in said for kind in KINDS)
     with pytest.raises(UnknownLayout):
         look(tmp_path)
@@ -236,10 +260,10 @@ def test_an_unknown_layout_is_a_line_and_exit_code_2(tmp_path, tool, capsys, nam
 
 def test_what_is_not_there_or_broken(tmp_path, tool, capsys):
     assert tool.main(["look", str(tmp_path / "none")]) == 1
-    assert "no file or folder" in capsys.readouterr().out
+    assert "no file or folder" in capsys.readouterr().err
     (tmp_path / "a.json").write_text('[{"image": ')
     assert tool.main(["look", str(tmp_path / "a.json")]) == 1
-    assert "not a JSON file" in capsys.readouterr().out
+    assert "not a JSON file" in capsys.readouterr().err
     (tmp_path / "b.parquet").write_bytes(b"PAR1 and more")
     assert tool.main(["look", str(tmp_path / "b.parquet")]) == 1
-    assert "not a parquet file" in capsys.readouterr().out
+    assert "not a parquet file" in capsys.readouterr().err
