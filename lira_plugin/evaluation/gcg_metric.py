@@ -102,7 +102,7 @@ class GCGMetric(RecordMetric):
             segmentations=tuple(
                 encode_mask(bool_mask(span.mask_of(self.mask_stage), f"{sample.name}: a mask")) for span in answer.spans
             ),
-            scores=tuple(span.score for span in answer.spans),
+            scores=tuple(span.score_of(self.mask_stage) for span in answer.spans),
         )
         return sample.source, score_image(truth, prediction, self.similarity)
 

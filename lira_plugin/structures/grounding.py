@@ -148,6 +148,9 @@ class GroundedSpan:
         logits: (H, W) fp32 logits of ``mask``, where they were asked for.
         refined: whether ``mask`` was decoded after the phrase; else it is the coarse one.
         coarse_logits: (H, W) fp32 logits of ``coarse_mask``, where they were asked for.
+        phrase_prob: probability that the model gave to the phrase as it chose its words: the product of the probabilities of its
+            tokens and of the ``</p>`` behind them. None without ``<p>``, or where the text was given.
+        coarse_score: mean foreground probability inside ``coarse_mask``, 0 for an empty mask; None where there is none.
     """
 
     start: int
@@ -159,10 +162,16 @@ class GroundedSpan:
     logits: np.ndarray | None = None
     refined: bool = True
     coarse_logits: np.ndarray | None = None
+    phrase_prob: float | None = None
+    coarse_score: float | None = None
 
     def mask_of(self, stage: MaskStage) -> np.ndarray:
         """(H, W) bool; without ILVC there is one mask, which is both views."""
         return self.coarse_mask if stage == "coarse" and self.coarse_mask is not None else self.mask
+
+    def score_of(self, stage: MaskStage) -> float:
+        """Mean foreground probability inside the mask of a stage."""
+        return self.coarse_score if stage == "coarse" and self.coarse_score is not None else self.score
 
     def at(self, threshold: float) -> "GroundedSpan":
         """The span as if it had been generated with another threshold, from the logits that were kept.
@@ -177,14 +186,20 @@ class GroundedSpan:
             raise ValueError(f"the logits of {self.phrase!r} were not kept, so its masks cannot be thresholded again")
         level = logit_of(threshold)
         mask = self.logits > level
-        score = float((1 / (1 + np.exp(-self.logits[mask]))).mean()) if mask.any() else 0.0
         coarse = None if self.coarse_logits is None else self.coarse_logits > level
-        return replace(self, mask=mask, coarse_mask=coarse, score=score)
+        coarse_score = None if coarse is None else _mean_inside(self.coarse_logits, coarse)
+        return replace(
+            self, mask=mask, coarse_mask=coarse, score=_mean_inside(self.logits, mask), coarse_score=coarse_score
+        )
 
     @property
     def rle(self) -> dict[str, Any]:
         """``mask`` as COCO's compressed RLE, ready for JSON."""
         return encode_mask(self.mask)
+
+
+def _mean_inside(logits: np.ndarray, mask: np.ndarray) -> float:
+    return float((1 / (1 + np.exp(-logits[mask]))).mean()) if mask.any() else 0.0
 
 
 @dataclass(frozen=True)
@@ -223,6 +238,8 @@ class GroundedText:
                     "end": span.end,
                     "phrase": span.phrase,
                     "score": span.score,
+                    "coarse_score": span.coarse_score,
+                    "phrase_prob": span.phrase_prob,
                     "segmentation": span.rle,
                     "coarse_segmentation": None if span.coarse_mask is None else encode_mask(span.coarse_mask),
                 }

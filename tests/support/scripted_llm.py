@@ -136,6 +136,8 @@ def alike(answer, other):
         if span.coarse_mask is not None:
             assert (span.coarse_mask != expected.coarse_mask).mean() < 1e-3
         assert abs(span.score - expected.score) < 1e-3 and span.refined == expected.refined
+        assert (span.phrase_prob is None) == (expected.phrase_prob is None)
+        assert span.phrase_prob is None or abs(span.phrase_prob - expected.phrase_prob) < 1e-4
         assert (span.logits is None) == (expected.logits is None)
         if span.logits is not None:
             np.testing.assert_allclose(span.logits, expected.logits, atol=1e-3, rtol=1e-3)

@@ -1,6 +1,7 @@
 """From the tokens of an answer to its text and spans: the inverse of the ``ILVC`` transform."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from lira_plugin.models.generation.state import AnswerState
@@ -10,12 +11,19 @@ from lira_plugin.tokens import SpecialTokenIds
 
 
 class PhraseTokens(NamedTuple):
-    """A phrase ``text[start:end]``, and the indices of the ``<seg>`` tokens before and after it; -1 for none."""
+    """A phrase ``text[start:end]`` and its tokens.
+
+    Args:
+        start, end: in the text.
+        before, after: indices of the ``<seg>`` tokens before and after it; -1 for none.
+        tokens: indices of what follows its ``<p>``, up to and with its ``</p>`` where it is closed; empty without ``<p>``.
+    """
 
     start: int
     end: int
     before: int
     after: int
+    tokens: range = range(0)
 
 
 def read_answer(
@@ -54,11 +62,11 @@ def read_answer(
         elif token == special.image_id:
             reader.image_id(piece)
         elif token == special.phrase_start:
-            reader.phrase_start(piece)
+            reader.phrase_start(piece, index)
         else:
-            reader.phrase_end(piece)
+            reader.phrase_end(piece, index)
     piece = (decode(stretch) if stretch else "") + partial_text
-    reader.end(piece.rstrip() if partial else piece)
+    reader.end(piece.rstrip() if partial else piece, len(ids))
     return reader.text, reader.found
 
 
@@ -74,6 +82,8 @@ class _Reader:
         """Whether a ``<image_id>`` was the last to come."""
         self.opened: int | None = None
         """Start of a phrase without its end."""
+        self.tokens = range(0)
+        """Indices of the tokens of a phrase; one without its end reaches to the index at hand."""
         self.phrase: tuple[int, int] | None = None
         """A phrase that may get a ``<seg>`` yet."""
 
@@ -82,33 +92,35 @@ class _Reader:
             self._close(index)
             return
         self._add(piece)
-        self._close()
+        self._close_at(index)
         self.coarse = (index, len(self.text))
 
     def image_id(self, piece: str) -> None:
         self._add(piece)
         self.viewed = True
 
-    def phrase_start(self, piece: str) -> None:
+    def phrase_start(self, piece: str, index: int) -> None:
         if piece.strip() or not (self.viewed or self.coarse) or self.phrase is not None:
             self._add(piece)
         if self.phrase is not None or (self.coarse is not None and len(self.text) > self.coarse[1]):
-            self._close()
+            self._close_at(index)
         self.opened, self.viewed = len(self.text), False
+        self.tokens = range(index + 1, index + 1)
 
-    def phrase_end(self, piece: str) -> None:
+    def phrase_end(self, piece: str, index: int) -> None:
         if self.opened is None:  # ends nothing
             self._add(piece)
             return
         self._add(piece.rstrip())
         self.phrase, self.opened = (self.opened, len(self.text)), None
+        self.tokens = range(self.tokens.start, index + 1)
 
-    def end(self, piece: str) -> None:
+    def end(self, piece: str, index: int) -> None:
         if self.opened is not None:
             piece = piece.rstrip()
         if piece.strip() or not (self.viewed or self.coarse or self.phrase):
             self._add(piece)
-        self._close()
+        self._close_at(index)
 
     def _add(self, piece: str) -> None:
         if self.opened == len(self.text):
@@ -116,15 +128,22 @@ class _Reader:
         self.text += piece
         self.viewed &= not piece.strip()
 
+    def _close_at(self, index: int) -> None:
+        """What is at hand ends before the token of ``index``, without a ``<seg>`` behind it."""
+        if self.opened is not None:
+            self.tokens = range(self.tokens.start, index)
+        self._close()
+
     def _close(self, after: int = -1) -> None:
         """The phrase or the coarse ``<seg>`` at hand gets no more tokens."""
         before, offset = self.coarse or (-1, -1)
         if self.phrase is not None:
-            self.found.append(PhraseTokens(*self.phrase, before, after))
+            self.found.append(PhraseTokens(*self.phrase, before, after, self.tokens))
         elif self.coarse is not None:
             start, end = (offset, offset) if self.opened is None else (self.opened, len(self.text))
-            self.found.append(PhraseTokens(start, end, before, -1))
+            self.found.append(PhraseTokens(start, end, before, -1, self.tokens))
         self.coarse = self.phrase = self.opened = None
+        self.tokens = range(0)
 
 
 class AnswerWriter:
@@ -172,4 +191,17 @@ def _span(state: AnswerState, text: str, phrase: PhraseTokens) -> GroundedSpan |
         best.logits,
         refined is not None,
         None if coarse is None else coarse.logits,
+        phrase_prob=phrase_prob(state.log_probs, phrase.tokens),
+        coarse_score=None if coarse is None else coarse.score,
     )
+
+
+def phrase_prob(log_probs: Mapping[int, float], tokens: Sequence[int]) -> float | None:
+    """The probability of a phrase: the product of those of its ``tokens``, its ``</p>`` among them.
+
+    It is the probability that the model, had it drawn what follows ``<p>``, would have said this phrase and no other. So those of
+    all phrases add up to 1, as a classifier's over its classes. None where there is no token, or one was forced.
+    """
+    if not tokens or any(index not in log_probs for index in tokens):
+        return None
+    return math.exp(sum(log_probs[index] for index in tokens))

@@ -90,6 +90,13 @@ class Decoding:
         return chain
 
 
+def log_probs_of(scores: Tensor, tokens: Tensor) -> Tensor:
+    """Log of the probability that next-token ``scores`` (n, V) give to ``tokens`` (n,): (n,) fp32, -inf where scores hold NaN."""
+    scores = scores.float()
+    found = scores.gather(-1, tokens[:, None])[:, 0] - scores.logsumexp(-1)
+    return found.nan_to_num(nan=-math.inf, neginf=-math.inf)
+
+
 class TokenChooser:
     """Chooses the tokens of one answer.
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lira_plugin.models.generation.answer import AnswerWriter
-from lira_plugin.models.generation.decoding import Decoding, TokenChooser
+from lira_plugin.models.generation.decoding import Decoding, TokenChooser, log_probs_of
 from lira_plugin.models.generation.image_masks import image_masks
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 from lira_plugin.models.generation.pass_groups import group_by_length
@@ -233,12 +233,12 @@ class InterleavedGenerator:
         """Run what is pending, write the next tokens of each answer, and keep the states of ``<seg>`` tokens."""
         hidden = self._forward([state.pending_embeds for state in states], states, cache)
         following = []
-        for state, own_hidden, tokens in zip(states, hidden, self._sample(states, hidden)):
+        for state, own_hidden, (tokens, log_probs) in zip(states, hidden, self._sample(states, hidden)):
             num_written, num_wrong = len(state.ids), len(state.proposed)
             if tokens:
                 accepted = self.lookup.accept(state, tokens)
                 num_wrong -= len(accepted) - 1
-                following.append(self._write(state, accepted))
+                following.append(self._write(state, accepted, log_probs))
             elif state.phase is Phase.CLOSING:
                 state.end(state.finished)
                 following.append([])
@@ -261,15 +261,19 @@ class InterleavedGenerator:
             cache.lengths[state.slot] += len(own)
         return hidden
 
-    def _sample(self, states: list[AnswerState], hidden: Tensor) -> list[list[int]]:
-        """Sample what follows the last position of each answer that goes on, and what follows each of its guesses."""
+    def _sample(self, states: list[AnswerState], hidden: Tensor) -> list[tuple[list[int], list[float]]]:
+        """Sample what follows the last position of each answer that goes on, and what follows each of its guesses.
+
+        Returns:
+            Tokens of each answer, and the log of the probability of each.
+        """
         positions = [
             (index, len(state.pending_embeds) - 1 - behind)
             for index, state in enumerate(states)
             if state.wants_sample
             for behind in range(len(state.proposed), -1, -1)
         ]
-        sampled: list[list[int]] = [[] for _ in states]
+        sampled: list[tuple[list[int], list[float]]] = [([], []) for _ in states]
         if not positions:
             return sampled
         rows, columns = torch.tensor(positions, device=hidden.device).T
@@ -277,18 +281,25 @@ class InterleavedGenerator:
         without_ilvc = [row for row, (index, _) in enumerate(positions) if not states[index].decoding.ilvc]
         if without_ilvc:
             scores[without_ilvc, self.special.image_id] = -torch.inf
-        for (index, _), own_scores, best in zip(positions, scores, scores.argmax(-1).tolist()):
-            state = states[index]
-            if not state.ids and not sampled[index]:
+        tokens, seen = scores.argmax(-1), set()
+        for row, (index, _) in enumerate(positions):
+            state, own_scores = states[index], scores[row]
+            if not state.ids and index not in seen:
                 opening = own_scores.float().softmax(-1)[[self.special.seg, self.special.phrase_start]]
                 state.seg_prob = float(opening.sum())
-            token = best if state.choose.is_greedy else state.choose(own_scores.float(), state.ids)
-            sampled[index].append(token)
+            if not state.choose.is_greedy:
+                tokens[row] = state.choose(own_scores.float(), state.ids)
+            seen.add(index)
+        log_probs = log_probs_of(scores, tokens)
+        for (index, _), token, log_prob in zip(positions, tokens.tolist(), log_probs.tolist()):
+            sampled[index][0].append(token)
+            sampled[index][1].append(log_prob)
         return sampled
 
-    def _write(self, state: AnswerState, tokens: list[int]) -> list[int]:
+    def _write(self, state: AnswerState, tokens: list[int], log_probs: list[float]) -> list[int]:
         """Write sampled tokens until the answer is over; return the last one, if it is to be run."""
-        for token in tokens:
+        for token, log_prob in zip(tokens, log_probs):
+            state.log_probs[len(state.ids)] = log_prob
             state.ids.append(token)
             state.num_sampled += 1
             self.stop(state)

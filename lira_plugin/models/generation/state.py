@@ -99,6 +99,8 @@ class AnswerState:
         ids: tokens of the answer.
         seg_states: (H,) hidden state of each ``<seg>`` that was run, by index in ``ids``.
         masks: those that were decoded, by index in ``ids``.
+        log_probs: log of the probability that the model gave to each token that it sampled, by index in ``ids``. It is of the
+            logits as they are: temperature, cuts and repetition penalty of the settings do not change it.
         num_sampled: tokens that the model sampled; forced tokens and views do not count.
         finished: whether the answer came to an end, and not to the limit.
         seg_prob: probability of a grounded phrase at the first token; None before it was sampled, or where it was forced.
@@ -118,6 +120,7 @@ class AnswerState:
     ids: list[int] = field(default_factory=list)
     seg_states: dict[int, Tensor] = field(default_factory=dict)
     masks: dict[int, ImageMask] = field(default_factory=dict)
+    log_probs: dict[int, float] = field(default_factory=dict)
     num_sampled: int = 0
     finished: bool = False
     seg_prob: float | None = None
@@ -158,6 +161,7 @@ class AnswerState:
         self.ids, self.partial_text = ids, partial_text
         self.seg_states = {index: state for index, state in self.seg_states.items() if index < len(ids)}
         self.masks = {index: mask for index, mask in self.masks.items() if index < len(ids)}
+        self.log_probs = {index: value for index, value in self.log_probs.items() if index < len(ids)}
 
     def skip(self, length: int) -> None:
         """Take the first positions, which the cache holds already, off what is to be run."""

@@ -17,8 +17,8 @@ def read(*ids):
 
 def test_an_answer_that_is_cut_off_keeps_what_is_there():
     assert read(*GROUNDED[:1]) == ("", [PhraseTokens(0, 0, 0, -1)])
-    assert read(*GROUNDED[:4]) == ("", [PhraseTokens(0, 0, 0, -1)])
-    assert read(*GROUNDED[:8])[1] == [PhraseTokens(0, 3, 0, -1)]
+    assert read(*GROUNDED[:4]) == ("", [PhraseTokens(0, 0, 0, -1, range(4, 4))])
+    assert read(*GROUNDED[:8])[1] == [PhraseTokens(0, 3, 0, -1, range(4, 8))]
     text, (place,) = read(*GROUNDED[:6])
     assert text.strip() == "dog" and (place.before, place.after) == (0, -1)
 
@@ -31,7 +31,7 @@ def test_a_seg_without_a_phrase_stands_at_its_place():
 def test_text_between_a_seg_without_a_phrase_and_the_next_phrase_is_kept():
     text, places = read(11, SEG, 14, START, SPACE, 10, SPACE, STOP, SPACE, SEG, 13)
     assert text == "A  and dog."
-    assert places == [PhraseTokens(2, 2, 1, -1), PhraseTokens(7, 10, -1, 9)]
+    assert places == [PhraseTokens(2, 2, 1, -1), PhraseTokens(7, 10, -1, 9, range(4, 8))]
 
 
 def test_text_after_a_phrase_that_lacks_its_seg_is_kept():
@@ -78,6 +78,8 @@ def test_reading_is_the_inverse_of_the_transform_for_captions(tmp_path, caption,
     assert [(place.start, place.end) for place in places] == [(span.start, span.end) for span in spans]
     segs = [place for place, token in enumerate(ids) if token == special.seg]
     expected = list(zip(segs[::2], segs[1::2])) if prob else [(-1, seg) for seg in segs]
+    said = [tokenizer.decode([ids[index] for index in place.tokens]) for place in places]
+    assert said == [f" {phrase} </p>" for phrase in phrases]
     assert [(place.before, place.after) for place in places] == expected
 
 
@@ -88,14 +90,17 @@ def test_reading_is_the_inverse_of_the_transform_for_refseg(tmp_path, prob):
     labels = ["red cup", "dog on the left"]
     (sample,) = make_samples([refer_record(tmp_path, "a", labels)], prob=prob)
     for label, ids in zip(labels, without_suffix(sample, tokenizer), strict=True):
-        text, ((start, end, _, _),) = read_answer(ids, SpecialTokens().resolve(tokenizer), tokenizer.decode)
+        text, ((start, end, *_),) = read_answer(ids, SpecialTokens().resolve(tokenizer), tokenizer.decode)
         assert text == f"{label}." and text[start:end] == label
 
 
 def test_a_phrase_that_is_not_closed_reaches_to_the_end():
-    assert read(*GROUNDED[:6]) == ("dog", [PhraseTokens(0, 3, 0, -1)])
+    assert read(*GROUNDED[:6]) == ("dog", [PhraseTokens(0, 3, 0, -1, range(4, 6))])
     assert read(START, SPACE, 10) == ("dog", []), "it has no <seg>"
-    assert read(SEG, START, SPACE, 10, SEG) == ("dog", [PhraseTokens(0, 3, 0, -1), PhraseTokens(3, 3, 4, -1)])
+    assert read(SEG, START, SPACE, 10, SEG) == (
+        "dog",
+        [PhraseTokens(0, 3, 0, -1, range(2, 4)), PhraseTokens(3, 3, 4, -1)],
+    )
 
 
 def test_an_end_without_a_start_ends_nothing():
