@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lira_plugin.evaluation.caption_scores import CaptionScorer
+from lira_plugin.evaluation.coco_files import score_coco_files
 from lira_plugin.evaluation.gcg_files import score_gcg_files
 from lira_plugin.evaluation.prediction_files import file_hashes
 from lira_plugin.evaluation.refer_lines import protocol_of, score_refer_file
@@ -69,6 +70,24 @@ def score_gcg(args: argparse.Namespace) -> Scored:
     return Scored(found.scores, settings, (image.to_json() for image in found.images))
 
 
+def add_coco_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("predictions", type=Path, help="COCO's results JSON, or JSON Lines (.jsonl) of DumpAnswers")
+    parser.add_argument("ground_truth", type=Path, help="COCO file of instances")
+    parser.add_argument("--source", help="of DumpAnswers' lines, where a file has those of several prompts")
+
+
+def score_coco(args: argparse.Namespace) -> Scored:
+    found = score_coco_files(args.predictions, args.ground_truth, args.source)
+    if found.scores["missing"]:
+        print(f"{found.scores['missing']} images have no prediction and count as images in which nothing was found")
+    if found.unknown:
+        print(f"{found.unknown} images with a prediction are not among those of the ground truth; they do not count")
+    if found.scores["without_category"]:
+        print(f"{found.scores['without_category']} masks are of no category of the ground truth; they do not count")
+    settings = {"source": args.source, "unknown_images": found.unknown, "data": found.data}
+    return Scored(found.scores, settings, (image.to_json() for image in found.images))
+
+
 def add_refer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "predictions",
@@ -103,6 +122,7 @@ def score_refer(args: argparse.Namespace) -> Scored:
 
 
 KINDS = {
+    "coco": Kind("instances of COCO: AP, AP50, AP75, by size, and mIoU", add_coco_arguments, score_coco),
     "gcg": Kind("grounded captions of GranDf: AP50, mIoU, Recall, METEOR, CIDEr", add_gcg_arguments, score_gcg),
     "refseg": Kind("RefCOCO, RefCOCO+, RefCOCOg: cIoU, gIoU, P@t, box P@0.5", add_refer_arguments, score_refer),
     "grefcoco": Kind(

@@ -1,6 +1,8 @@
 """Metrics: pure functions that do the arithmetic, and one MMEngine metric a file."""
 
 from lira_plugin.evaluation.caption_scores import CaptionScorer
+from lira_plugin.evaluation.coco_metric import CocoInstanceMetric
+from lira_plugin.evaluation.coco_scores import CocoPrediction, InstanceScores, score_instances, summarize_instances
 from lira_plugin.evaluation.dump_answers import DumpAnswers
 from lira_plugin.evaluation.gcg_metric import GCGMetric
 from lira_plugin.evaluation.gcg_scores import GCGImageScores, GCGPrediction, score_image, summarize
@@ -22,10 +24,13 @@ from lira_plugin.evaluation.text_similarity import TextSimilarity, build_similar
 
 __all__ = [
     "CaptionScorer",
+    "CocoInstanceMetric",
+    "CocoPrediction",
     "DumpAnswers",
     "GCGImageScores",
     "GCGMetric",
     "GCGPrediction",
+    "InstanceScores",
     "InstanceSegMetric",
     "RecordMetric",
     "ReferSegMetric",
@@ -43,7 +48,9 @@ __all__ = [
     "matthews",
     "mean_matched_iou",
     "score_image",
+    "score_instances",
     "score_sentence",
     "summarise_sentences",
     "summarize",
+    "summarize_instances",
 ]

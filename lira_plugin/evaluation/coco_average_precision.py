@@ -1,10 +1,11 @@
-"""COCO's average precision of masks at one IoU threshold, gathered image by image so that no mask is kept."""
+"""COCO's average precision of masks, gathered image by image so that no mask is kept."""
 
 import copy
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,10 +14,33 @@ from pycocotools.cocoeval import COCOeval
 
 Rle = dict[str, Any]
 """COCO's compressed RLE, ``{"size": [height, width], "counts": text}``."""
-ImageMatches = dict[str, Any]
-"""What COCOeval keeps of an image: scores of its detections, and which of them match; no mask."""
+ImageMatches = dict[tuple[int, int], dict[str, Any]]
+"""What COCOeval keeps of an image, by category and index of the area: scores of detections, and which match; no mask."""
 
 CATEGORY = 1
+"""That of masks without classes."""
+_KEPT = ("dtScores", "dtMatches", "dtIgnore", "gtIgnore")
+"""What COCOeval accumulates."""
+
+
+class Criteria(NamedTuple):
+    """When a detection is right, and which are counted.
+
+    Args:
+        thresholds: IoU from which on two masks match.
+        areas: smallest and largest area in pixels of the masks that count.
+    """
+
+    thresholds: tuple[float, ...]
+    areas: tuple[tuple[float, float], ...]
+
+
+ALL_AREAS = (0, 1e10)
+AT_HALF = Criteria((0.5,), (ALL_AREAS,))
+COCO_CRITERIA = Criteria(
+    tuple(np.linspace(0.5, 0.95, 10)), (ALL_AREAS, (0, 32**2), (32**2, 96**2), (96**2, ALL_AREAS[1]))
+)
+"""COCO's: IoU 0.5 to 0.95; all areas, small, medium and large ones."""
 
 
 def image_matches(
@@ -25,9 +49,12 @@ def image_matches(
     truths: Sequence[Rle],
     truth_ids: Sequence[int],
     is_crowd: Sequence[bool],
-    threshold: float = 0.5,
-) -> ImageMatches | None:
-    """Match the detections of one image with its true masks by COCOeval (``maxDets`` 100, all areas); all are of one class.
+    found_categories: Sequence[int] | None = None,
+    true_categories: Sequence[int] | None = None,
+    areas: Sequence[float] | None = None,
+    criteria: Criteria = AT_HALF,
+) -> ImageMatches:
+    """Match the detections of one image with its true masks by COCOeval (``maxDets`` 100).
 
     Args:
         found: masks that were found.
@@ -35,76 +62,86 @@ def image_matches(
         truths: true masks.
         truth_ids: their annotation ids. COCOeval takes a match with id 0 for none.
         is_crowd: of each true mask.
-        threshold: IoU from which on two masks match.
+        found_categories, true_categories: of each mask; None for masks without classes.
+        areas: of each true mask in pixels, as its annotation has it; None counts them.
+        criteria: when they match.
 
     Returns:
-        What :func:`average_precision` needs; None where there is neither a detection nor a true mask.
+        What :func:`precisions` needs; nothing where there is neither a detection nor a true mask.
     """
     if not len(found) and not len(truths):
-        return None
+        return {}
+    found_categories = [CATEGORY] * len(found) if found_categories is None else found_categories
+    true_categories = [CATEGORY] * len(truths) if true_categories is None else true_categories
+    areas = [float(coco_mask.area(rle)) for rle in truths] if areas is None else areas
+    categories = sorted({*found_categories, *true_categories})
+    height, width = next(iter([*truths, *found]))["size"]
+    base = {"images": [{"id": 1, "height": height, "width": width}], "categories": [{"id": id_} for id_ in categories]}
+    detections = [
+        _annotation(index, rle, category, float(coco_mask.area(rle))) | {"iscrowd": 0, "score": float(score)}
+        for index, (rle, category, score) in enumerate(zip(found, found_categories, scores, strict=True), 1)
+    ]
+    annotations = [
+        _annotation(index, rle, category, area) | {"iscrowd": int(crowd)}
+        for index, rle, category, area, crowd in zip(truth_ids, truths, true_categories, areas, is_crowd, strict=True)
+    ]
     with redirect_stdout(io.StringIO()):  # pycocotools reports on every step
-        truth, detections = COCO(), COCO()
-        height, width = next(iter([*truths, *found]))["size"]
-        truth.dataset = {
-            "images": [{"id": 1, "height": height, "width": width}],
-            "categories": [{"id": CATEGORY}],
-            "annotations": [
-                _annotation(index, rle, int(crowd))
-                for index, rle, crowd in zip(truth_ids, truths, is_crowd, strict=True)
-            ],
-        }
-        detections.dataset = truth.dataset | {
-            "annotations": [
-                _annotation(index, rle, 0) | {"score": float(score)}
-                for index, (rle, score) in enumerate(zip(found, scores, strict=True), 1)
-            ]
-        }
-        truth.createIndex()
-        detections.createIndex()
-        evaluation = _evaluation(threshold, [1], truth, detections)
+        evaluation = _evaluation(criteria, [1], categories, _coco(base, annotations), _coco(base, detections))
         evaluation.evaluate()
-    return evaluation.evalImgs[0]
+    keys = product(categories, range(len(criteria.areas)))
+    return {key: {name: own[name] for name in _KEPT} for key, own in zip(keys, evaluation.evalImgs) if own is not None}
 
 
-def average_precision(matches: Sequence[ImageMatches | None], threshold: float = 0.5) -> float:
-    """Average precision over images, as COCOeval accumulates it.
+def precisions(matches: Sequence[ImageMatches], criteria: Criteria = AT_HALF) -> np.ndarray:
+    """Precision over images, as COCOeval accumulates it.
 
     Args:
         matches: of :func:`image_matches`, in the order in which detections of equal scores are to be counted; COCO's is that of
             the image ids.
-        threshold: that of the matches.
+        criteria: those of the matches.
 
     Returns:
-        0 to 1; 0 where nothing was found, and -1 where there is no true mask.
+        (T, 101, K, A): thresholds, recalls, the categories that occur, areas. -1 where there is no true mask.
     """
-    evaluation = _evaluation(threshold, list(range(len(matches))))
-    evaluation.evalImgs = list(matches)
+    categories = sorted({category for own in matches for category, _ in own})
+    areas = range(len(criteria.areas))
+    if not categories:
+        return np.full((len(criteria.thresholds), 101, 0, len(areas)), -1.0)
+    evaluation = _evaluation(criteria, list(range(len(matches))), categories)
+    evaluation.evalImgs = [own.get((category, area)) for category in categories for area in areas for own in matches]
     evaluation._paramsEval = copy.deepcopy(evaluation.params)
-    if matches:
-        with redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][0, :, 0, 0, -1]
-        if (precision > -1).any():
-            return float(np.mean(precision[precision > -1]))
-    return -1.0
+    with redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1]
 
 
-def _evaluation(threshold: float, images: list[int], *cocos: COCO) -> COCOeval:
+def mean_precision(values: np.ndarray) -> float:
+    """Mean of those of :func:`precisions` that there are: 0 where nothing was found, and -1 where there is no true mask."""
+    known = values[values > -1]
+    return float(np.mean(known)) if known.size else -1.0
+
+
+def average_precision(matches: Sequence[ImageMatches], criteria: Criteria = AT_HALF) -> float:
+    """Average precision over images, thresholds and categories, for all areas: 0 to 1, or -1 where there is no true mask."""
+    return mean_precision(precisions(matches, criteria)[..., 0])
+
+
+def _evaluation(criteria: Criteria, images: list[int], categories: list[int], *cocos: COCO) -> COCOeval:
     with redirect_stdout(io.StringIO()):
         evaluation = COCOeval(*cocos, iouType="segm")
-    evaluation.params.iouThrs = np.array([threshold])
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-    evaluation.params.catIds, evaluation.params.imgIds = [CATEGORY], images
+    evaluation.params.iouThrs = np.array(criteria.thresholds)
+    evaluation.params.areaRng = [list(area) for area in criteria.areas]
+    evaluation.params.areaRngLbl = [str(area) for area in criteria.areas]
+    evaluation.params.catIds, evaluation.params.imgIds = categories, images
     return evaluation
 
 
-def _annotation(index: int, rle: Rle, is_crowd: int) -> dict[str, Any]:
-    area = float(coco_mask.area(rle))
-    return {
-        "id": index,
-        "image_id": 1,
-        "category_id": CATEGORY,
-        "segmentation": rle,
-        "area": area,
-        "iscrowd": is_crowd,
-    }
+def _coco(base: dict[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    coco = COCO()
+    coco.dataset = base | {"annotations": annotations}
+    coco.createIndex()
+    return coco
+
+
+def _annotation(index: int, rle: Rle, category: int, area: float) -> dict[str, Any]:
+    return {"id": index, "image_id": 1, "category_id": category, "segmentation": rle, "area": area}

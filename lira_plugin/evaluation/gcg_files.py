@@ -8,7 +8,7 @@ from typing import Any
 
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.gcg_scores import GCGImageScores, GCGPrediction, score_image, summarize
-from lira_plugin.evaluation.prediction_files import Entry, Predictions, file_hashes, open_predictions
+from lira_plugin.evaluation.prediction_files import Entry, Predictions, check_score, file_hashes, open_predictions
 from lira_plugin.evaluation.text_similarity import TextSimilarity
 from lira_plugin.structures import GCGTruth, gcg_truth_files, read_gcg_truth, shown
 
@@ -101,7 +101,7 @@ def parse_prediction(entry: Entry) -> GCGPrediction:
             caption=_as(str, _value(content, "text", name), name, "text"),
             phrases=tuple(_as(str, _value(span, "phrase", name), name, "phrase") for span in spans),
             segmentations=tuple(_value(span, "segmentation", name) for span in spans),
-            scores=tuple(_score_of(_value(span, "score", name), name) for span in spans),
+            scores=tuple(check_score(_value(span, "score", name), name) for span in spans),
         )
     scores = content.get("scores")
     return GCGPrediction(
@@ -109,7 +109,9 @@ def parse_prediction(entry: Entry) -> GCGPrediction:
         caption=_as(str, _value(content, "caption", name), name, "caption"),
         phrases=tuple(_as(str, phrase, name, "phrases") for phrase in _listed(content, "phrases", name)),
         segmentations=tuple(_listed(content, "pred_masks", name)),
-        scores=None if scores is None else tuple(_score_of(score, name) for score in _listed(content, "scores", name)),
+        scores=None
+        if scores is None
+        else tuple(check_score(score, name) for score in _listed(content, "scores", name)),
     )
 
 
@@ -130,9 +132,3 @@ def _as(kind: type, value: Any, name: str, key: str) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{name}: {key!r} must be or hold {kind.__name__}, got {shown(value)}")
     return value
-
-
-def _score_of(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
-        raise ValueError(f"{name}: the score of a mask must be a finite number, got {value!r}")
-    return float(value)

@@ -66,7 +66,7 @@ class GCGImageScores:
     caption: str
     true_captions: tuple[str, ...]
     has_scores: bool
-    matches: ImageMatches | None
+    matches: ImageMatches
     scored_matches: ImageMatches | None
 
     def to_json(self) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def score_image(truth: GCGTruth, prediction: GCGPrediction, similarity: TextSimi
             "or none at all"
         )
     size = truth.size or _size_of(truth.segmentations) or _size_of(prediction.segmentations)
-    truths = _checked(truth.segmentations, size, truth.name)
-    found = _checked(prediction.segmentations, size, prediction.name)
+    truths = checked_rles(truth.segmentations, size, truth.name)
+    found = checked_rles(prediction.segmentations, size, prediction.name)
     overlaps = rle_overlaps(found, truths)
     targets = (truths, truth.annotation_ids, truth.is_crowd)
     scores = prediction.scores
@@ -244,8 +244,17 @@ def _size_of(segmentations: Sequence[Any]) -> tuple[int, int] | None:
     return tuple(sizes[0]) if whole else None
 
 
-def _checked(segmentations: Sequence[Any], size: tuple[int, int] | None, name: str) -> list[Rle]:
-    """The masks as compressed RLE that was made of decoded pixels: pycocotools' C code trusts what it is given."""
+def checked_rles(segmentations: Sequence[Any], size: tuple[int, int] | None, name: str) -> list[Rle]:
+    """The masks as compressed RLE that was made of decoded pixels: pycocotools' C code trusts what it is given.
+
+    Args:
+        segmentations: in any COCO form.
+        size: (height, width) of the image; None is an error where there is a mask.
+        name: of what holds them, for messages.
+
+    Raises:
+        ValueError: a mask is broken or of another size, or the size is not known.
+    """
     if segmentations and size is None:
         raise ValueError(f"{name}: neither the image nor an RLE says how large the image is")
     checked = []

@@ -120,6 +120,17 @@ def file_hashes(paths: Mapping[str, str | os.PathLike]) -> dict[str, dict[str, s
     return {name: {"path": str(path), "sha256": file_hash(path)} for name, path in paths.items()}
 
 
+def check_score(value: Any, name: str) -> float:
+    """The score of a mask as a float; ``name`` says whose it is.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+        raise ValueError(f"{name}: the score of a mask must be a finite number, got {value!r}")
+    return float(value)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, int, Entry]]:
     """Line from 1, first byte, object."""
     if not path.exists():

@@ -35,7 +35,7 @@ def data(tmp_path):
 def sets_of_the_full_recipes(monkeypatch, data):
     """The data sets of ``paper_data.py`` and gRefCOCO, which it does not train on."""
     monkeypatch.setenv("LIRA_DATA", str(data))
-    parts = Config.fromfile(config_path("lira_2b_coco_instances")).train_dataloader.dataset.datasets
+    parts = Config.fromfile(config_path("lira_2b_coco_instance")).train_dataloader.dataset.datasets
     refcoco = next(part for part in parts if part.get("dataset") == "refcoco")
     return [*parts, {**refcoco, "dataset": "grefcoco"}]
 

@@ -14,6 +14,8 @@ from lira_plugin.datasets import (
     TokenizeConversation,
 )
 
+# Put behind questions by the recipes with two prompts, with and without ILVC; the words are ours.
+two_prompts = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
 read_image = dict(load=dict(type=LoadImage), decode=dict(type=DecodeRegions), letterbox=dict(type=LetterboxImage))
 pipeline = dict(
     **read_image,

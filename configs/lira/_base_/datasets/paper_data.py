@@ -22,8 +22,6 @@ with read_base():
 
 glamm = f"{data_root}/glamm_data"
 coco2014 = f"{glamm}/images/coco2014/train2014"
-# Put behind questions by the recipes with two prompts, with and without ILVC; the words are ours.
-two_prompts = (" Look at each region before you describe it.", " Describe each region without looking at it again.")
 
 # The pretrain stage.
 captions = dict(
@@ -57,13 +55,16 @@ refcocog_gcg, flickr_gcg, grandf_gcg, psg_gcg = [
         ("OpenPsg", "OpenPsgGCG", "coco2017", "grandf"),
     )
 ]
-# For recipes that also name and segment every instance of COCO's 80 categories (lira_2b_coco_instances.py).
-coco_instances = dict(
-    type=CocoPromptDataset,
-    ann_file=f"{data_root}/coco/annotations/instances_train2017.json",
-    image_root=f"{glamm}/images/coco2017/train2017",
-    source="coco_instance/train2017",
-)
+# For recipes that also name and segment every instance of COCO's 80 categories (lira_2b_coco_instance.py).
+coco_train2017, coco_val2017 = [
+    dict(
+        type=CocoPromptDataset,
+        ann_file=f"{data_root}/coco/annotations/instances_{split}.json",
+        image_root=f"{glamm}/images/coco2017/{split}",
+        source=f"coco_instance/{split}",
+    )
+    for split in ("train2017", "val2017")
+]
 train_dataloader = dict(
     batch_size=1,
     num_workers=4,
