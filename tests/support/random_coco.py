@@ -11,8 +11,8 @@ CATEGORIES = {7: "dog", 3: "traffic light", 12: "Cat"}
 def random_coco(seed: int, images: int = 7) -> tuple[dict, list[dict]]:
     """A COCO file and results for it.
 
-    Areas are written 60 or 400 times as large as they are, so that there are small, medium and large ones. Images may have no object,
-    one twice, crowds, and empty masks; results may be wrong in mask or category, found twice, of equal scores, or none at all.
+    Areas are written 60 or 400 times as large as they are, so that there are small, medium and large ones. Images may have no
+    object, one twice, crowds, and empty masks. Results may be wrong in mask or category, found twice, of equal scores, or none.
     """
     rng = random.Random(seed)
     ids = rng.sample(range(1, 500), images)
@@ -22,8 +22,9 @@ def random_coco(seed: int, images: int = 7) -> tuple[dict, list[dict]]:
         if truths and rng.random() < 0.2:
             truths.append(truths[0])
         annotations += [
-            {"id": len(annotations) + index, "image_id": image_id, "category_id": category, "area": rng.choice((60, 400)) * int(mask.sum()),
-             "iscrowd": int(rng.random() < 0.12), "segmentation": encode_mask(mask)}
+            {"id": len(annotations) + index, "image_id": image_id, "category_id": category,
+             "area": rng.choice((60, 400)) * int(mask.sum()), "iscrowd": int(rng.random() < 0.12),
+             "segmentation": encode_mask(mask)}
             for index, (mask, category) in enumerate(truths, 1)
         ]  # fmt: skip
         found = [(changed(mask, rng), category) for mask, category in truths if rng.random() < 0.85]

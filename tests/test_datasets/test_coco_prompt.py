@@ -45,6 +45,14 @@ def test_images_without_an_object_are_kept_and_say_so(data, tmp_path):
     assert len(build(tmp_path, filter_empty=True)) == 1
 
 
+def test_a_test_asks_for_one_of_two_prompts(tmp_path, data):
+    asked = build(tmp_path, suffix=" Look.")
+    assert (
+        asked[0]["record"].conversation.turns[0].question == data[0]["record"].conversation.turns[0].question + " Look."
+    )
+    assert asked.protocols()["coco"]["suffix"] == " Look."
+
+
 def test_two_prompts_switch_views_on_and_off(data):
     template = {"system": "", "instruction": "{input}", "suffix": ""}
     steps = [LoadImage(), DecodeRegions(), ILVC(size=32, template=template, prob=0.5, suffixes=(" LOOK", " DO NOT"))]
