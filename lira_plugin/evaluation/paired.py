@@ -83,6 +83,27 @@ def compare(pairs: Sequence[tuple[LineScore, LineScore]], draws: int = 2000, see
     return {name: _difference(whole[name], np.array(drawn[name])) for name in whole}
 
 
+def compare_means(
+    first: Mapping[str, float], second: Mapping[str, float], draws: int = 2000, seed: int = 0
+) -> Difference:
+    """The mean of a figure of each record, with the same bootstrap as :func:`compare`.
+
+    Args:
+        first, second: the figure by the names of the records, which are the same, and at least one.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        ValueError: there is no record, or the files are not of the same.
+    """
+    if first.keys() != second.keys() or not first:
+        raise ValueError(f"the files have figures of {len(first)} and {len(second)} records, which must be the same")
+    values = np.array([[own[name] for name in first] for own in (first, second)])
+    rng, count = np.random.default_rng(seed), len(first)
+    drawn = [_change(values[:, rng.integers(count, size=count)].mean(1)) for _ in range(draws)]
+    return _difference(values.mean(1), np.array(drawn))
+
+
 def most_changed(pairs: Sequence[tuple[LineScore, LineScore]], count: int) -> list[Change]:
     """The records whose IoU differs most, with the greatest difference first; equal ones are left out."""
     changes = [
@@ -93,6 +114,11 @@ def most_changed(pairs: Sequence[tuple[LineScore, LineScore]], count: int) -> li
         )
         for one, other in pairs
     ]
+    return greatest(changes, count)
+
+
+def greatest(changes: Sequence[Change], count: int) -> list[Change]:
+    """The ``count`` greatest changes, the greatest first; what is equal is left out."""
     changes = [change for change in changes if change.first != change.second]
     return sorted(changes, key=lambda change: -abs(change.second - change.first))[:count]
 

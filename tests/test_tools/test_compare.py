@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.paths import ROOT
+from support.random_coco import random_coco
+from support.random_gcg import random_gcg, write_gcg
 
+from lira_plugin.evaluation.coco_files import score_coco_files
 from lira_plugin.structures import encode_mask
 
 
@@ -57,3 +60,37 @@ def test_what_cannot_be_compared_is_said(monkeypatch, files, tmp_path):
     files[1].write_text("\n".join(lines[:2]))
     with pytest.raises(SystemExit, match="1 records are in the first file alone"):
         run(monkeypatch, "grefcoco", *files)
+
+
+def test_instances_of_coco(monkeypatch, tmp_path):
+    truth, results = random_coco(4)
+    files = {"truth.json": truth, "a.json": results, "b.json": results[::2]}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    paths = [tmp_path / name for name in ("a.json", "b.json", "truth.json", "out.json")]
+    run(monkeypatch, "coco", *paths[:2], "--ground-truth", paths[2], "--json", paths[3], "--draws", 50)
+    written = json.loads(paths[3].read_text())
+    first, second = (score_coco_files(path, paths[2]) for path in paths[:2])
+    figure = written["figures"]["mIoU"]
+    assert (figure["first"], figure["second"]) == pytest.approx((first.scores["mIoU"], second.scores["mIoU"]))
+    assert figure["low"] <= figure["second"] - figure["first"] <= figure["high"]
+    changed = {str(a.image_id): (a.mean_iou, b.mean_iou) for a, b in zip(first.images, second.images)}
+    assert all((c["first"], c["second"]) == changed[c["name"]] for c in written["changed"])
+    assert len(written["changed"]) == sum(a != b for a, b in changed.values()) > 1
+
+
+def test_grounded_captions(monkeypatch, capsys, tmp_path):
+    masks, captions, predictions = random_gcg(2)
+    first, truth = write_gcg(tmp_path / "a", masks, captions, predictions)
+    less = {name: said | {"pred_masks": [], "phrases": [], "scores": []} for name, said in predictions.items()}
+    second, _ = write_gcg(tmp_path / "b", masks, captions, less)
+    run(monkeypatch, "gcg", first, second, "--ground-truth", truth)
+    said = capsys.readouterr().out
+    assert "B 0.0000" in said and "-> 0.000" in said
+
+
+def test_what_a_kind_needs_is_said(monkeypatch, files, tmp_path):
+    with pytest.raises(SystemExit, match=r"compare\.py: coco needs --ground-truth"):
+        run(monkeypatch, "coco", *files)
+    with pytest.raises(SystemExit, match=r"compare\.py: .*lines of refseg hold their targets"):
+        run(monkeypatch, "refseg", *files, "--ground-truth", tmp_path)
