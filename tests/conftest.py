@@ -3,11 +3,13 @@
 import gc
 import os
 import sys
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+os.environ["LIRA_CACHE"] = tempfile.mkdtemp(prefix="lira-cache-")  # no test finds what another run has stored
 os.environ["TOKENIZERS_PARALLELISM"] = (
     "false"  # its threads do not outlive a fork, and the forked process waits for them
 )

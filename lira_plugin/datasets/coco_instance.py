@@ -12,6 +12,7 @@ from lira_plugin.datasets.entries import CocoAnnotation
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
+from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, Turn, is_empty_annotation
 
@@ -53,36 +54,48 @@ class CocoInstanceDataset(GroundingDataset):
         super().__init__(source, pipeline, seed, exif)
         report = ReaderReport(source, on_bad_record)
         self.protocol["files"] = [ann_file]
+        settings = {"image_root": os.fspath(image_root), "filter_empty": filter_empty} | self._further_settings()
+        reading = read_once(
+            self, [ann_file], settings, report, lambda: self._parse(ann_file, image_root, filter_empty, report)
+        )
+        self._records, self._classes = reading.records, reading.classes
+        self.findings = report.finish()
+        if not self._records:
+            raise report.nothing_left(ann_file, "image")
+
+    def _further_settings(self) -> dict[str, Any]:
+        """Settings of a subclass that change its records, or what is drawn of them."""
+        return {}
+
+    def _parse(self, ann_file: str, image_root: str, filter_empty: bool, report: ReaderReport) -> Reading:
         coco = load_coco(ann_file)
         for fault in coco.faults:
             report.bad(
                 ann_file, fault.where if fault.image_id is None else str(fault.image_id), fault.where, fault.error
             )
         indices = {category_id: index for index, category_id in enumerate(sorted(coco.categories))}
-        self._classes = tuple(coco.categories[category_id].name for category_id in indices)
-        self._records: list[Record] = []
+        classes = tuple(coco.categories[category_id].name for category_id in indices)
+        records = []
         for image_id, annotations in coco.annotations_by_image().items():
             image = coco.images[image_id]
-            regions, is_sound = self._regions(coco, str(image_id), annotations, indices, report)
+            regions, is_sound = self._regions(coco, str(image_id), annotations, indices, classes, report)
             if not is_sound:
                 continue
             if filter_empty and not regions:
                 report.left_out(ann_file, f"image {image_id}", "images without a region")
                 continue
-            self._records.append(
+            records.append(
                 Record(
-                    source=source,
+                    source=self.source,
                     record_id=str(image_id),
                     image_path=os.path.join(image_root, image.file_name),
                     conversation=Conversation((Turn("", ""),)),
                     regions=regions,
                     size=(image.height, image.width),
-                    exif=exif,
+                    exif=self.exif,
                 )
             )
-        self.findings = report.finish()
-        if not self._records:
-            raise report.nothing_left(ann_file, "image")
+        return Reading(records, classes)
 
     def _regions(
         self,
@@ -90,6 +103,7 @@ class CocoInstanceDataset(GroundingDataset):
         image_id: str,
         annotations: list[CocoAnnotation],
         indices: dict[Any, int],
+        classes: tuple[str, ...],
         report: ReaderReport,
     ) -> tuple[tuple[Region, ...], bool]:
         """The regions of an image, and whether all of its annotations are sound."""
@@ -113,7 +127,7 @@ class CocoInstanceDataset(GroundingDataset):
                     )
                 else:
                     index = indices[annotation.category_id]
-                    regions.append(Region(self._classes[index], (annotation.segmentation,), index))
+                    regions.append(Region(classes[index], (annotation.segmentation,), index))
             except BadRecord as error:
                 report.bad(coco.path, image_id, f"{name} of image {image_id}", error)
                 is_sound = False

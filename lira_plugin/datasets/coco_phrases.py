@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.grounding_dataset import Pipeline
+from lira_plugin.datasets.reader_report import ReaderReport
+from lira_plugin.datasets.stored_reading import Reading
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
 
@@ -61,18 +63,25 @@ class CocoPhraseDataset(CocoInstanceDataset):
     ) -> None:
         if num_expressions is not None and num_expressions < 1:
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
-        super().__init__(ann_file, image_root, pipeline, source, seed, True, on_bad_record, exif)
         self.num_expressions = num_expressions
+        self.names = names
+        super().__init__(ann_file, image_root, pipeline, source, seed, True, on_bad_record, exif)
         if names != "as_is":
             self.protocol["names"] = names
-        images = [replace(record, regions=_united(record.regions, names)) for record in self._records]
-        if num_expressions is None:
+
+    def _further_settings(self) -> dict[str, Any]:
+        return {"num_expressions": self.num_expressions, "names": self.names}
+
+    def _parse(self, ann_file: str, image_root: str, filter_empty: bool, report: ReaderReport) -> Reading:
+        reading = super()._parse(ann_file, image_root, filter_empty, report)
+        images = [replace(record, regions=_united(record.regions, self.names)) for record in reading.records]
+        if self.num_expressions is None:
             images = [
                 replace(record, record_id=f"{record.record_id}-{region.category_id}", regions=(region,))
                 for record in images
                 for region in record.regions
             ]
-        self._records = images
+        return Reading(images, reading.classes)
 
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``: one phrase, or phrases drawn with ``rng`` for training."""

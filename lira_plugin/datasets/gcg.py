@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord
 from lira_plugin.datasets.reader_report import ReaderReport
+from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import GCG_QUESTIONS, Conversation, ExifRule, PhraseSpan, Record, Region, Turn, shown
 
@@ -117,9 +118,18 @@ class GCGDataset(GroundingDataset):
         super().__init__(source or f"gcg/{layout}", pipeline, seed, exif)
         self.protocol["files"] = [ann_file]
         self.question_index = question_index
-        self._image_root = image_root
-        self._records: list[tuple[str, GroundedCaption]] = []
         report = ReaderReport(self.source, on_bad_record)
+        settings = {"image_root": os.fspath(image_root), "layout": layout, "question_index": question_index}
+        self._records = read_once(
+            self, [ann_file], settings, report, lambda: self._parse(ann_file, image_root, layout, report)
+        ).records
+        self.findings = report.finish()
+        if not self._records:
+            raise report.nothing_left(ann_file)
+
+    def _parse(self, ann_file: str, image_root: str, layout: str, report: ReaderReport) -> Reading:
+        """The captions as answers to no question yet."""
+        records = []
         for position, (record_id, entry) in enumerate(GCG_LAYOUTS[layout].entries(ann_file)):
             try:
                 caption = _parse(GCG_LAYOUTS[layout].parse, entry)
@@ -128,14 +138,25 @@ class GCGDataset(GroundingDataset):
             except BadRecord as error:
                 report.bad(ann_file, record_id, f"record {record_id} (position {position})", error)
             else:
-                self._records.append((record_id, caption))
+                records.append(self._answer(record_id, caption, image_root))
                 for reason, what in caption.left_out:
                     report.left_out(ann_file, record_id, reason, what)
                 for reason, what in caption.doubtful:
                     report.taken(ann_file, record_id, reason, what)
-        self.findings = report.finish()
-        if not self._records:
-            raise report.nothing_left(ann_file)
+        return Reading(records)
+
+    def _answer(self, record_id: str, caption: GroundedCaption, image_root: str) -> Record:
+        phrases = sorted(caption.phrases)
+        spans = tuple(PhraseSpan(phrase.start, phrase.end, region) for region, phrase in enumerate(phrases))
+        return Record(
+            source=self.source,
+            record_id=record_id,
+            image_path=os.path.join(image_root, caption.file_name),
+            conversation=Conversation((Turn("", caption.caption, spans),)),
+            regions=tuple(Region(caption.caption[p.start : p.end], p.segmentations) for p in phrases),
+            size=caption.size,
+            exif=self.exif,
+        )
 
     def __len__(self) -> int:
         return len(self._records)
@@ -151,18 +172,9 @@ class GCGDataset(GroundingDataset):
         yield self._record(index, longest if self.question_index is None else self.question_index)
 
     def _record(self, index: int, question_index: int) -> Record:
-        record_id, caption = self._records[index]
-        phrases = sorted(caption.phrases)
-        spans = tuple(PhraseSpan(phrase.start, phrase.end, region) for region, phrase in enumerate(phrases))
-        return Record(
-            source=self.source,
-            record_id=record_id,
-            image_path=os.path.join(self._image_root, caption.file_name),
-            conversation=Conversation((Turn(GCG_QUESTIONS[question_index], caption.caption, spans),)),
-            regions=tuple(Region(caption.caption[p.start : p.end], p.segmentations) for p in phrases),
-            size=caption.size,
-            exif=self.exif,
-        )
+        record = self._records[index]
+        turn = replace(record.conversation.turns[0], question=GCG_QUESTIONS[question_index])
+        return replace(record, conversation=Conversation((turn,)))
 
 
 def _parse(parse: Callable[[Any], GroundedCaption], entry: Any) -> GroundedCaption:

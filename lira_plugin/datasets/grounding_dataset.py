@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from lira_plugin.datasets.findings import Finding
 from lira_plugin.datasets.lengths import record_lengths
+from lira_plugin.datasets.record_store import RecordStore
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.settings import WrongSetting, check_config, refuse_type, refuse_untyped
 from lira_plugin.structures import ExifRule, GroundingSample, Record
@@ -113,6 +114,9 @@ class GroundingDataset(Dataset):
     @property
     def image_paths(self) -> list[str | None]:
         """The image of each record, None without one; records of one image are best evaluated in one batch."""
+        records = getattr(self, "_records", None)
+        if isinstance(records, RecordStore):
+            return records.image_paths()
         rng = np.random.default_rng(self.seed)
         return [self.get_record(index, rng).image_path for index in range(len(self))]
 

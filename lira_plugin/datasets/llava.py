@@ -11,6 +11,7 @@ from lira_plugin.datasets.entries import LlavaEntry, to_entry
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
+from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Turn
 
@@ -55,8 +56,17 @@ class LlavaDataset(GroundingDataset):
     ) -> None:
         super().__init__(source, pipeline, seed, exif)
         self.protocol["files"] = [ann_file]
-        self._records: list[Record] = []
         report = ReaderReport(source, on_bad_record)
+        settings = {"image_root": os.fspath(image_root)}
+        self._records = read_once(
+            self, [ann_file], settings, report, lambda: self._parse(ann_file, image_root, report)
+        ).records
+        self.findings = report.finish()
+        if not self._records:
+            raise report.nothing_left(ann_file)
+
+    def _parse(self, ann_file: str, image_root: str, report: ReaderReport) -> Reading:
+        records = []
         for position, entry in enumerate(read_list(ann_file, "a LLaVA file")):
             record_id = id_of(entry, position, "id")
             try:
@@ -65,10 +75,8 @@ class LlavaDataset(GroundingDataset):
                 report.bad(ann_file, record_id, f"record {record_id} (position {position})", error)
                 continue
             path = None if image is None else os.path.join(image_root, image)
-            self._records.append(Record(source, record_id, path, Conversation(turns), exif=exif))
-        self.findings = report.finish()
-        if not self._records:
-            raise report.nothing_left(ann_file)
+            records.append(Record(self.source, record_id, path, Conversation(turns), exif=self.exif))
+        return Reading(records)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -3,10 +3,19 @@
 import os
 from collections import Counter, defaultdict
 
+import msgspec
+
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, UNUSABLE, BadRecord, BadRecords, Finding, NoRecords
 from lira_plugin.datasets.grounding_dataset import log_skipped
 
 _WAY_OUT = "Repair the record, or leave such records out with on_bad_record='skip'"
+
+
+class _Noted(msgspec.Struct):
+    """A report as it is stored: findings, and (path, what was done, reason, entries) for the log."""
+
+    findings: list[Finding]
+    entries: list[tuple[str, str, str, list[str]]]
 
 
 class ReaderReport:
@@ -44,6 +53,27 @@ class ReaderReport:
         self.findings.append(Finding(kind, self.source, record_id, f"{path}: {where}: {what}"))
         done = "took as they are" if kind == TAKEN else "left out"
         self._entries[str(path), done][reason].append(f"{record_id}: {detail}" if detail else record_id)
+
+    def encoded(self) -> bytes:
+        """What was noted, to be stored with the records."""
+        entries = [(*key, reason, ids) for key, skipped in self._entries.items() for reason, ids in skipped.items()]
+        return msgspec.msgpack.encode(_Noted(self.findings, entries))
+
+    def restore(self, data: bytes) -> None:
+        """Note what an earlier reading of the files has noted.
+
+        Raises:
+            ValueError: the data are not what :meth:`encoded` gives.
+        """
+        noted = msgspec.msgpack.decode(data, type=_Noted)
+        self.findings += noted.findings
+        for path, done, reason, ids in noted.entries:
+            self._entries[path, done][reason] += ids
+
+    @property
+    def is_to_raise(self) -> bool:
+        """Whether :meth:`finish` will raise."""
+        return self.on_bad_record == "raise" and any(finding.kind == UNUSABLE for finding in self.findings)
 
     def finish(self) -> list[Finding]:
         """Log what was left out or doubted, and return it.

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape as glob_escape
 from glob import glob
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from lira_plugin.datasets.entries import Id, Ref, to_entry
 from lira_plugin.datasets.findings import BadRecord, NoRecords
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
+from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
 
@@ -108,14 +109,38 @@ class ReferSegDataset(GroundingDataset):
             raise ValueError(f"num_expressions must be positive, or None for evaluation, got {num_expressions}")
         super().__init__(source or f"{dataset}/{split}", pipeline, seed, exif)
         self.num_expressions = num_expressions
-        self._image_root = image_root
         folder = os.path.join(data_root, dataset)
         refs_path = _find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY.get(dataset))
         instances_path = os.path.join(folder, "instances.json")
         report = ReaderReport(self.source, on_bad_record)
-        refs = _select_split(_read_refs(refs_path, report), refs_path, split, dataset not in SUBSTRING_SPLITS, report)
-        coco = load_coco(instances_path)
         self.protocol |= {"files": [refs_path, instances_path], "per": per}
+        exact = dataset not in SUBSTRING_SPLITS
+        settings = {"image_root": os.fspath(image_root), "split": split, "exact": exact, "per": per}
+        self._records = read_once(
+            self,
+            [refs_path, instances_path],
+            settings | {"num_expressions": num_expressions},
+            report,
+            lambda: self._parse(refs_path, instances_path, image_root, split, exact, per, report),
+        ).records
+        self.findings = report.finish()
+        if not self._records:
+            raise report.nothing_left(refs_path, f"sentence of split {split!r}")
+
+    def _parse(
+        self,
+        refs_path: str,
+        instances_path: str,
+        image_root: str,
+        split: str,
+        exact: bool,
+        per: SentenceRule,
+        report: ReaderReport,
+    ) -> Reading:
+        """Each image with all of its sentences for training, or each sentence."""
+        num_expressions = self.num_expressions
+        refs = _select_split(_read_refs(refs_path, report), refs_path, split, exact, report)
+        coco = load_coco(instances_path)
         for fault in coco.faults:
             report.bad(instances_path, fault.where, fault.where, fault.error)
         expressions = []
@@ -139,58 +164,69 @@ class ReferSegDataset(GroundingDataset):
                         report.taken(refs_path, expression.record_id, EMPTY_EXPRESSION, "no answer finds it")
                     if per == "object":
                         break
-        self.findings = report.finish()
-        if not expressions:
-            raise report.nothing_left(refs_path, f"sentence of split {split!r}")
-        self._records = [(item,) for item in expressions] if num_expressions is None else _by_image(expressions)
-        self._images = {item.image_id: coco.images[item.image_id] for item in expressions}
-        self._annotations = {ann_id: coco.annotations[ann_id] for item in expressions for ann_id in item.ann_ids}
+        groups = [(item,) for item in expressions] if num_expressions is None else _by_image(expressions)
+        return Reading([self._record(group, coco, image_root) for group in groups])
 
     def __len__(self) -> int:
         return len(self._records)
 
     def get_record(self, index: int, rng: np.random.Generator) -> Record:
         """The record at ``index``: one sentence, or sentences drawn with ``rng`` for training."""
-        expressions = self._records[index]
-        if self.num_expressions is not None:
-            count = min(self.num_expressions, len(expressions))
-            expressions = [expressions[index] for index in rng.choice(len(expressions), size=count, replace=False)]
-        return self._record(expressions)
+        record = self._records[index]
+        if self.num_expressions is None:
+            return record
+        count = len(record.conversation.turns)
+        return _with_turns(record, rng.choice(count, size=min(self.num_expressions, count), replace=False))
 
     def whole_records(self, index: int) -> Iterator[Record]:
         """All sentences of the record at ``index``, as many in a record as a draw takes."""
-        expressions = self._records[index]
-        count = self.num_expressions or 1
-        for start in range(0, len(expressions), count):
-            yield self._record(expressions[start : start + count])
+        record, step = self._records[index], self.num_expressions
+        if step is None:
+            yield record
+            return
+        indices = range(len(record.conversation.turns))
+        for start in indices[::step]:
+            yield _with_turns(record, indices[start : start + step])
 
-    def _record(self, expressions: Sequence[Expression]) -> Record:
+    def _record(self, expressions: Sequence[Expression], coco: CocoFile, image_root: str) -> Record:
         evaluation = self.num_expressions is None
         turns, regions = [], []
         for expression in expressions:
             turns.append(refer_turn(expression.label, len(regions) if expression.ann_ids else None))
             if expression.ann_ids or evaluation:
-                regions.append(self._region(expression))
-        image = self._images[expressions[0].image_id]
+                regions.append(_region(expression, coco))
+        image = coco.images[expressions[0].image_id]
         return Record(
             source=self.source,
             record_id=expressions[0].record_id if evaluation else str(expressions[0].image_id),
-            image_path=os.path.join(self._image_root, image.file_name),
+            image_path=os.path.join(image_root, image.file_name),
             conversation=Conversation(tuple(turns)),
             regions=tuple(regions),
             size=(image.height, image.width),
             exif=self.exif,
         )
 
-    def _region(self, expression: Expression) -> Region:
-        annotations = [self._annotations[ann_id] for ann_id in expression.ann_ids]
-        categories = {annotation.category_id for annotation in annotations}
-        category_id = categories.pop() if len(categories) == 1 else None
-        return Region(
-            phrase=expression.label,
-            segmentations=tuple(annotation.segmentation for annotation in annotations),
-            category_id=-1 if category_id is None else category_id,
-        )
+
+def _with_turns(record: Record, indices: Iterable[int]) -> Record:
+    """A record with some of its turns, each about one region or none, in another order."""
+    turns, regions = [], []
+    for index in indices:
+        turn = record.conversation.turns[index]
+        spans = tuple(replace(span, region=len(regions)) for span in turn.spans)
+        regions += [record.regions[span.region] for span in turn.spans]
+        turns.append(replace(turn, spans=spans))
+    return replace(record, conversation=Conversation(tuple(turns)), regions=tuple(regions))
+
+
+def _region(expression: Expression, coco: CocoFile) -> Region:
+    annotations = [coco.annotations[ann_id] for ann_id in expression.ann_ids]
+    categories = {annotation.category_id for annotation in annotations}
+    category_id = categories.pop() if len(categories) == 1 else None
+    return Region(
+        phrase=expression.label,
+        segmentations=tuple(annotation.segmentation for annotation in annotations),
+        category_id=-1 if category_id is None else category_id,
+    )
 
 
 def _find_refs(folder: str, dataset: str, split_by: str | None) -> str:
