@@ -1,7 +1,9 @@
 """Two processes share the tests (``-n 2`` in ``pyproject.toml``), so each of them, and what it starts, gets one thread."""
 
+import atexit
 import gc
 import os
+import shutil
 import sys
 import tempfile
 
@@ -10,6 +12,7 @@ from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 os.environ["LIRA_CACHE"] = tempfile.mkdtemp(prefix="lira-cache-")  # no test finds what another run has stored
+atexit.register(shutil.rmtree, os.environ["LIRA_CACHE"], ignore_errors=True)
 os.environ["TOKENIZERS_PARALLELISM"] = (
     "false"  # its threads do not outlive a fork, and the forked process waits for them
 )

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from lira_plugin.datasets.grounding_dataset import Draw, Pipeline, build_pipeline, tiles_of
 from lira_plugin.datasets.lengths import makes_sequences, record_lengths
 from lira_plugin.datasets.mixture_shares import Share, count_draws
+from lira_plugin.datasets.reading_ahead import build_side_by_side
 from lira_plugin.registry import DATASETS
 from lira_plugin.settings import SHARE_KEYS, check_config, refuse_untyped
 from lira_plugin.structures import GroundingSample
@@ -27,6 +28,10 @@ class MixturePart(NamedTuple):
     def draws(self) -> int:
         """Draws of an epoch."""
         return round(self.records * self.repeats)
+
+
+def _built(entry: dict | Dataset) -> Any:
+    return DATASETS.build(entry) if isinstance(entry, dict) else entry
 
 
 @DATASETS.register_module()
@@ -66,8 +71,7 @@ class MixtureDataset(Dataset):
         if repeats is not None and len(repeats) != len(datasets):
             raise ValueError(f"'repeats' has {len(repeats)} entries for {len(datasets)} data sets")
         self.pipeline = build_pipeline(pipeline)
-        self.datasets: list[Any] = []
-        shares = []
+        entries, shares = [], []
         for position, entry in enumerate(datasets):
             settings = {} if repeats is None else {"repeats": repeats[position]}
             if isinstance(entry, dict):
@@ -78,9 +82,10 @@ class MixtureDataset(Dataset):
                         f"data set {position} of the mixture has its own 'repeats' besides that of the mixture"
                     )
                 settings |= {key: value for key, value in entry.items() if key in SHARE_KEYS}
-                entry = DATASETS.build({key: value for key, value in entry.items() if key not in SHARE_KEYS})
-            self.datasets.append(entry)
+                entry = {key: value for key, value in entry.items() if key not in SHARE_KEYS}
+            entries.append(entry)
             shares.append(Share.of(settings, f"data set {position} of the mixture"))
+        self.datasets: list[Any] = build_side_by_side(entries, _built)
         sizes = [len(child) for child in self.datasets]
         draws = count_draws(sizes, shares, temperature, epoch_size)
         self._ends = list(accumulate(draws))

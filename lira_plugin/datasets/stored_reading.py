@@ -109,7 +109,7 @@ def _opened(folder: Path, report: ReaderReport) -> Reading | None:
     try:
         store, header = open_store(folder)
         report.restore(header.report)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, Damaged) as error:
         _log(f"{report.source}: what was stored of its files is read anew: {error}")
