@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ def side_by_side(items: Any, indices: Sequence[int], name: str) -> Iterator[tupl
         batch_size=None,
         sampler=indices,
         num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
         collate_fn=_as_it_is,
         generator=torch.Generator(),  # else it would draw from the training's
     )
@@ -39,8 +41,8 @@ def side_by_side(items: Any, indices: Sequence[int], name: str) -> Iterator[tupl
 
 
 def can_start_workers() -> bool:
-    """Whether this process may have workers; those of a data loader may not."""
-    return not multiprocessing.current_process().daemon
+    """Whether this process may have workers, which see what it holds; those of a data loader may not, and only Linux can."""
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon
 
 
 def _cores() -> int:
