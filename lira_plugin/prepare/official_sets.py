@@ -105,7 +105,7 @@ QUESTION_SETS = (
     OfficialSet(
         name="textvqa",
         title="TextVQA",
-        licence="CC BY 4.0",
+        licence="CC BY 4.0; confirm at the address",
         address="https://textvqa.org/dataset",
         wanted=15_000,
         convert=convert_textvqa,
@@ -175,7 +175,7 @@ QUESTION_SETS = (
     OfficialSet(
         name="vizwiz",
         title="VizWiz",
-        licence="CC BY 4.0",
+        licence="CC BY 4.0; confirm at the address",
         address="https://vizwiz.org/tasks-and-datasets/vqa",
         wanted=10_000,
         convert=convert_vizwiz,
@@ -225,7 +225,7 @@ QUESTION_SETS = (
     OfficialSet(
         name="gqa",
         title="GQA",
-        licence="CC BY 4.0",
+        licence="CC BY 4.0; confirm at the address",
         address="https://cs.stanford.edu/people/dorarad/gqa/download.html",
         wanted=60_000,
         convert=convert_gqa,
