@@ -10,7 +10,7 @@ from lira_plugin.datasets.entries import CocoAnnotation, CocoCategory, CocoImage
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.json_records import read_json_records
 from lira_plugin.datasets.safe_pickle import safe_load
-from lira_plugin.structures import shown
+from lira_plugin.structures import FaultKind, shown
 
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 Image = TypeVar("Image")
@@ -71,11 +71,14 @@ class EntryFault:
         where: what it is, with its section and position.
         image_id: of the image that it spoils, None where that cannot be told.
         error: what is wrong with it.
+        section, position: where it stands in the file.
     """
 
     where: str
     image_id: Any
     error: BadRecord
+    section: str = ""
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,13 @@ def load_coco(
     Raises:
         ValueError: the file is not of this form. What is wrong with single entries is in ``faults``.
     """
-    content = read_annotations(path)
+    return parse_coco(path, read_annotations(path), image, annotation)
+
+
+def parse_coco(
+    path: str | os.PathLike, content: Any, image: type[Image] = CocoImage, annotation: type[Annotation] = CocoAnnotation
+) -> CocoFile[Image, Annotation]:
+    """Check what was read from a COCO file; as :func:`load_coco`, with its content."""
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise ValueError(
             f"{path} is not a COCO file: it must be an object with the keys 'images' and 'annotations', got {shown(content)}"
@@ -141,7 +150,7 @@ def unknown_id(kind: str, value: Any, known: Collection[Any], among: str, way_ou
     if twin is not None:
         way_out = f"{among} hold {twin!r}: write the id as there"
     way_out = way_out or f"add the {kind}, or remove what names it"
-    return BadRecord(f"it names {kind} {shown(value)}, which is not among {among}", way_out)
+    return BadRecord(f"it names {kind} {shown(value)}, which is not among {among}", way_out, FaultKind.UNKNOWN_ID)
 
 
 def _twins(value: Any) -> list[Any]:
@@ -173,12 +182,14 @@ def _by_id(
                     f"the ids of {section!r} are whole numbers and texts mixed", f"{first!r} and {entry.id!r}"
                 )
             if entry.id in entries:
-                raise BadRecord(f"its id occurs twice in {section!r}; ids must be unique", repr(entry.id))
+                raise BadRecord(
+                    f"its id occurs twice in {section!r}; ids must be unique", repr(entry.id), FaultKind.DUPLICATE_ID
+                )
             check(entry)
             entries[entry.id] = entry
         except BadRecord as error:
             where = f"{_SINGULAR[section]} {id_of(value, position, 'id')} (position {position} of {section!r})"
-            faults.append(EntryFault(where, _image_of(value, section), error))
+            faults.append(EntryFault(where, _image_of(value, section), error, section, position))
     return entries
 
 

@@ -14,7 +14,7 @@ from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, ExifRule, Record, Region, Turn, is_empty_annotation
+from lira_plugin.structures import Conversation, ExifRule, FaultKind, Record, Region, Turn, is_empty_annotation
 
 
 @DATASETS.register_module()
@@ -114,9 +114,10 @@ class CocoInstanceDataset(GroundingDataset):
                 if annotation.iscrowd:
                     report.left_out(coco.path, name, "crowd annotations")
                 elif annotation.segmentation is msgspec.UNSET:
-                    raise BadRecord("it has no 'segmentation'; boxes alone do not serve")
+                    lacking = "it has no 'segmentation'; boxes alone do not serve"
+                    raise BadRecord(lacking, kind=FaultKind.SEG_MASK_MISMATCH)
                 elif is_empty_annotation(annotation.segmentation):
-                    report.left_out(coco.path, name, EMPTY_ANNOTATION)
+                    report.left_out(coco.path, name, EMPTY_ANNOTATION, kind=FaultKind.EMPTY_MASK)
                 elif annotation.category_id not in indices:
                     raise unknown_id(
                         "category",

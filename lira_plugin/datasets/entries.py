@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from lira_plugin.datasets.findings import BadRecord
-from lira_plugin.datasets.json_records import UnreadableRecord
-from lira_plugin.structures import shown
+from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord
+from lira_plugin.structures import FaultKind, shown
 
 T = TypeVar("T")
 
@@ -274,6 +274,7 @@ def to_entry(value: Any, kind: type[T], where: str = "") -> T:
             raise BadRecord(
                 f"the key {key!r} carries an input that this format does not have, and which would be lost",
                 f"got {shown(value[key])}; known keys are {list(kind.__struct_encode_fields__)}",
+                FaultKind.OTHER_INPUT,
             )
     return entry
 
@@ -345,6 +346,9 @@ def _is_rle(rle: dict[str, Any]) -> bool:
     return True
 
 
+_TEXT_KEYS = ("'question'", "'text", "'name'")
+"""How messages about keys begin that hold what a person would say."""
+
 _WORDS = {
     "int": "a whole number",
     "str": "a text",
@@ -373,6 +377,18 @@ def _plain(message: str) -> str:
 
 def _explained(value: Any, message: str, where: str) -> BadRecord:
     """The error of a value that is not of its schema: msgspec's, with the key and the value."""
+    error, value = _in_words(value, message, where)
+    if isinstance(value, RepeatedKey):
+        error.kind = FaultKind.DUPLICATE_KEY
+    elif "finite number" in message or (isinstance(value, float) and not math.isfinite(value)):
+        error.kind = FaultKind.NON_FINITE
+    elif "that is not blank" in error.reason and error.reason.startswith(_TEXT_KEYS) and not str(value).strip():
+        error.kind = FaultKind.EMPTY_TEXT
+    return error
+
+
+def _in_words(value: Any, message: str, where: str) -> tuple[BadRecord, Any]:
+    """The error, and the value that it is about."""
     found = re.search(r" - at (`key` in )?`\$(.*?)`$", message)
     keys = re.findall(r"\.([^.\[]+)|\[(\d+)\]", found.group(2)) if found else []
     for name, index in keys:
@@ -380,18 +396,17 @@ def _explained(value: Any, message: str, where: str) -> BadRecord:
     key = (where + "".join(f".{name}" if name else f"[{index}]" for name, index in keys)).removeprefix(".")
     missing = re.match(r"Object missing required field `(.*?)`", message)
     if missing:
-        return BadRecord(
-            f"{key!r} lacks {missing.group(1)!r}" if key else f"it lacks {missing.group(1)!r}", f"got {shown(value)}"
-        )
+        lacking = f"{key!r} lacks {missing.group(1)!r}" if key else f"it lacks {missing.group(1)!r}"
+        return BadRecord(lacking, f"got {shown(value)}"), value
     plain = _plain(message)
     if plain.startswith("Object contains unknown field"):
         unknown = re.search(r"`(.*?)`", plain).group(1)
-        return BadRecord(f"the key {unknown!r} is none of this format", f"got {shown(value)}")
+        return BadRecord(f"the key {unknown!r} is none of this format", f"got {shown(value)}"), value
     if found and found.group(1):
-        return BadRecord(f"a key of {key or 'the record'!r} must be a text", f"got {shown(value)}")
+        return BadRecord(f"a key of {key or 'the record'!r} must be a text", f"got {shown(value)}"), value
     if plain.startswith("Invalid enum value"):
         plain = "must be 0, 1, true or false"
     if not plain.startswith("must be"):  # of a check of our own, which names its key and shows the value
         reason, _, detail = plain.partition(": got ")
-        return BadRecord(f"{key}: {reason}" if key else reason, f"got {detail}" if detail else "")
-    return BadRecord(f"{key!r} {plain}" if key else f"it {plain}", f"got {shown(value)}")
+        return BadRecord(f"{key}: {reason}" if key else reason, f"got {detail}" if detail else ""), value
+    return BadRecord(f"{key!r} {plain}" if key else f"it {plain}", f"got {shown(value)}"), value

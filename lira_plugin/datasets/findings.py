@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lira_plugin.structures import FaultKind
+
 UNUSABLE, LEFT_OUT, TAKEN, CUT = "unusable", "left out", "taken as it is", "cut"
-"""Kinds of findings: a record that would end a training; what is left out of one; what contradicts itself; what does not fit."""
+"""Effects of a fault: the training would end; it leaves the record or a part out; it takes it as it is; it cuts it."""
 
 _SHOWN = 9
 """Groups of further findings that an error lists."""
@@ -16,16 +18,22 @@ class Finding:
     """One thing that is wrong.
 
     Args:
-        kind: :data:`UNUSABLE`, :data:`LEFT_OUT`, :data:`TAKEN`, :data:`CUT`, or one of a further check.
+        kind: what is wrong.
         source: data set and split, such as ``refcoco/val``, or the file.
         record: id of the record in its source; empty where it is about the whole source.
         message: what is wrong, with the value and the way out.
+        effect: what a training does with it: :data:`UNUSABLE`, :data:`LEFT_OUT`, :data:`TAKEN` or :data:`CUT`.
+        file: the annotation file that holds it; empty where that is not known.
+        unit: keys and indices in the file to the smallest thing to leave out; None where that is not known.
     """
 
-    kind: str
+    kind: FaultKind
     source: str
     record: str
     message: str
+    effect: str = UNUSABLE
+    file: str = ""
+    unit: tuple[str | int, ...] | None = None
 
     @property
     def pattern(self) -> str:
@@ -36,10 +44,10 @@ class Finding:
 
 
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings of one kind, source and pattern together, in the order in which the groups were met."""
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    """Findings of one kind, effect, source and pattern together, in the order in which the groups were met."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.kind, finding.source, finding.pattern), []).append(finding)
+        groups.setdefault((finding.kind, finding.effect, finding.source, finding.pattern), []).append(finding)
     return list(groups.values())
 
 
@@ -60,14 +68,15 @@ class BadRecord(ValueError):
     Args:
         reason: in general, by which such records are counted.
         detail: the value.
+        kind: of fault.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", kind: FaultKind = FaultKind.LAYOUT) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.kind = reason, detail, kind
 
     def __reduce__(self) -> tuple:
-        return BadRecord, (self.reason, self.detail)
+        return BadRecord, (self.reason, self.detail, self.kind)
 
 
 class BadRecords(ValueError):

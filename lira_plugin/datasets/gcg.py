@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lira_plugin.datasets.annotation_files import id_of, load_coco, read_list
-from lira_plugin.datasets.empty_masks import leave_out_empty_phrases
+from lira_plugin.datasets.empty_masks import EMPTY_PHRASE, leave_out_empty_phrases
 from lira_plugin.datasets.entries import (
     FlickrAnnotation,
     FlickrImage,
@@ -24,13 +24,31 @@ from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import GCG_QUESTIONS, Conversation, ExifRule, PhraseSpan, Record, Region, Turn, shown
+from lira_plugin.structures import (
+    GCG_QUESTIONS,
+    Conversation,
+    ExifRule,
+    FaultKind,
+    PhraseSpan,
+    Record,
+    Region,
+    Turn,
+    shown,
+)
 
 COVERED = "a phrase lies inside of another one (the phrase is left out, not the record)"
 ABSENT = "a phrase is not in the caption (the phrase is left out, not the record)"
 DEGENERATE = "the box or area of an annotation is degenerate (the annotation is left out, not the record)"
 OTHER_WORDS = "the span of a phrase holds other words than its name"
 IGNORED = "an annotation is marked 'ignore' (the annotation is left out, not the record)"
+
+KIND_OF_REASON = {
+    ABSENT: FaultKind.PHRASE_NOT_IN_CAPTION,
+    DEGENERATE: FaultKind.ZERO_AREA_MASK,
+    OTHER_WORDS: FaultKind.SPAN_WORDS,
+    EMPTY_PHRASE: FaultKind.EMPTY_MASK,
+}
+"""Kinds of what is left out or doubted; other reasons are rules of the data set."""
 
 
 class FilteredRecord(Exception):
@@ -140,9 +158,9 @@ class GCGDataset(GroundingDataset):
             else:
                 records.append(self._answer(record_id, caption, image_root))
                 for reason, what in caption.left_out:
-                    report.left_out(ann_file, record_id, reason, what)
+                    report.left_out(ann_file, record_id, reason, what, KIND_OF_REASON.get(reason, FaultKind.BY_RULE))
                 for reason, what in caption.doubtful:
-                    report.taken(ann_file, record_id, reason, what)
+                    report.taken(ann_file, record_id, reason, what, kind=KIND_OF_REASON[reason])
         return Reading(records)
 
     def _answer(self, record_id: str, caption: GroundedCaption, image_root: str) -> Record:
@@ -189,10 +207,11 @@ def _parse(parse: Callable[[Any], GroundedCaption], entry: Any) -> GroundedCapti
         ) from error
     leave_out_empty_phrases(caption)
     if not caption.phrases:
-        raise BadRecord("the record has no region", repr(caption.caption))
+        raise BadRecord("the record has no region", repr(caption.caption), FaultKind.SEG_MASK_MISMATCH)
     for phrase in caption.phrases:
         if not any(phrase.segmentations):
-            raise BadRecord("a phrase has no mask", repr(caption.caption[phrase.start : phrase.end]))
+            words = caption.caption[phrase.start : phrase.end]
+            raise BadRecord("a phrase has no mask", repr(words), FaultKind.SEG_MASK_MISMATCH)
     return caption
 
 
@@ -249,7 +268,8 @@ def merge_spans(caption: str, phrases: Sequence[GroundedPhrase]) -> tuple[list[G
     united: dict[tuple[int, int], tuple[Any, ...]] = {}
     for start, end, segmentations in phrases:
         if not 0 <= start < end <= len(caption):
-            raise BadRecord("a span is empty or leaves the caption", f"[{start}, {end}) of {caption!r}")
+            outside = "a span is empty or leaves the caption"
+            raise BadRecord(outside, f"[{start}, {end}) of {caption!r}", FaultKind.SPAN_OUTSIDE)
         united[start, end] = united.get((start, end), ()) + segmentations
     kept: list[GroundedPhrase] = []
     left_out = []
@@ -259,7 +279,7 @@ def merge_spans(caption: str, phrases: Sequence[GroundedPhrase]) -> tuple[list[G
             left_out.append((COVERED, repr(caption[start:end])))
         elif rivals:
             pair = f"[{start}, {end}) and [{rivals[0].start}, {rivals[0].end}) of {caption!r}"
-            raise BadRecord("two spans cross", pair)
+            raise BadRecord("two spans cross", pair, FaultKind.SPANS_CROSS)
         else:
             kept.append(GroundedPhrase(start, end, segmentations))
     return kept, left_out
@@ -283,7 +303,8 @@ def _parse_refcocog(value: Any) -> GroundedCaption:
     sentences = [ref.sentence.strip().lower() for ref in entry.refs]
     spans = place_phrases(caption, sentences)
     if sentences and not any(spans):
-        raise BadRecord("its phrases are not in the caption", f"{sentences} in {caption!r}")
+        absent = "its phrases are not in the caption"
+        raise BadRecord(absent, f"{sentences} in {caption!r}", FaultKind.PHRASE_NOT_IN_CAPTION)
     return GroundedCaption(
         file_name=entry.img_file_name,
         caption=caption,
@@ -312,10 +333,11 @@ def _parse_grandf(value: Any) -> GroundedCaption:
     phrases, doubtful = [], []
     for name, found in entry.groundings.items():
         if isinstance(found, RepeatedKey):
-            raise BadRecord("a phrase occurs several times as a key, of which JSON keeps one", f"{name!r}, {found!r}")
+            repeated = "a phrase occurs several times as a key, of which JSON keeps one"
+            raise BadRecord(repeated, f"{name!r}, {found!r}", FaultKind.DUPLICATE_KEY)
         grounding = None if found is None else to_entry(found, Grounding, f"groundings[{shown(name)}]")
         if grounding is None or not grounding.rle_masks:
-            raise BadRecord("a phrase has no mask", repr(name))
+            raise BadRecord("a phrase has no mask", repr(name), FaultKind.SEG_MASK_MISMATCH)
         start, end = _as_span(grounding.token_positives, f"{name} in 'token_positives'")
         phrases.append(GroundedPhrase(start, end, tuple(grounding.rle_masks)))
         if name.strip().lower() != caption[start:end].strip().lower():
@@ -330,7 +352,7 @@ def _flickr_entries(path: str) -> Iterable[tuple[str, Any]]:
         yield str(image_id), (coco.images[image_id], annotations)
     for fault in coco.faults:
         record_id = fault.where if fault.image_id is None else str(fault.image_id)
-        yield record_id, BadRecord(fault.error.reason, f"{fault.where}: {fault.error.detail}")
+        yield record_id, BadRecord(fault.error.reason, f"{fault.where}: {fault.error.detail}", fault.error.kind)
 
 
 def _parse_flickr(entry: tuple[FlickrImage, list[FlickrAnnotation]]) -> GroundedCaption:
@@ -354,7 +376,8 @@ def _parse_flickr(entry: tuple[FlickrImage, list[FlickrAnnotation]]) -> Grounded
         elif not inside or min(box_width, box_height) < 1 or annotation.area <= 0:
             left_out.append((DEGENERATE, name))
         elif not annotation.tokens_positive:
-            raise BadRecord("an annotation has no span of the caption in 'tokens_positive'", name)
+            lacking = "an annotation has no span of the caption in 'tokens_positive'"
+            raise BadRecord(lacking, name, FaultKind.SEG_MASK_MISMATCH)
         else:
             start, end = _as_span(annotation.tokens_positive[0], f"{name} in 'tokens_positive'")
             phrases.append(GroundedPhrase(start, end, (annotation.sam_mask,)))
@@ -374,7 +397,8 @@ def _caption_text(caption: str) -> str:
 
 def _as_span(value: list[int], name: str) -> tuple[int, int]:
     if len(value) != 2:
-        raise BadRecord("a span is not a pair of character positions", f"{shown(value)} of {name}")
+        pair = "a span is not a pair of character positions"
+        raise BadRecord(pair, f"{shown(value)} of {name}", FaultKind.SPAN_OUTSIDE)
     return value[0], value[1]
 
 

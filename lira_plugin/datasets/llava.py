@@ -13,7 +13,7 @@ from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, ExifRule, Record, Turn
+from lira_plugin.structures import Conversation, ExifRule, FaultKind, Record, Turn
 
 IMAGE = "<image>"
 """Where LLaVA's files say that the image goes; the chat template decides it here, so it is taken out."""
@@ -111,9 +111,11 @@ def parse_llava(value: Any) -> tuple[str | None, tuple[Turn, ...]]:
                 f"message {index} holds {count} times {IMAGE!r}",
                 "it may stand once, in the first question of a record with an image (this one has "
                 f"{'no image' if entry.image is None else 'one'})",
+                FaultKind.OTHER_INPUT,
             )
         other = _OTHER_INPUT.search(message.value.replace(IMAGE, "")) if speaker == "human" else None
         if other:
-            raise BadRecord(f"message {index} asks about an input that a record cannot have", repr(other.group()))
+            asks = f"message {index} asks about an input that a record cannot have"
+            raise BadRecord(asks, repr(other.group()), FaultKind.OTHER_INPUT)
         texts.append(message.value.replace(IMAGE, "").strip() if count else message.value)
     return entry.image, tuple(Turn(question, answer) for question, answer in zip(texts[::2], texts[1::2]))

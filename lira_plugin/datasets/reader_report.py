@@ -7,6 +7,7 @@ import msgspec
 
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, UNUSABLE, BadRecord, BadRecords, Finding, NoRecords
 from lira_plugin.datasets.grounding_dataset import log_skipped
+from lira_plugin.structures import FaultKind
 
 _WAY_OUT = "Repair the record, or leave such records out with on_bad_record='skip'"
 
@@ -38,20 +39,36 @@ class ReaderReport:
 
     def bad(self, path: str | os.PathLike, record_id: str, where: str, error: BadRecord) -> None:
         """Note a record that cannot be used; ``where`` names it with its position."""
-        self._note(UNUSABLE, path, record_id, error.reason, error.detail, where)
+        self._note(UNUSABLE, error.kind, path, record_id, error.reason, error.detail, where)
 
-    def left_out(self, path: str | os.PathLike, record_id: str, reason: str, detail: str = "") -> None:
+    def left_out(
+        self,
+        path: str | os.PathLike,
+        record_id: str,
+        reason: str,
+        detail: str = "",
+        kind: FaultKind = FaultKind.BY_RULE,
+    ) -> None:
         """Note something that is left out of sound records, or a sound record that is."""
-        self._note(LEFT_OUT, path, record_id, reason, detail, f"record {record_id}")
+        self._note(LEFT_OUT, kind, path, record_id, reason, detail, f"record {record_id}")
 
-    def taken(self, path: str | os.PathLike, record_id: str, reason: str, detail: str = "") -> None:
+    def taken(self, path: str | os.PathLike, record_id: str, reason: str, detail: str = "", *, kind: FaultKind) -> None:
         """Note what contradicts itself and is taken as it is."""
-        self._note(TAKEN, path, record_id, reason, detail, f"record {record_id}")
+        self._note(TAKEN, kind, path, record_id, reason, detail, f"record {record_id}")
 
-    def _note(self, kind: str, path: str | os.PathLike, record_id: str, reason: str, detail: str, where: str) -> None:
+    def _note(
+        self,
+        effect: str,
+        kind: FaultKind,
+        path: str | os.PathLike,
+        record_id: str,
+        reason: str,
+        detail: str,
+        where: str,
+    ) -> None:
         what = f"{reason}: {detail}" if detail else reason
-        self.findings.append(Finding(kind, self.source, record_id, f"{path}: {where}: {what}"))
-        done = "took as they are" if kind == TAKEN else "left out"
+        self.findings.append(Finding(kind, self.source, record_id, f"{path}: {where}: {what}", effect, str(path)))
+        done = "took as they are" if effect == TAKEN else "left out"
         self._entries[str(path), done][reason].append(f"{record_id}: {detail}" if detail else record_id)
 
     def encoded(self) -> bytes:
@@ -81,7 +98,7 @@ class ReaderReport:
         Raises:
             BadRecords: records cannot be used, and are not to be left out.
         """
-        bad = [finding for finding in self.findings if finding.kind == UNUSABLE]
+        bad = [finding for finding in self.findings if finding.effect == UNUSABLE]
         if bad and self.on_bad_record == "raise":
             raise BadRecords(bad, _WAY_OUT)
         for (path, done), skipped in self._entries.items():

@@ -1,5 +1,6 @@
 """ReasonSeg in the layout of LISA: a folder of pictures with a JSON file of polygons and questions beside each."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.transforms.pixels import header_size
 from lira_plugin.json_file import check_is_file
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, ExifRule, Record, Region, encode_mask, reason_turn
+from lira_plugin.structures import Conversation, ExifRule, FaultKind, Record, Region, encode_mask, reason_turn
 
 QueryKind = Literal["all", "short", "long"]
 """Which questions: phrases (short), sentences (long), or both."""
@@ -253,5 +254,6 @@ def _points(points: list[tuple[float, float]], index: int) -> np.ndarray:
     """(n, 2) int32; fractions are cut off, as LISA does."""
     for point in points:
         if not all(abs(value) <= _FARTHEST for value in point):  # NaN is not
-            raise BadRecord(f"shape {index} has a point that no picture holds", f"got {list(point)!r}")
+            kind = FaultKind.MASK_OUTSIDE if all(map(math.isfinite, point)) else FaultKind.NON_FINITE
+            raise BadRecord(f"shape {index} has a point that no picture holds", f"got {list(point)!r}", kind)
     return np.array(points, np.int32)

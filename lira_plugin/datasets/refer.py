@@ -20,7 +20,7 @@ from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.stored_reading import Reading, read_once
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import Conversation, ExifRule, Record, Region, refer_turn
+from lira_plugin.structures import Conversation, ExifRule, FaultKind, Record, Region, refer_turn
 
 DEFAULT_SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "grefcoco": "unc"}
 """The published data sets of this layout, and who made the splits that are in common use."""
@@ -151,17 +151,23 @@ class ReferSegDataset(GroundingDataset):
                 report.bad(refs_path, str(ref.ref_id), where, error)
                 continue
             if not sentences:
-                report.left_out(refs_path, str(ref.ref_id), "the ref has no sentence")
+                report.left_out(refs_path, str(ref.ref_id), "the ref has no sentence", kind=FaultKind.EMPTY_TEXT)
             for expression in sentences:
                 empty = all_empty(coco.annotations[ann_id].segmentation for ann_id in expression.ann_ids)
                 if not expression.label:
-                    report.left_out(refs_path, expression.record_id, "the sentence is empty")
+                    report.left_out(refs_path, expression.record_id, "the sentence is empty", kind=FaultKind.EMPTY_TEXT)
                 elif empty and num_expressions is not None:
-                    report.left_out(refs_path, expression.record_id, EMPTY_EXPRESSION)
+                    report.left_out(refs_path, expression.record_id, EMPTY_EXPRESSION, kind=FaultKind.EMPTY_MASK)
                 else:
                     expressions.append(expression)
                     if empty:
-                        report.taken(refs_path, expression.record_id, EMPTY_EXPRESSION, "no answer finds it")
+                        report.taken(
+                            refs_path,
+                            expression.record_id,
+                            EMPTY_EXPRESSION,
+                            "no answer finds it",
+                            kind=FaultKind.EMPTY_MASK,
+                        )
                     if per == "object":
                         break
         groups = [(item,) for item in expressions] if num_expressions is None else _by_image(expressions)
@@ -263,7 +269,8 @@ def _read_refs(path: str, report: ReaderReport) -> Iterator[tuple[str, Ref]]:
             report.bad(path, ref_id, where, error)
             continue
         if ref.ref_id in seen:
-            report.taken(path, ref_id, "several refs have one 'ref_id', so that their sentences have one name")
+            twice = "several refs have one 'ref_id', so that their sentences have one name"
+            report.taken(path, ref_id, twice, kind=FaultKind.DUPLICATE_ID)
         seen.add(ref.ref_id)
         yield where, ref
 
@@ -279,9 +286,8 @@ def _select_split(
         if part in ref.split if part else ref.split == split:
             selected.append((where, ref))
         elif not _SPLIT.fullmatch(ref.split):
-            report.left_out(
-                path, str(ref.ref_id), f"the split is {ref.split!r}, which is none of train, val, test, testA, testB"
-            )
+            rule = f"the split is {ref.split!r}, which is none of train, val, test, testA, testB"
+            report.left_out(path, str(ref.ref_id), rule, kind=FaultKind.LAYOUT)
     if not selected:
         report.finish()
         raise NoRecords(f"{path} has no ref of split {split!r}; its splits are {sorted(splits)}", report.findings)
@@ -309,9 +315,11 @@ def _expressions(ref: Ref, coco: CocoFile) -> Iterator[Expression]:
                 "it is about another image than its annotation",
                 f"image {ref.image_id!r}, but annotation {ann_id!r} belongs to image {annotation.image_id!r} in {coco.path}; "
                 f"{same_release}",
+                FaultKind.UNKNOWN_ID,
             )
         if annotation.segmentation is msgspec.UNSET:
-            raise BadRecord("it names an annotation without 'segmentation'", f"{ann_id!r} in {coco.path}")
+            lacking = "it names an annotation without 'segmentation'"
+            raise BadRecord(lacking, f"{ann_id!r} in {coco.path}", FaultKind.SEG_MASK_MISMATCH)
         if isinstance(annotation.category_id, str):
             raise BadRecord(
                 "it names an annotation whose 'category_id' is no whole number",

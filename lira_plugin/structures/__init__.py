@@ -1,6 +1,7 @@
 """Data classes that flow through the package."""
 
 from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures.fault_kinds import DataFault, FaultKind, kind_of
 from lira_plugin.structures.gcg_truth import GCGTruth, gcg_truth_files, read_gcg_truth
 from lira_plugin.structures.grounding import (
     IGNORE_INDEX,
@@ -38,7 +39,9 @@ __all__ = [
     "INTERNVL2_TEMPLATE",
     "ChatTemplate",
     "Conversation",
+    "DataFault",
     "ExifRule",
+    "FaultKind",
     "GCGTruth",
     "GroundedSpan",
     "GroundedText",
@@ -60,6 +63,7 @@ __all__ = [
     "gcg_truth_files",
     "instances_turn",
     "is_empty_annotation",
+    "kind_of",
     "logit_of",
     "read_gcg_truth",
     "reason_question",

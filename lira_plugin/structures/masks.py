@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from lira_plugin.structures.fault_kinds import DataFault, FaultKind
 from lira_plugin.structures.rle import decode_rle, is_all_zero
 
 _FAR = 2**31
@@ -28,7 +29,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         (height, width) bool.
 
     Raises:
-        ValueError: an RLE has another size than the image or runs that are not its pixels, a polygon has fewer than three points
+        DataFault: an RLE has another size than the image or runs that are not its pixels, a polygon has fewer than three points
             or values that are no numbers in the image, or the form is not COCO's.
     """
     parts = segmentation if isinstance(segmentation, list | tuple) else [segmentation] if segmentation else []
@@ -93,21 +94,25 @@ def _decode_part(part: Any, height: int, width: int) -> np.ndarray:
     if isinstance(part, list | tuple):
         _check_polygon(part, height, width)
         return coco_mask.decode(coco_mask.frPyObjects([list(part)], height, width)[0]).astype(bool)
-    raise ValueError(f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {part!r:.80}")
+    raise DataFault(
+        FaultKind.LAYOUT, f"not a COCO segmentation (polygons, RLE dict or list of RLE dicts): {part!r:.80}"
+    )
 
 
 def _check_polygon(polygon: Sequence[Any], height: int, width: int) -> None:
     """Refuse what pycocotools' C code would not: it takes any number, and reserves memory for the way between two points."""
     if len(polygon) < 6 or len(polygon) % 2:
-        raise ValueError(f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
+        raise DataFault(FaultKind.BAD_POLYGON, f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
     for index, value in enumerate(polygon):
         # NaN is not smaller than infinity, and an int may be too large to be a float
         is_finite = isinstance(value, Real) and abs(value) < math.inf
         if isinstance(value, bool) or not is_finite:
-            raise ValueError(f"value {index} of a polygon must be a finite number, got {value!r:.40}")
+            kind = FaultKind.NON_FINITE if isinstance(value, float) else FaultKind.BAD_POLYGON
+            raise DataFault(kind, f"value {index} of a polygon must be a finite number, got {value!r:.40}")
     for axis, side, values in (("x", width, polygon[::2]), ("y", height, polygon[1::2])):
         low, high = max(min(values), -_FAR), min(max(values), _FAR)
         if low < -_MARGIN or high > side + _MARGIN:
-            raise ValueError(
-                f"the polygon reaches from {axis}={low:g} to {high:g}, but the image is {width} wide and {height} high"
+            raise DataFault(
+                FaultKind.MASK_OUTSIDE,
+                f"the polygon reaches from {axis}={low:g} to {high:g}, but the image is {width} wide and {height} high",
             )

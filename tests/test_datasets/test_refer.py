@@ -311,7 +311,7 @@ def test_all_bad_refs_are_named_at_once_or_left_out(tmp_path):
     assert [finding.record for finding in error.value.findings] == ["2", "1"]
     data = build(tmp_path, on_bad_record="skip", num_expressions=9)
     assert len(data) == 1 and len(record(data, 0).regions) == 2
-    assert [(finding.kind, finding.record) for finding in data.findings] == [("unusable", "2"), ("unusable", "1")]
+    assert [(finding.effect, finding.record) for finding in data.findings] == [("unusable", "2"), ("unusable", "1")]
 
 
 def test_refs_without_sentences_and_of_misspelt_splits_are_counted_and_named(tmp_path, monkeypatch):
