@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import msgspec
@@ -200,10 +200,19 @@ class ReasonSegDataset(GroundingDataset):
 
 
 def read_reason(path: str | os.PathLike) -> ReasonAnnotation:
-    """Read a JSON file of ReasonSeg; some of the published ones are in Windows' encoding of Western languages.
+    """Read and check a JSON file of ReasonSeg.
 
     Raises:
         BadRecord: it is not there or not of the layout; the message is without the file.
+    """
+    return parse_reason(read_reason_json(path))
+
+
+def read_reason_json(path: str | os.PathLike) -> Any:
+    """Parse a JSON file of ReasonSeg; some of the published ones are in Windows' encoding of Western languages.
+
+    Raises:
+        BadRecord: it is not there or cannot be read; the message is without the file.
     """
     try:
         check_is_file(path)
@@ -216,7 +225,12 @@ def read_reason(path: str | os.PathLike) -> ReasonAnnotation:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-    entry = to_entry(parse_record(text), _ReasonEntry)
+    return parse_record(text)
+
+
+def parse_reason(content: Any) -> ReasonAnnotation:
+    """Check what a JSON file holds; see :func:`read_reason`."""
+    entry = to_entry(content, _ReasonEntry)
     polygons = []
     for index, shape in enumerate(entry.shapes):
         label = shape.label.lower()

@@ -287,7 +287,7 @@ def _select_split(
             selected.append((where, ref))
         elif not _SPLIT.fullmatch(ref.split):
             rule = f"the split is {ref.split!r}, which is none of train, val, test, testA, testB"
-            report.left_out(path, str(ref.ref_id), rule, kind=FaultKind.LAYOUT)
+            report.left_out(path, str(ref.ref_id), rule)
     if not selected:
         report.finish()
         raise NoRecords(f"{path} has no ref of split {split!r}; its splits are {sorted(splits)}", report.findings)

@@ -8,9 +8,20 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.agreed import Disagreement, agreed, needed
+from lira_plugin.datasets.transforms.image_faults import broken_kind
 from lira_plugin.datasets.transforms.pixels import exif_advice, read_rgb
 from lira_plugin.registry import TRANSFORMS
-from lira_plugin.structures import ExifRule, InputSpec, Letterbox, Record, decode_union, resize_image
+from lira_plugin.structures import (
+    DataFault,
+    ExifRule,
+    FaultKind,
+    InputSpec,
+    Letterbox,
+    Record,
+    decode_union,
+    kind_of,
+    resize_image,
+)
 
 
 @TRANSFORMS.register_module()
@@ -56,15 +67,17 @@ class LoadImage(BaseTransform):
                 f"{name}: no image at {record.image_path}; check image_root of the data set"
             ) from error
         except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again, or convert it"
+            raise DataFault(
+                broken_kind(record.image_path, error),
+                f"{name}: {record.image_path} cannot be read as an image ({error}); fetch it again, or convert it",
             ) from error
         size = results["image"].shape[:2]
         if record.size is not None and tuple(record.size) != size:
             advice = exif_advice(record.image_path, record.size, record.exif)
-            raise ValueError(
+            raise DataFault(
+                FaultKind.EXIF_ORIENTATION if advice else FaultKind.IMAGE_SIZE,
                 f"{name}: the annotation is for {record.size[0]}x{record.size[1]} pixels but {record.image_path} has "
-                f"{size[0]}x{size[1]}{advice or '; the file belongs to another release of the data set, or was resized'}"
+                f"{size[0]}x{size[1]}{advice or '; the file belongs to another release of the data set, or was resized'}",
             )
         return results
 
@@ -105,9 +118,10 @@ class DecodeRegions(BaseTransform):
             masks = [decode_union(region.segmentations, height, width) for region in record.regions]
         except ValueError as error:
             advice = _advice_of_masks(record, (height, width))
-            raise ValueError(
+            raise DataFault(
+                FaultKind.EXIF_ORIENTATION if advice else kind_of(error),
                 f"{record.source} record {record.record_id} ({record.image_path}): {error}"
-                f"{advice or '; annotation and image do not belong together'}"
+                f"{advice or '; annotation and image do not belong together'}",
             ) from error
         results["masks"] = np.stack(masks)
         return results

@@ -11,7 +11,7 @@ from lira_plugin.datasets.agreed import Disagreement, agreed, agreed_tokens, nee
 from lira_plugin.datasets.transforms.ilvc import GroundedPart, ImagePart, Part, TextPart
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.settings import parameters_of, refuse_unknown
-from lira_plugin.structures import IGNORE_INDEX, InputSpec, TokenKind, VisualLayout
+from lira_plugin.structures import IGNORE_INDEX, DataFault, FaultKind, InputSpec, TokenKind, VisualLayout
 from lira_plugin.tokens import SpecialTokens, TextEncoder, as_special_tokens, load_tokenizer
 
 ControlTokens = Literal["raise", "plain"]
@@ -197,10 +197,11 @@ class TokenizeConversation(BaseTransform):
         answers = any(isinstance(part, GroundedPart) for part in parts[:kept])
         answers |= any(label != IGNORE_INDEX for label in sequence.labels)
         if kept < len(parts) and (_is_prompt(parts) or not answers):
-            raise ValueError(
+            raise DataFault(
+                FaultKind.OVER_LONG,
                 f"{_of(results)}: max_length={self.max_length} text tokens leave no room for an answer ("
                 "the question with the turns before it, or with the first grounded phrase, is longer); raise max_length, or ask "
-                "without the earlier turns"
+                "without the earlier turns",
             )
 
     def _refuse_control_tokens(self, results: dict[str, Any], part: Part) -> None:
@@ -209,10 +210,11 @@ class TokenizeConversation(BaseTransform):
             return
         text = part.text if isinstance(part, TextPart) else part.after or part.before
         if spelt := self.encode.spelt_by(text, part.users):
-            raise ValueError(
+            raise DataFault(
+                FaultKind.SPECIAL_TOKEN,
                 f"{_of(results)}: an answer or a phrase spells the special token {spelt[0]!r}, in {text!r:.80}, which would be "
                 "learnt without a mask, a view or a phrase; take it out of the annotation, or let TokenizeConversation("
-                "control_tokens='plain') learn it as plain letters"
+                "control_tokens='plain') learn it as plain letters",
             )
 
 
