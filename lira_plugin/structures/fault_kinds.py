@@ -74,6 +74,8 @@ class DataFault(ValueError):
 def kind_of(error: BaseException, default: FaultKind = FaultKind.UNUSABLE) -> FaultKind:
     """The kind of fault that an error is about, its own or that of what caused it."""
     while error is not None:
+        if isinstance(error, FileNotFoundError):
+            return FaultKind.MISSING_IMAGE
         if isinstance(getattr(error, "kind", None), FaultKind):
             return error.kind
         error = error.__cause__

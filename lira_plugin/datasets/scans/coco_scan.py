@@ -1,0 +1,125 @@
+"""Scans of COCO files: instances, and what other formats read of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from lira_plugin.datasets.annotation_files import CocoFile, id_of, parse_coco, read_annotations, unknown_id
+from lira_plugin.datasets.entries import CocoAnnotation, CocoImage
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit, check_numbers
+from lira_plugin.structures import ExifRule, FaultKind
+
+SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
+
+
+@dataclass
+class ScannedCoco:
+    """A COCO file of which the faulty entries are noted.
+
+    Args:
+        coco: its sound entries.
+        positions: of the sound entries, by section and id.
+        faulty_ids: ids, by section, that faulty entries state.
+    """
+
+    coco: CocoFile
+    positions: dict[str, dict[Any, int]]
+    faulty_ids: dict[str, set[Any]]
+
+    def unit(self, section: str, entry_id: Any) -> Unit:
+        """Where a sound entry stands."""
+        return (section, self.positions[section][entry_id])
+
+
+def scan_coco(
+    scan: Scan, path: str, image: type[CocoImage] = CocoImage, annotation: type[CocoAnnotation] = CocoAnnotation
+) -> ScannedCoco:
+    """Read a COCO file and note its faulty entries.
+
+    Raises:
+        ValueError: the file as a whole cannot be read.
+    """
+    content = read_annotations(path)
+    coco = parse_coco(path, content, image, annotation)
+    scan.files.append(path)
+    faulty: dict[str, dict[int, Any]] = {section: {} for section in SINGULAR}
+    for fault in coco.faults:
+        value = content[fault.section][fault.position]
+        faulty[fault.section][fault.position] = value
+        name = f"{SINGULAR[fault.section]} {id_of(value, f'at position {fault.position}', 'id')}"
+        if fault.section != "categories" and fault.image_id is not None:
+            scan.owners[name].add(str(fault.image_id))
+        scan.bad(name, path, (fault.section, fault.position), fault.error)
+    positions: dict[str, dict[Any, int]] = {}
+    for section in SINGULAR:
+        found = positions[section] = {}
+        for position, value in enumerate(content.get(section) or ()):
+            if position not in faulty[section]:
+                found.setdefault(value["id"], position)
+    check_numbers(scan, path, _entries(content))
+    known = {}
+    for section, entries in faulty.items():
+        ids = (value.get("id") for value in entries.values() if isinstance(value, dict))
+        known[section] = {entry_id for entry_id in ids if isinstance(entry_id, int | str)} - positions[section].keys()
+    return ScannedCoco(coco, positions, known)
+
+
+def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Unit, Any]]:
+    for section, name in SINGULAR.items():
+        for position, value in enumerate(content.get(section) or ()):
+            yield f"{name} {id_of(value, f'at position {position}', 'id')}", (section, position), value
+
+
+def claim_image(
+    scan: Scan, found: ScannedCoco, image_id: Any, image_root: str, exif: ExifRule, owners: set[str]
+) -> ImageClaim:
+    """Have the image of an entry looked at."""
+    image, name = found.coco.images[image_id], f"image {image_id}"
+    path = os.path.join(image_root, image.file_name)
+    claim = ImageClaim(name, found.coco.path, found.unit("images", image_id), path, (image.height, image.width), exif)
+    scan.owners[name] |= owners
+    scan.images.append(claim)
+    return claim
+
+
+def claim_mask(scan: Scan, found: ScannedCoco, annotation: CocoAnnotation, claim: ImageClaim) -> None:
+    """Have the mask of an annotation looked at."""
+    name = f"annotation {annotation.id}"
+    scan.owners[name] |= scan.owners[claim.record]
+    unit = found.unit("annotations", annotation.id)
+    claim.masks.append(MaskClaim(name, found.coco.path, unit, (annotation.segmentation,)))
+
+
+def scan_instances(scan: Scan, settings: Any) -> None:
+    """Scan the file of a :class:`~lira_plugin.datasets.CocoInstanceDataset` or a reader that is built on it."""
+    found = scan_coco(scan, settings.ann_file)
+    coco, path = found.coco, found.coco.path
+    for category in coco.categories.values():
+        scan.check_words(category.name, f"category {category.id}", path, found.unit("categories", category.id))
+    claims: dict[Any, ImageClaim] = {}
+    for image_id in coco.images:
+        claims[image_id] = claim_image(scan, found, image_id, settings.image_root, settings.exif, {str(image_id)})
+        scan.units[str(image_id), ""] = (f"image {image_id}", path, found.unit("images", image_id))
+    for annotation in coco.annotations.values():
+        name, unit = f"annotation {annotation.id}", found.unit("annotations", annotation.id)
+        if annotation.image_id not in claims or annotation.iscrowd:
+            continue
+        scan.owners[name].add(str(annotation.image_id))
+        if annotation.segmentation is msgspec.UNSET:
+            what = "it has no 'segmentation'; boxes alone do not serve"
+            scan.add(FaultKind.SEG_MASK_MISMATCH, name, path, unit, what)
+            continue
+        if annotation.category_id not in coco.categories:
+            if annotation.category_id not in found.faulty_ids["categories"]:
+                error: BadRecord = unknown_id(
+                    "category", annotation.category_id, coco.categories, "the file's categories"
+                )
+                scan.bad(name, path, unit, error)
+            continue
+        category = coco.categories[annotation.category_id].name
+        scan.units.setdefault((str(annotation.image_id), category), (name, path, unit))
+        claim_mask(scan, found, annotation, claims[annotation.image_id])
