@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,30 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lira_plugin.datasets.findings import CUT, LEFT_OUT, UNUSABLE, Finding
+from lira_plugin.datasets.findings import CUT, UNUSABLE, Finding
 from lira_plugin.datasets.grounding_dataset import Draw
 from lira_plugin.datasets.lengths import image_size
 from lira_plugin.datasets.mixture import MixtureDataset
 from lira_plugin.datasets.question_files import scan_questions
+from lira_plugin.datasets.scans import Scan
 from lira_plugin.datasets.transforms import LoadImage
-from lira_plugin.registry import DATASETS
-from lira_plugin.settings import SHARE_KEYS
 from lira_plugin.structures import (
     Conversation,
+    FaultKind,
     GroundingSample,
     PhraseSpan,
     Record,
     TokenKind,
     Turn,
     decode_segmentation,
+    kind_of,
     shown,
 )
 
 _READ_TOGETHER = 16
 """Records that a worker reads between two messages."""
+_SIZE_UNKNOWN = (448, 448)
+"""Of the blank image that stands for one that is not read and cannot be."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ class SourceCheck:
     masks: int = 0
     findings: list[Finding] = field(default_factory=list)
 
-    def of_kind(self, kind: str) -> list[Finding]:
-        """The findings of one kind."""
-        return [finding for finding in self.findings if finding.kind == kind]
+    def of_effect(self, effect: str) -> list[Finding]:
+        """The findings of one effect on a training."""
+        return [finding for finding in self.findings if finding.effect == effect]
+
+    @property
+    def faults(self) -> list[Finding]:
+        """The findings without what a rule of the data set leaves out."""
+        return [finding for finding in self.findings if finding.kind is not FaultKind.BY_RULE]
 
     def add(self, sample: CheckedSample) -> None:
         """Count a sample."""
@@ -94,57 +101,6 @@ class SourceCheck:
         self.max_text = max(self.max_text, sample.text)
         self.views += sample.views
         self.masks += sample.masks
-
-
-def build_to_check(config: dict[str, Any]) -> tuple[Any | None, list[SourceCheck]]:
-    """Build a data set from its config so that bad records, or bad parts of a mixture, do not hide the others.
-
-    Returns:
-        The data set, whose readers have left bad records out (they are in its ``findings``), or None where nothing can be read;
-        and a check for each part that cannot be read at all.
-    """
-    if not _is_mixture(config):
-        return _build_part(config)
-    parts, failed = [], []
-    for entry in config["datasets"]:  # shares of an epoch do not matter, for each record is read
-        part, lost = build_to_check({key: value for key, value in entry.items() if key not in SHARE_KEYS})
-        failed += lost
-        if part is not None:
-            parts.append(part)
-    rest = {key: config[key] for key in ("type", "pipeline") if key in config}
-    return (DATASETS.build({**rest, "datasets": parts}) if parts else None), failed
-
-
-def _class_of(config: dict[str, Any]) -> Any:
-    kind = config["type"]
-    return DATASETS.get(kind) if isinstance(kind, str) else kind
-
-
-def _is_mixture(config: dict[str, Any]) -> bool:
-    return _class_of(config) is MixtureDataset and all(isinstance(entry, dict) for entry in config["datasets"])
-
-
-def _build_part(config: dict[str, Any]) -> tuple[Any | None, list[SourceCheck]]:
-    kind = _class_of(config)
-    takes_bad = kind is not None and "on_bad_record" in signature(kind).parameters
-    skip = config.get("on_bad_record") == "skip"
-    try:
-        dataset = DATASETS.build({**config, "on_bad_record": "skip"} if takes_bad else config)
-    except Exception as error:  # whatever would end a training is what is looked for
-        source = config.get("source") or " ".join(
-            str(config[key]) for key in ("dataset", "split", "layout", "ann_file") if key in config
-        )
-        found = list(getattr(error, "findings", ()))
-        return None, [SourceCheck(source, findings=[*found, Finding(UNUSABLE, source, "", _message(error))])]
-    if skip:
-        dataset.findings = [
-            replace(finding, kind=LEFT_OUT) if finding.kind == UNUSABLE else finding for finding in dataset.findings
-        ]
-    return dataset, []
-
-
-def _message(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError | OSError) else repr(error)
 
 
 def check_dataset(
@@ -165,79 +121,165 @@ def check_dataset(
     Raises:
         ValueError: ``draws`` or ``every`` is not positive.
     """
-    if draws < 1 or every < 1:
-        raise ValueError(f"draws and every must be positive, got {draws} and {every}")
-    for part, pipelines in _parts_of(dataset, ()):
-        drawn = [Draw(index, draw) for index in range(0, len(part), every) for draw in range(draws)]
-        loader = DataLoader(
-            _Reader(part, pipelines), _READ_TOGETHER, sampler=drawn, num_workers=num_workers, collate_fn=list
-        )
+    for part, pipelines in parts_of(dataset):
         check = SourceCheck(part.source, len(part), findings=list(part.findings))
-        with tqdm(desc=part.source, total=len(drawn), disable=None if show_progress else True) as bar:
-            for records in loader:
-                for samples in records:
-                    for sample in samples:
-                        check.add(sample)
-                bar.update(len(records))
+        for sample in read_part(part, pipelines, num_workers, draws, every, show_progress=show_progress):
+            check.add(sample)
         yield check
 
 
-def _parts_of(dataset: Any, outer: tuple[Any, ...]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+def read_part(
+    part: Any,
+    pipelines: Sequence[Any],
+    num_workers: int = 0,
+    draws: int = 1,
+    every: int = 1,
+    *,
+    scan: Scan | None = None,
+    decode: bool = True,
+    show_progress: bool = True,
+) -> Iterator[CheckedSample]:
+    """Read the records of one data set; further arguments as of :func:`check_dataset`.
+
+    Args:
+        part: the data set.
+        pipelines: what its records go through, in order.
+        scan: of its files, whose faults are not named once more.
+        decode: read the images; else blank ones stand for them.
+
+    Raises:
+        ValueError: ``draws`` or ``every`` is not positive.
+    """
+    if draws < 1 or every < 1:
+        raise ValueError(f"draws and every must be positive, got {draws} and {every}")
+    drawn = [Draw(index, draw) for index in range(0, len(part), every) for draw in range(draws)]
+    reader = _Reader(part, pipelines, scan, decode)
+    loader = DataLoader(reader, _READ_TOGETHER, sampler=drawn, num_workers=num_workers, collate_fn=list)
+    with tqdm(desc=part.source, total=len(drawn), disable=None if show_progress else True) as bar:
+        for records in loader:
+            for samples in records:
+                yield from samples
+            bar.update(len(records))
+
+
+def parts_of(dataset: Any, outer: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """The data sets that a mixture is made of, with the pipelines that their records go through."""
     pipelines = (dataset.pipeline, *outer)
     if not isinstance(dataset, MixtureDataset):
         yield dataset, pipelines
         return
     for part in dataset.datasets:
-        yield from _parts_of(part, pipelines)
+        yield from parts_of(part, pipelines)
 
 
 class _Reader(Dataset):
     """Records as what is counted of their samples and found wrong with them."""
 
-    def __init__(self, dataset: Any, pipelines: Sequence[Any]) -> None:
-        self.dataset, self.pipelines = dataset, pipelines
+    def __init__(self, dataset: Any, pipelines: Sequence[Any], scan: Scan | None = None, decode: bool = True) -> None:
+        self.dataset, self.pipelines, self.decode = dataset, pipelines, decode
+        self.is_scanned = scan is not None
+        self.touched = scan.touched if scan is not None else set()
+        self.units = scan.units if scan is not None else {}
 
     def __getitem__(self, draw: Draw) -> list[CheckedSample]:
         try:
             records = list(self.dataset.whole_records(draw.index))
         except Exception as error:
             source, name = self.dataset.source, f"at position {draw.index}"
-            finding = Finding(UNUSABLE, source, name, f"{source} {name}: {_message(error)}")
-            return [CheckedSample(findings=(finding,), is_made=False)]
+            finding = Finding(kind_of(error), source, name, f"{source} {name}: {message_of(error)}")
+            return [CheckedSample(findings=() if self.touched else (finding,), is_made=False)]
         return [self._check(record, draw) for record in records]
 
     def _check(self, record: Record, draw: Draw) -> CheckedSample:
-        bad_masks = _check_masks(record)
+        bad_masks = {} if self.is_scanned else _check_masks(record)
         if not bad_masks:
             try:
                 sample = self._sample(record, draw)
             except Exception as error:
-                whole = _finding(record, _message(error))
+                whole = self._finding(record, error)
             else:
-                return _count(sample, record)
+                return self._count(sample, record, draw)
         findings = [finding for found in bad_masks.values() for finding in found]
         for turn in _turns(record, bad_masks):
             try:
                 self._sample(turn, draw)
             except Exception as error:
-                findings.append(_finding(turn, _message(error)))
-        return CheckedSample(findings=tuple(dict.fromkeys(findings or [whole])), is_made=False)
+                findings.append(self._finding(turn, error))
+        kept = [finding for finding in findings or [whole] if self._is_new(record, finding)]
+        return CheckedSample(findings=tuple(dict.fromkeys(kept)), is_made=False)
+
+    def _is_new(self, record: Record, finding: Finding) -> bool:
+        """Whether the scan of the files has not said already what is wrong with the record."""
+        return record.record_id not in self.touched or finding.kind is FaultKind.OVER_LONG
+
+    def _finding(self, record: Record, error: Exception) -> Finding:
+        return self._named(record, kind_of(error), message_of(error), UNUSABLE)
+
+    def _named(self, record: Record, kind: FaultKind, message: str, effect: str) -> Finding:
+        """A finding with what the scan knows of where the record's last phrase, or else the record, stands."""
+        phrases = [region.phrase for region in record.regions]
+        keys = [(record.record_id, phrase) for phrase in reversed(phrases)] + [(record.record_id, "")]
+        name, file, unit = next((self.units[key] for key in keys if key in self.units), (record.record_id, "", None))
+        named = f"{record.source} record {record.record_id}"
+        said = message if named in message else f"{named}: {message}"
+        return Finding(kind, record.source, name, said, effect, file, unit)
+
+    def _count(self, sample: GroundingSample, record: Record, draw: Draw) -> CheckedSample:
+        """What is counted of a sample, and what it has lost."""
+        empty = 0 if self.is_scanned else sample.empty_regions
+        losses = (
+            (FaultKind.OVER_LONG, sample.dropped_regions, "max_length leaves out {} regions"),
+            (FaultKind.TINY_MASK, empty, "{} regions have no pixel in the letterboxed square and are not learnt"),
+            (FaultKind.OVER_LONG, sample.cut_answers, "max_length cuts {} answers"),
+        )
+        findings = []
+        for kind, count, words in losses:
+            if count:
+                is_cut = kind is FaultKind.OVER_LONG
+                own = (
+                    next((turn for turn in _turns(record, {}) if self._is_cut(turn, draw)), record)
+                    if is_cut
+                    else record
+                )
+                findings.append(self._named(own, kind, f"{sample.name}: {words.format(count)}", CUT))
+        return CheckedSample(
+            positions=len(sample.input_ids),
+            text=int((sample.kinds == TokenKind.TEXT).sum()),
+            views=len(sample.view_tiles),
+            masks=len(sample.masks),
+            findings=tuple(findings),
+        )
+
+    def _is_cut(self, record: Record, draw: Draw) -> bool:
+        """Whether a record of one turn does not fit by itself."""
+        try:
+            sample = self._sample(record, draw)
+        except ValueError as error:
+            return kind_of(error) is FaultKind.OVER_LONG
+        return bool(sample.dropped_regions or sample.cut_answers)
 
     def _sample(self, record: Record, draw: Draw) -> GroundingSample:
-        result = {
+        result: Any = {
             "record": record,
             "rng": np.random.default_rng((self.dataset.seed, draw.draw_index, draw.index)),
             "index": draw.index,
         }
+        if not self.decode and record.image_path is not None:
+            result["image"] = np.zeros((*(_size_of(record) or _SIZE_UNKNOWN), 3), np.uint8)
         for pipeline in self.pipelines:
             result = pipeline(result)
         return result
 
 
-def _finding(record: Record, message: str) -> Finding:
+def message_of(error: Exception) -> str:
+    """What an error says; of one that is not about a value also its type."""
+    return str(error) if isinstance(error, ValueError | OSError) else repr(error)
+
+
+def _finding(record: Record, error: Exception, message: str) -> Finding:
     name = f"{record.source} record {record.record_id}"
-    return Finding(UNUSABLE, record.source, record.record_id, message if name in message else f"{name}: {message}")
+    said = message if name in message else f"{name}: {message}"
+    return Finding(kind_of(error), record.source, record.record_id, said)
 
 
 def _check_masks(record: Record) -> dict[int, list[Finding]]:
@@ -249,8 +291,8 @@ def _check_masks(record: Record) -> dict[int, list[Finding]]:
             try:
                 decode_segmentation(segmentation, *size)
             except Exception as error:  # such as an RLE that no reader has checked
-                what = f"annotation {part} of the region {shown(region.phrase)}: {_message(error)}"
-                bad.setdefault(index, []).append(_finding(record, what))
+                what = f"annotation {part} of the region {shown(region.phrase)}: {message_of(error)}"
+                bad.setdefault(index, []).append(_finding(record, error, what))
     return bad
 
 
@@ -272,33 +314,13 @@ def _turns(record: Record, bad_masks: dict[int, list[Finding]]) -> Iterator[Reco
             yield replace(record, conversation=Conversation((replace(turn, spans=spans),)), regions=regions)
 
 
-def _count(sample: GroundingSample, record: Record) -> CheckedSample:
-    losses = {
-        f"max_length leaves out {sample.dropped_regions} regions": sample.dropped_regions,
-        f"{sample.empty_regions} regions have no pixel in the letterboxed square and are not learnt": sample.empty_regions,
-        f"max_length cuts {sample.cut_answers} answers": sample.cut_answers,
-    }
-    findings = [
-        Finding(CUT, record.source, record.record_id, f"{sample.name}: {words}")
-        for words, count in losses.items()
-        if count
-    ]
-    return CheckedSample(
-        positions=len(sample.input_ids),
-        text=int((sample.kinds == TokenKind.TEXT).sum()),
-        views=len(sample.view_tiles),
-        masks=len(sample.masks),
-        findings=tuple(findings),
-    )
-
-
 def check_questions(path: str | Path) -> SourceCheck:
     """Check a file of questions (:func:`~lira_plugin.datasets.question_files.read_questions`): every line and every image."""
     source = str(path)
     try:
         found = scan_questions(path)
     except (ValueError, OSError) as error:
-        return SourceCheck(source, findings=[Finding(UNUSABLE, source, "", str(error))])
+        return SourceCheck(source, findings=[Finding(FaultKind.UNREADABLE_FILE, source, "", str(error))])
     check = SourceCheck(source, records=len(found.questions), findings=[*found.bad, *found.missing])
     load = LoadImage()
     for index, item in found.questions:
@@ -306,7 +328,7 @@ def check_questions(path: str | Path) -> SourceCheck:
         try:
             load.transform({"record": record})
         except (ValueError, OSError) as error:
-            check.findings.append(_finding(record, str(error)))
+            check.findings.append(_finding(record, error, str(error)))
         else:
             check.samples += 1
     return check

@@ -66,10 +66,13 @@ class Reading:
     show_progress: bool = True
 
 
+_THOROUGH = Reading()
+
+
 def examine(
     loaders: Mapping[str, dict[str, Any]],
     spec: InputSpec | None = None,
-    reading: Reading = Reading(),
+    reading: Reading = _THOROUGH,
     evaluated: Mapping[str, dict[str, Any]] | None = None,
 ) -> list[tuple[DoctorPart, SourceCheck]]:
     """Name everything that is wrong with the data sets of some loaders.

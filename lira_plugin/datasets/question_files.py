@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from lira_plugin.datasets.entries import QuestionLine, to_entry
-from lira_plugin.datasets.findings import UNUSABLE, BadRecord, BadRecords, Finding
+from lira_plugin.datasets.findings import BadRecord, BadRecords, Finding
 from lira_plugin.datasets.grounding_dataset import GroundingDataset
 from lira_plugin.datasets.json_records import parse_record
 from lira_plugin.json_file import read_text
-from lira_plugin.structures import Record, Region
+from lira_plugin.structures import FaultKind, Record, Region
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,15 @@ def scan_questions(path: str | Path) -> ScannedQuestions:
         try:
             item = to_entry(parse_record(line), QuestionLine)
         except BadRecord as error:
-            bad.append(Finding(UNUSABLE, str(path), where, f"{path}, {where}: {error}"))
+            bad.append(Finding(error.kind, str(path), where, f"{path}, {where}: {error}"))
             continue
         image = str(path.parent / item.image)
         if os.path.isfile(image):  # false, and no error, for a name that no file can have
             questions.append((index, ImageQuestion(image, item.question, item.task)))
         else:
-            missing.append(Finding(UNUSABLE, str(path), where, f"{path}, {where}: there is no image {image}"))
+            missing.append(
+                Finding(FaultKind.MISSING_IMAGE, str(path), where, f"{path}, {where}: there is no image {image}")
+            )
     if not (questions or bad or missing):
         raise ValueError(f'{path} holds no question; a line is {{"image": "a.jpg", "question": "What is this?"}}')
     return ScannedQuestions(questions, bad, missing)

@@ -119,8 +119,8 @@ def test_the_other_record_is_read_where_bad_ones_are_left_out(folders, fault):
     data = build(fault.reader, folder, skip=True)
     data.pipeline.transforms.append(lambda result: (_ for _ in ()).throw(ValueError("drawn")))
     (check,) = check_dataset(data, show_progress=False)
-    drawn = [finding for finding in check.of_kind(UNUSABLE) if finding.message.endswith("drawn")]
-    others = [finding for finding in check.of_kind(UNUSABLE) if finding not in drawn]
+    drawn = [finding for finding in check.of_effect(UNUSABLE) if finding.message.endswith("drawn")]
+    others = [finding for finding in check.of_effect(UNUSABLE) if finding not in drawn]
     assert len(others) >= 1 and any(fault.record.split(" (")[0].split()[-1] in finding.message for finding in others)
     assert len(drawn) >= 1, "the sound record is read to its end"
 
