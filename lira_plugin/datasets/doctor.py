@@ -129,17 +129,18 @@ def build_to_check(config: dict[str, Any], setting: str, parts: list[DoctorPart]
     return DATASETS.build({**rest, "datasets": built}) if built else None
 
 
-def _class_of(config: dict[str, Any]) -> Any:
+def class_of(config: dict[str, Any]) -> Any:
+    """The class that a config names, by itself or by its name in the registry."""
     kind = config["type"]
     return DATASETS.get(kind) if isinstance(kind, str) else kind
 
 
 def _is_mixture(config: dict[str, Any]) -> bool:
-    return _class_of(config) is MixtureDataset and all(isinstance(entry, dict) for entry in config["datasets"])
+    return class_of(config) is MixtureDataset and all(isinstance(entry, dict) for entry in config["datasets"])
 
 
 def _build_part(config: dict[str, Any], setting: str) -> DoctorPart:
-    kind = _class_of(config)
+    kind = class_of(config)
     part = DoctorPart(setting, config)
     takes_bad = kind is not None and "on_bad_record" in signature(kind).parameters
     try:
@@ -160,7 +161,7 @@ def _build_part(config: dict[str, Any], setting: str) -> DoctorPart:
 
 def _scan(part: DoctorPart, spec: InputSpec | None) -> None:
     """Scan the files of a part whose format has a scan."""
-    kind = _class_of(part.config)
+    kind = class_of(part.config)
     if kind not in SCANS:
         return
     try:

@@ -33,4 +33,5 @@ def note_leakage(train: Iterable[Scan], evaluated: Iterable[Scan]) -> None:
             other = others.get(image_key(claim.path, claim.file))
             if other is not None:
                 what = f"its image {claim.path} is also one of {other}; leave it out of the training"
-                scan.add(FaultKind.LEAKAGE, claim.record, claim.file, claim.unit, what, TAKEN)
+                for file, unit in claim.uses or [(claim.file, claim.unit)]:
+                    scan.add(FaultKind.LEAKAGE, claim.record, file, unit, what, TAKEN)

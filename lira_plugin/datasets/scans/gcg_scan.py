@@ -1,5 +1,6 @@
 """Scans of grounded captions: GranDf's and OpenPSG's layout, RefCOCOg's and Flickr's."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +75,12 @@ def _scan_grandf(scan: Scan, settings: Any) -> None:
         if not captions.check(record, unit, entry.file_name, entry.caption, entry.image_id):
             continue
         claim = ImageClaim(
-            record, path, unit, f"{settings.image_root}/{entry.file_name}", (entry.height, entry.width), settings.exif
+            record,
+            path,
+            unit,
+            os.path.join(settings.image_root, entry.file_name),
+            (entry.height, entry.width),
+            settings.exif,
         )
         scan.images.append(claim)
         if not groundings:
@@ -177,7 +183,9 @@ def _scan_refcocog(scan: Scan, settings: Any) -> None:
         scan.units.setdefault((record, ""), (record, path, unit))
         if not captions.check(record, unit, entry.img_file_name, entry.caption, record):
             continue
-        claim = ImageClaim(record, path, unit, f"{settings.image_root}/{entry.img_file_name}", None, settings.exif)
+        claim = ImageClaim(
+            record, path, unit, os.path.join(settings.image_root, entry.img_file_name), None, settings.exif
+        )
         scan.images.append(claim)
         if not refs:
             scan.add(FaultKind.SEG_MASK_MISMATCH, record, path, unit, "the record has no region")

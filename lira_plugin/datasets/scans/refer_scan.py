@@ -98,7 +98,7 @@ class _RefScan:
         if not all(are_known):
             return
         owners = self._scan_sentences(ref, position, indices)
-        self._claim(ref, ann_ids, owners)
+        self._claim(ref, position, ann_ids, owners)
 
     @property
     def _trains(self) -> bool:
@@ -150,11 +150,12 @@ class _RefScan:
                     scan.add(FaultKind.DUPLICATE_SENTENCE, record, self.path, unit, what, TAKEN)
         return owners
 
-    def _claim(self, ref: Ref, ann_ids: tuple[Any, ...], owners: set[str]) -> None:
+    def _claim(self, ref: Ref, position: int, ann_ids: tuple[Any, ...], owners: set[str]) -> None:
         claim = self.claims.get(ref.image_id)
         if claim is None:
             root, exif = self.settings.image_root, self.settings.exif
             claim = self.claims[ref.image_id] = claim_image(self.scan, self.found, ref.image_id, root, exif, owners)
+        claim.uses.append((self.path, (position,)))
         self.scan.owners[claim.record] |= owners
         for ann_id in ann_ids:
             self.scan.owners[f"annotation {ann_id}"] |= owners

@@ -41,6 +41,7 @@ class ImageClaim:
         size: (height, width) that is annotated, or None.
         exif: how it is read.
         masks: masks on it.
+        uses: files and units that use the image in this split, where that is not the unit itself.
     """
 
     record: str
@@ -50,6 +51,7 @@ class ImageClaim:
     size: tuple[int, int] | None
     exif: ExifRule
     masks: list[MaskClaim] = field(default_factory=list)
+    uses: list[tuple[str, Unit]] = field(default_factory=list)
 
 
 @dataclass
