@@ -5,7 +5,7 @@
     python tools/check_data.py configs/lira/lira_2b.py --no-images --fix clean/
     python tools/check_data.py configs/lira/lira_2b.py --loader train_dataloader test_dataloader --questions mine.jsonl
 
-Annotation files are scanned whole, images and masks are decoded, and every record is made a sample as its training would: all of its
+Annotation files are scanned, images and masks are decoded, and every record is made a sample as its training would: all of its
 sentences, turns and masks. A fault ends nothing. The model is built without weights, for its numbers. Images of the training are
 compared with those of val and test, whether these are checked or not.
 

@@ -213,15 +213,15 @@ class _Reader(Dataset):
         return record.record_id not in self.touched or finding.kind is FaultKind.OVER_LONG
 
     def _finding(self, record: Record, error: Exception) -> Finding:
-        return self._named(record, kind_of(error), message_of(error), UNUSABLE)
+        named, message = f"{record.source} record {record.record_id}", message_of(error)
+        said = message if named in message else f"{named}: {message}"
+        return self._named(record, kind_of(error), said, UNUSABLE)
 
-    def _named(self, record: Record, kind: FaultKind, message: str, effect: str) -> Finding:
+    def _named(self, record: Record, kind: FaultKind, said: str, effect: str) -> Finding:
         """A finding with what the scan knows of where the record's last phrase, or else the record, stands."""
         phrases = [region.phrase for region in record.regions]
         keys = [(record.record_id, phrase) for phrase in reversed(phrases)] + [(record.record_id, "")]
         name, file, unit = next((self.units[key] for key in keys if key in self.units), (record.record_id, "", None))
-        named = f"{record.source} record {record.record_id}"
-        said = message if named in message else f"{named}: {message}"
         return Finding(kind, record.source, name, said, effect, file, unit)
 
     def _count(self, sample: GroundingSample, record: Record, draw: Draw) -> CheckedSample:

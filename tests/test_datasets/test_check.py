@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from lira_plugin.datasets import GroundingDataset, LlavaDataset, MixtureDataset
-from lira_plugin.datasets.check import _turns, build_to_check, check_dataset, check_questions
+from lira_plugin.datasets.check import _turns, check_dataset, check_questions
+from lira_plugin.datasets.doctor import Reading, examine
 from lira_plugin.datasets.findings import CUT, LEFT_OUT, UNUSABLE, Finding, group_line, grouped
-from lira_plugin.structures import Conversation, GroundingSample, PhraseSpan, Record, Region, TokenKind, Turn
+from lira_plugin.structures import Conversation, FaultKind, GroundingSample, PhraseSpan, Record, Region, TokenKind, Turn
 
 
 def sample_of(source: str, number: int) -> GroundingSample:
@@ -98,9 +99,9 @@ def test_what_is_wrong_is_told_with_its_record_and_the_rest_is_read(num_workers)
     [check] = checks(Broken("b/train", 5), num_workers=num_workers)
     assert check.samples == 3
     assert check.findings == [
-        Finding(UNUSABLE, "b/train", "1", "b/train record 1: no image at x.jpg"),
-        Finding(UNUSABLE, "b/train", "2", "b/train record 2: KeyError('height')"),
-        Finding(CUT, "b/train", "3", "b/train record 4: max_length leaves out 2 regions"),
+        Finding(FaultKind.UNUSABLE, "b/train", "1", "b/train record 1: no image at x.jpg", UNUSABLE),
+        Finding(FaultKind.UNUSABLE, "b/train", "2", "b/train record 2: KeyError('height')", UNUSABLE),
+        Finding(FaultKind.OVER_LONG, "b/train", "3", "b/train record 4: max_length leaves out 2 regions", CUT),
     ]
 
 
@@ -177,22 +178,25 @@ def test_a_fault_of_a_reader_ends_neither_its_file_nor_the_mixture(tmp_path):
         ],
         "pipeline": [lambda results: sample_of(results["record"].source, 1)],
     }
-    dataset, failed = build_to_check(config)
-    assert [check.source for check in failed] == ["b", "c"]
-    assert [finding.record for finding in failed[0].findings] == ["first", "null", "2", ""]
-    assert "none.json" in failed[1].findings[0].message
-    first, last = checks(dataset)
-    assert [(f.kind, f.record) for f in first.findings] == [(UNUSABLE, "null"), (UNUSABLE, "2")]
-    assert [(f.kind, f.record) for f in last.findings] == [(LEFT_OUT, "null"), (LEFT_OUT, "2")]
-    assert "a: record null (position 1): 'conversations' must be a list: got None" in first.findings[0].message
+    examined = examine({"train_dataloader.dataset": config}, reading=Reading(show_progress=False))
+    first, second, third, last = (check for _, check in examined)
+    assert [part.setting[-10:] for part, _ in examined] == [f"datasets.{n}" for n in range(4)]
+    assert [finding.record for finding in second.findings] == ["first", "null", "2"] and second.records == 0
+    assert "none.json" in third.findings[0].message and third.findings[0].kind is FaultKind.UNREADABLE_FILE
+    found = [(finding.kind, finding.record) for finding in first.findings]
+    assert found == [(FaultKind.LAYOUT, "null"), (FaultKind.LAYOUT, "2")]
+    assert {finding.effect for finding in first.findings} == {UNUSABLE}
+    assert {finding.effect for finding in last.findings} == {LEFT_OUT} and len(last.findings) == 2
+    assert "a: null: 'conversations' must be a list: got None" in first.findings[0].message
     assert first.samples == last.samples == 1
 
 
 def test_equal_messages_are_one_line():
     findings = [
-        Finding(UNUSABLE, "a", f"r{n}", f"a record r{n}: /data/{n}.jpg is {n}x{n + 1}, not '{n}'") for n in range(9)
+        Finding(FaultKind.UNUSABLE, "a", f"r{n}", f"a record r{n}: /data/{n}.jpg is {n}x{n + 1}, not '{n}'")
+        for n in range(9)
     ]
-    other = Finding(UNUSABLE, "a", "r9", "a record r9: something else")
+    other = Finding(FaultKind.UNUSABLE, "a", "r9", "a record r9: something else")
     groups = grouped([*findings, other])
     assert [len(group) for group in groups] == [9, 1]
     assert group_line(groups[0]) == f"{findings[0].message} (and 8 more like it: r1, r2, r3, ...)"
@@ -223,7 +227,7 @@ def test_each_kind_of_loss_is_a_finding_with_its_record():
 
     [check] = checks(Lossy("b/train", 2))
     empty = "2 regions have no pixel in the letterboxed square and are not learnt"
-    assert [(finding.kind, finding.message) for finding in check.findings] == [
+    assert [(finding.effect, finding.message) for finding in check.findings] == [
         (CUT, f"b/train record 1: {empty}"),
         (CUT, "b/train record 1: max_length cuts 1 answers"),
         (CUT, "b/train record 2: max_length leaves out 1 regions"),

@@ -24,11 +24,20 @@ class ScannedCoco:
         coco: its sound entries.
         positions: of the sound entries, by section and id.
         faulty_ids: ids, by section, that faulty entries state.
+        untold: counts, by section, of faulty entries whose id cannot be told.
     """
 
     coco: CocoFile
     positions: dict[str, dict[Any, int]]
     faulty_ids: dict[str, set[Any]]
+    untold: dict[str, int]
+
+    def is_faulty(self, section: str, entry_id: Any) -> bool:
+        """Whether an unknown id is that of a faulty entry, or may be: then what names it is no further fault."""
+        if entry_id not in self.faulty_ids[section] and self.untold[section]:
+            self.untold[section] -= 1
+            self.faulty_ids[section].add(entry_id)
+        return entry_id in self.faulty_ids[section]
 
     def unit(self, section: str, entry_id: Any) -> Unit:
         """Where a sound entry stands."""
@@ -47,25 +56,33 @@ def scan_coco(
     coco = parse_coco(path, content, image, annotation)
     scan.files.append(path)
     faulty: dict[str, dict[int, Any]] = {section: {} for section in SINGULAR}
+    faults: dict[tuple[str, int], tuple[str, Any]] = {}
     for fault in coco.faults:
         value = content[fault.section][fault.position]
         faulty[fault.section][fault.position] = value
         name = f"{SINGULAR[fault.section]} {id_of(value, f'at position {fault.position}', 'id')}"
         if fault.section != "categories" and fault.image_id is not None:
             scan.owners[name].add(str(fault.image_id))
-        scan.bad(name, path, (fault.section, fault.position), fault.error)
+        faults[fault.section, fault.position] = name, fault
     positions: dict[str, dict[Any, int]] = {}
     for section in SINGULAR:
-        found = positions[section] = {}
+        own = positions[section] = {}
         for position, value in enumerate(content.get(section) or ()):
             if position not in faulty[section]:
-                found.setdefault(value["id"], position)
-    check_numbers(scan, path, _entries(content))
-    known = {}
+                own.setdefault(value["id"], position)
+    known, untold = {}, {}
     for section, entries in faulty.items():
         ids = (value.get("id") for value in entries.values() if isinstance(value, dict))
-        known[section] = {entry_id for entry_id in ids if isinstance(entry_id, int | str)} - positions[section].keys()
-    return ScannedCoco(coco, positions, known)
+        told = [entry_id for entry_id in ids if isinstance(entry_id, int | str) and not isinstance(entry_id, bool)]
+        known[section] = set(told) - positions[section].keys()
+        untold[section] = len(entries) - len(told)
+    found = ScannedCoco(coco, positions, known, untold)
+    for (section, position), (name, fault) in faults.items():
+        is_consequence = fault.error.kind is FaultKind.UNKNOWN_ID and found.is_faulty("images", fault.image_id)
+        if not is_consequence:
+            scan.bad(name, path, (section, position), fault.error)
+    check_numbers(scan, path, _entries(content))
+    return found
 
 
 def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Unit, Any]]:
@@ -114,7 +131,7 @@ def scan_instances(scan: Scan, settings: Any) -> None:
             scan.add(FaultKind.SEG_MASK_MISMATCH, name, path, unit, what)
             continue
         if annotation.category_id not in coco.categories:
-            if annotation.category_id not in found.faulty_ids["categories"]:
+            if not found.is_faulty("categories", annotation.category_id):
                 error: BadRecord = unknown_id(
                     "category", annotation.category_id, coco.categories, "the file's categories"
                 )

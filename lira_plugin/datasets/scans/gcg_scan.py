@@ -241,7 +241,7 @@ def _scan_flickr(scan: Scan, settings: Any) -> None:
         if not image.caption.strip() or len(image.caption.split()) < 3 or min(image.height, image.width) < 32:
             continue  # blank ones are noted, the others left out by a rule
         claim = claim_image(scan, found, image_id, settings.image_root, settings.exif, {str(image_id)})
-        if not annotations and str(image_id) not in spoilt:
+        if not annotations and str(image_id) not in spoilt and not found.is_faulty("annotations", ("of", image_id)):
             scan.add(FaultKind.SEG_MASK_MISMATCH, name, path, unit, "the record has no region")
         spans = list(_flickr_spans(scan, _caption_text(image.caption), annotations, claim, found))
         _note_crossing(scan, path, spans, image.caption)

@@ -88,7 +88,7 @@ class _RefScan:
         scan, coco, unit = self.scan, self.found.coco, (position,)
         scan.owners[name] |= {str(ref.image_id)} if self._trains else set()
         if ref.image_id not in coco.images:
-            if ref.image_id not in self.found.faulty_ids["images"]:
+            if not self.found.is_faulty("images", ref.image_id):
                 error = unknown_id("image", ref.image_id, coco.images, f"the images of {coco.path}")
                 scan.bad(name, self.path, unit, error)
             return
@@ -108,7 +108,7 @@ class _RefScan:
         scan, coco, unit = self.scan, self.found.coco, (position,)
         annotation = coco.annotations.get(ann_id)
         if annotation is None:
-            if ann_id not in self.found.faulty_ids["annotations"]:
+            if not self.found.is_faulty("annotations", ann_id):
                 error = unknown_id("annotation", ann_id, coco.annotations, f"the annotations of {coco.path}")
                 scan.bad(name, self.path, unit, error)
             return False
