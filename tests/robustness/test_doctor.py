@@ -60,7 +60,7 @@ def test_all_planted_faults_and_nothing_else_and_a_clean_copy_that_trains(tmp_pa
     assert len(planted) >= 40 and len({kind for _, _, kind in planted}) >= 20 and len(set(planted)) == len(planted)
     before = digests(tmp_path / "data")
     clean = tmp_path / "clean"
-    code = tool(monkeypatch, recipe, "--json", tmp_path / "found.json", "--fix", clean, "--workers", 2)
+    code = tool(monkeypatch, recipe, "--json", tmp_path / "found.json", "--fix", clean)
 
     found = json.loads((tmp_path / "found.json").read_text())
     named = {(finding["source"], finding["record"], finding["kind"]) for finding in found["findings"]}

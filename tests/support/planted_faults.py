@@ -66,7 +66,12 @@ def further_parts(root: Path) -> list[dict[str, Any]]:
     images = str(root / "images")
     return [
         *(
-            {"type": "lira_plugin.GCGDataset", "ann_file": str(root / f"further/{name}.json"), "image_root": images, "layout": name}
+            {
+                "type": "lira_plugin.GCGDataset",
+                "ann_file": str(root / f"further/{name}.json"),
+                "image_root": images,
+                "layout": name,
+            }
             for name in ("refcocog", "flickr")
         ),
         {
@@ -76,7 +81,12 @@ def further_parts(root: Path) -> list[dict[str, Any]]:
             "source": "own/train",
             "num_expressions": 2,
         },
-        {"type": "lira_plugin.ReasonSegDataset", "data_root": str(root / "reason_seg"), "split": "train", "num_questions": 2},
+        {
+            "type": "lira_plugin.ReasonSegDataset",
+            "data_root": str(root / "reason_seg"),
+            "split": "train",
+            "num_questions": 2,
+        },
     ]
 
 
