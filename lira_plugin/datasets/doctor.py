@@ -98,7 +98,7 @@ def examine(
     train = [part.scan for part in parts if part.scan and part.setting.startswith("train")]
     tests = [part.scan for part in [*parts, *others] if part.scan and not part.setting.startswith("train")]
     note_leakage(train, tests)
-    return [(part, _read(part, reading)) for part in parts]
+    return [(part, _findings_of(part, reading)) for part in parts]
 
 
 def _built(config: dict[str, Any], setting: str, spec: InputSpec | None) -> list[DoctorPart]:
@@ -198,7 +198,7 @@ def _square(part: DoctorPart) -> int | None:
     return None if letterbox is None or pack is None or pack.for_generation else letterbox.size
 
 
-def _read(part: DoctorPart, reading: Reading) -> SourceCheck:
+def _findings_of(part: DoctorPart, reading: Reading) -> SourceCheck:
     """Make samples of a part, and put all findings together."""
     scan = part.scan
     found = list(scan.findings) if scan is not None else []

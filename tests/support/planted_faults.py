@@ -15,7 +15,6 @@ from typing import Any
 
 from PIL import Image
 
-
 Fault = tuple[str, str, str]
 """Source, record, kind."""
 
