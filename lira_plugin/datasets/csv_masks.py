@@ -13,7 +13,7 @@ from lira_plugin.datasets.phrase_masks import PhraseMask, PhraseMaskDataset, pla
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.json_file import read_text
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule, shown
+from lira_plugin.structures import ExifRule, FaultKind, shown
 
 CSV_COLUMNS = {
     "image": ("image", "image_path", "img", "file_name", "filename"),
@@ -115,12 +115,12 @@ def _parse(
     image, mask, phrase = (cells[columns[role]].strip() for role in ("image", "mask", "phrase"))
     for name, text in (("image", image), ("mask", mask)):
         if not text:
-            raise BadRecord(f"the cell of the {name} is blank", shown(cells))
+            raise BadRecord(f"the cell of the {name} is blank", shown(cells), FaultKind.EMPTY_TEXT)
     try:
         check_text("phrase", phrase)
     except ValueError as error:
         raise BadRecord(str(error)) from None
     path = os.path.join(roots[1], mask)
     if not os.path.isfile(path):
-        raise BadRecord("there is no mask", f"{path}; check mask_root")
+        raise BadRecord("there is no mask", f"{path}; check mask_root", FaultKind.MISSING_IMAGE)
     return PhraseMask(str(position), os.path.join(roots[0], image), plain_phrase(phrase), (MaskFile(path),))

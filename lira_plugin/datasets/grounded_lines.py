@@ -10,24 +10,28 @@ import numpy as np
 
 from lira_plugin.datasets.annotation_files import id_of
 from lira_plugin.datasets.empty_masks import EMPTY_PHRASE
-from lira_plugin.datasets.entries import GroundedLine, LineSpan, to_entry
+from lira_plugin.datasets.entries import to_entry
 from lira_plugin.datasets.findings import BadRecord
-from lira_plugin.datasets.gcg import ABSENT, COVERED, GroundedPhrase, merge_spans, place_phrases
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.json_records import parse_record
+from lira_plugin.datasets.line_entries import GroundedLine, LineSpan
 from lira_plugin.datasets.mask_file import mask_file_rle
+from lira_plugin.datasets.phrase_spans import ABSENT, COVERED, GroundedPhrase, merge_spans, place_phrases
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.json_file import read_text
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import (
     Conversation,
     ExifRule,
+    FaultKind,
     PhraseSpan,
     Record,
     Region,
     Turn,
     is_empty_annotation,
 )
+
+_KINDS = {ABSENT: FaultKind.PHRASE_NOT_IN_CAPTION, EMPTY_PHRASE: FaultKind.EMPTY_MASK}
 
 
 @DATASETS.register_module()
@@ -89,7 +93,7 @@ class GroundedLinesDataset(GroundingDataset):
                 continue
             self._records.append(record)
             for reason, what in left_out:
-                report.left_out(ann_file, record_id, reason, what)
+                report.left_out(ann_file, record_id, reason, what, _KINDS.get(reason, FaultKind.BY_RULE))
         self.findings = report.finish()
         if not self._records:
             raise report.nothing_left(ann_file, "line")
@@ -116,7 +120,7 @@ class GroundedLinesDataset(GroundingDataset):
         """A record whose masks in files are still paths, and (reason, what) of the phrases left out."""
         line = to_entry(value, GroundedLine)
         if line.spans and line.image is None:
-            raise BadRecord("it has masks, but no image", f"{len(line.spans)} spans")
+            raise BadRecord("it has masks, but no image", f"{len(line.spans)} spans", FaultKind.SEG_MASK_MISMATCH)
         spans = [to_entry(span, LineSpan, f"spans[{position}]") for position, span in enumerate(line.spans)]
         found = place_phrases(line.answer, [span.phrase for span in spans if span.phrase is not None])
         placed = iter(found)
@@ -142,7 +146,9 @@ class GroundedLinesDataset(GroundingDataset):
         path = Path(self._mask_root, span.mask)
         if not path.is_file():
             raise BadRecord(
-                "there is no such mask", f"{path}; 'mask' is relative to {self._mask_root or '.'!r} (mask_root)"
+                "there is no such mask",
+                f"{path}; 'mask' is relative to {self._mask_root or '.'!r} (mask_root)",
+                FaultKind.MISSING_IMAGE,
             )
         return path
 

@@ -15,7 +15,7 @@ from lira_plugin.datasets.phrase_masks import PhraseMask, PhraseMaskDataset, pla
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.json_file import read_json, read_text
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule, shown
+from lira_plugin.structures import ExifRule, FaultKind, shown
 
 NAMES_FILES = tuple(
     f"{stem}.{end}" for stem in ("classes", "labels", "names", "class_names") for end in ("txt", "json")
@@ -88,7 +88,7 @@ class LabelMapDataset(PhraseMaskDataset):
             except BadRecord as error:
                 report.bad(path, path.stem, f"record {path.stem}", error)
         for stem in pictures:
-            report.left_out(images, stem, "the image has no label map")
+            report.left_out(images, stem, "the image has no label map", kind=FaultKind.SEG_MASK_MISMATCH)
         self._take(found, str(masks), report)
 
 
@@ -157,15 +157,17 @@ def _phrases(path: Path, images: list[Path], names: dict[int, str], names_file: 
     """The phrases of a map, in the order of their values."""
     if len(images) != 1:
         reason = "several images have the name of the label map" if images else "there is no image of its name"
-        raise BadRecord(reason, ", ".join(map(str, images)))
+        raise BadRecord(reason, ", ".join(map(str, images)), FaultKind.MISSING_IMAGE)
     try:
         labels = read_labels(str(path))
     except (OSError, ValueError) as error:
-        raise BadRecord("the label map cannot be read", str(error)) from None
+        raise BadRecord("the label map cannot be read", str(error), FaultKind.UNDECODABLE_IMAGE) from None
     values = [value for value in np.unique(labels).tolist() if value not in (0, IGNORED_VALUE)]
     if unknown := [value for value in values if value not in names]:
         raise BadRecord(
-            "values of the label map have no name", f"{unknown[:9]}; {names_file} names {shown(sorted(names))}"
+            "values of the label map have no name",
+            f"{unknown[:9]}; {names_file} names {shown(sorted(names))}",
+            FaultKind.UNKNOWN_ID,
         )
     united: dict[str, list[int]] = {}
     for value in values:

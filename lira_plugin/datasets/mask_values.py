@@ -11,7 +11,7 @@ from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.image_file import BROKEN, open_image
 from lira_plugin.datasets.mask_file import mask_file_rle
 from lira_plugin.json_file import parse_json
-from lira_plugin.structures import encode_mask, shown
+from lira_plugin.structures import FaultKind, encode_mask, shown
 
 IGNORED_VALUE = 255
 """What a label map holds where nobody says what is there."""
@@ -82,12 +82,14 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
         BadRecord: it is nothing of these.
     """
     if depth > _DEEPEST or value is None:
-        raise BadRecord("there is no mask" if value is None else "the mask is wrapped too deep", "")
+        raise BadRecord(
+            "there is no mask" if value is None else "the mask is wrapped too deep", "", FaultKind.SEG_MASK_MISMATCH
+        )
     if isinstance(value, bytes) and value.startswith(_PNG):
         try:
             return mask_file_rle(value)
         except (OSError, ValueError) as error:
-            raise BadRecord("the PNG of the mask cannot be used", str(error)) from None
+            raise BadRecord("the PNG of the mask cannot be used", str(error), FaultKind.UNDECODABLE_IMAGE) from None
     if isinstance(value, str | bytes):
         try:
             parsed = parse_json(value.decode() if isinstance(value, bytes) else value, "the mask")

@@ -19,7 +19,7 @@ from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.datasets.refer import SentenceRule
 from lira_plugin.json_file import parse_json
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule, shown
+from lira_plugin.structures import ExifRule, FaultKind, shown
 
 _TOGETHER = 256
 """Records whose columns, without images, are in memory together."""
@@ -153,7 +153,7 @@ def _records(table: str, columns: Columns) -> Iterator[dict[str, Any]]:
 def _image(value: dict[str, Any], extracted: str | None, columns: Columns, image_root: str | None) -> str:
     if columns.has_bytes:
         if extracted is None:
-            raise BadRecord("it holds no image", f"{columns.image!r} has no bytes")
+            raise BadRecord("it holds no image", f"{columns.image!r} has no bytes", FaultKind.MISSING_IMAGE)
         return extracted
     name = value[columns.image]
     if not isinstance(name, str) or not name.strip():
@@ -178,7 +178,7 @@ def _parse(value: dict[str, Any], name: str, path: str, columns: Columns) -> Ite
 def _sentences(value: Any, column: str) -> Iterator[str]:
     values = value if isinstance(value, list) else [value]
     if not values:
-        raise BadRecord(f"{column!r} holds no sentence")
+        raise BadRecord(f"{column!r} holds no sentence", kind=FaultKind.EMPTY_TEXT)
     for item in values:
         text = next((item[key] for key in _SENTENCE_KEYS if item.get(key)), None) if isinstance(item, dict) else item
         if not isinstance(text, str):

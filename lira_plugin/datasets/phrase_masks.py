@@ -10,7 +10,7 @@ from lira_plugin.datasets.empty_masks import EMPTY_EXPRESSION
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.mask_values import MaskFile
 from lira_plugin.datasets.reader_report import ReaderReport
-from lira_plugin.structures import Conversation, ExifRule, Record, Region, is_empty_annotation, refer_turn
+from lira_plugin.structures import Conversation, ExifRule, FaultKind, Record, Region, is_empty_annotation, refer_turn
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,14 @@ class PhraseMaskDataset(GroundingDataset):
         for item in phrases:
             empty = not any(isinstance(mask, MaskFile) or not is_empty_annotation(mask) for mask in item.masks)
             if not item.phrase:
-                report.left_out(path, item.record_id, "the phrase is empty")
+                report.left_out(path, item.record_id, "the phrase is empty", kind=FaultKind.EMPTY_TEXT)
             elif empty and self.num_expressions is not None:
-                report.left_out(path, item.record_id, EMPTY_EXPRESSION)
+                report.left_out(path, item.record_id, EMPTY_EXPRESSION, kind=FaultKind.EMPTY_MASK)
             else:
                 if empty:
-                    report.taken(path, item.record_id, EMPTY_EXPRESSION, "no answer finds it")
+                    report.taken(
+                        path, item.record_id, EMPTY_EXPRESSION, "no answer finds it", kind=FaultKind.EMPTY_MASK
+                    )
                 kept.append(item)
         self.findings = report.finish()
         if not kept:

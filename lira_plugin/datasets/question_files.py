@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lira_plugin.datasets.entries import QuestionLine, to_entry
+from lira_plugin.datasets.entries import to_entry
 from lira_plugin.datasets.findings import BadRecord, BadRecords, Finding
 from lira_plugin.datasets.grounding_dataset import GroundingDataset
 from lira_plugin.datasets.json_records import parse_record
+from lira_plugin.datasets.line_entries import QuestionLine
 from lira_plugin.json_file import read_text
 from lira_plugin.structures import FaultKind, Record, Region
 

@@ -90,7 +90,7 @@ class ReaderReport:
     @property
     def is_to_raise(self) -> bool:
         """Whether :meth:`finish` will raise."""
-        return self.on_bad_record == "raise" and any(finding.kind == UNUSABLE for finding in self.findings)
+        return self.on_bad_record == "raise" and any(finding.effect == UNUSABLE for finding in self.findings)
 
     def finish(self) -> list[Finding]:
         """Log what was left out or doubted, and return it.

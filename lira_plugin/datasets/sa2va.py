@@ -11,7 +11,7 @@ from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.datasets.phrase_masks import PhraseMask, PhraseMaskDataset, plain_phrase
 from lira_plugin.datasets.reader_report import ReaderReport
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule
+from lira_plugin.structures import ExifRule, FaultKind
 
 
 class _Sa2vaEntry(Entry):
@@ -78,7 +78,9 @@ def _parse(value: Any, position: int, image_root: str) -> Iterator[PhraseMask]:
     entry = to_entry(value, _Sa2vaEntry)
     if len(entry.mask) != len(entry.text):
         raise BadRecord(
-            "'mask' and 'text' are not of one length", f"{len(entry.mask)} masks, {len(entry.text)} phrases"
+            "'mask' and 'text' are not of one length",
+            f"{len(entry.mask)} masks, {len(entry.text)} phrases",
+            FaultKind.SEG_MASK_MISMATCH,
         )
     path = os.path.join(image_root, entry.image)
     return (

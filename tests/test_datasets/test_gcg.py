@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from lira_plugin.datasets import GCG_LAYOUTS, Draw, GCGDataset, gcg, reader_report
+from lira_plugin.datasets import GCG_LAYOUTS, Draw, GCGDataset, gcg, phrase_spans, reader_report
 from lira_plugin.datasets.findings import BadRecords
 from lira_plugin.structures import GCG_QUESTIONS, decode_union, encode_mask
 
@@ -124,7 +124,7 @@ def test_spans_of_random_captions_never_overlap(tmp_path):
         tokens = caption.split()
         starts = rng.integers(0, len(tokens), 4)
         chosen = [" ".join(tokens[s : s + rng.integers(1, 4)]) for s in starts]
-        spans = gcg.place_phrases(caption.lower(), [phrase.lower() for phrase in chosen])
+        spans = phrase_spans.place_phrases(caption.lower(), [phrase.lower() for phrase in chosen])
         covered = np.zeros(len(caption), int)
         for span, phrase in zip(spans, chosen):
             if span:
@@ -308,7 +308,7 @@ def test_modality_length(tmp_path):
 def test_another_layout_is_one_more_entry(tmp_path, monkeypatch):
     layout = gcg.GCGLayout(
         entries=lambda path: [("only", "Sky above sea")],
-        parse=lambda caption: gcg.GroundedCaption("x.jpg", caption, [gcg.GroundedPhrase(0, 3, (POLYGON,))]),
+        parse=lambda caption: gcg.GroundedCaption("x.jpg", caption, [phrase_spans.GroundedPhrase(0, 3, (POLYGON,))]),
     )
     monkeypatch.setitem(GCG_LAYOUTS, "mine", layout)
     record = build(tmp_path, [], "mine")[0]["record"]

@@ -16,8 +16,8 @@ from lira_plugin.datasets.entries import (
     to_entry,
 )
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
-from lira_plugin.datasets.gcg import _caption_text, place_phrases
 from lira_plugin.datasets.json_records import RepeatedKey
+from lira_plugin.datasets.phrase_spans import caption_text, place_phrases
 from lira_plugin.datasets.scans.coco_scan import claim_image, scan_coco
 from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit, check_numbers
 from lira_plugin.structures import FaultKind, shown
@@ -86,7 +86,7 @@ def _scan_grandf(scan: Scan, settings: Any) -> None:
         if not groundings:
             scan.add(FaultKind.SEG_MASK_MISMATCH, record, path, unit, "the record has no region")
         elif entry.caption.strip():
-            _scan_groundings(scan, _caption_text(entry.caption), groundings, claim)
+            _scan_groundings(scan, caption_text(entry.caption), groundings, claim)
     named = ((id_of(value, index, "image_id"), (index,), value) for index, value in enumerate(content))
     check_numbers(scan, path, named)
 
@@ -210,7 +210,7 @@ def _sound_refs(refs: Any) -> tuple[list[Any], dict[int, BadRecord]]:
 
 
 def _scan_refcocog_phrases(scan: Scan, entry: RefcocogEntry, units: Sequence[Unit], claim: ImageClaim) -> None:
-    caption = _caption_text(entry.caption).lower()
+    caption = caption_text(entry.caption).lower()
     sentences = [ref.sentence.strip().lower() for ref in entry.refs]
     for ref, sentence, unit, span in zip(entry.refs, sentences, units, place_phrases(caption, sentences), strict=True):
         if not sentence:
@@ -243,7 +243,7 @@ def _scan_flickr(scan: Scan, settings: Any) -> None:
         claim = claim_image(scan, found, image_id, settings.image_root, settings.exif, {str(image_id)})
         if not annotations and str(image_id) not in spoilt and not found.is_faulty("annotations", ("of", image_id)):
             scan.add(FaultKind.SEG_MASK_MISMATCH, name, path, unit, "the record has no region")
-        spans = list(_flickr_spans(scan, _caption_text(image.caption), annotations, claim, found))
+        spans = list(_flickr_spans(scan, caption_text(image.caption), annotations, claim, found))
         _note_crossing(scan, path, spans, image.caption)
 
 
