@@ -16,6 +16,8 @@ def broken_kind(path: str, error: Exception) -> FaultKind:
     """Whether a file that cannot be decoded is cut off, or broken otherwise."""
     if "truncated" in str(error).lower():
         return FaultKind.TRUNCATED_IMAGE
+    if not Path(path).is_file():  # a FIFO would be waited for
+        return FaultKind.UNDECODABLE_IMAGE
     try:
         content = Path(path).read_bytes()
     except OSError:
