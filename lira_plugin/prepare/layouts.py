@@ -76,7 +76,11 @@ def detect(path: Path) -> Layout:
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
-    return _of_folder(path) if path.is_dir() else _of_file(path)
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.is_file():
+        raise _unknown(path, "a pipe, a socket or a device")  # to open a pipe would wait for its other end
+    return _of_file(path)
 
 
 def _unknown(path: Path, seen: str) -> UnknownLayout:

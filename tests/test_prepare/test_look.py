@@ -1,6 +1,7 @@
 """What ``look`` says of each layout, against how the files were made; its recipe lines are built and read."""
 
 import json
+import os
 import pickle
 from importlib.util import module_from_spec, spec_from_file_location
 
@@ -223,6 +224,12 @@ def test_a_folder_with_several_files_names_the_others(tmp_path):
     found = look(tmp_path / "annotations")
     assert found.reader["ann_file"].endswith("train.json") and not found.problems
     assert found.others == (str(tmp_path / "annotations" / "val.json"),)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(UnknownLayout, match="a pipe"):
+        look(tmp_path / "pipe.json")
 
 
 def test_a_name_says_nothing(tmp_path):
