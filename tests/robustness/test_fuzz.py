@@ -123,7 +123,11 @@ answers = st.lists(st.tuples(st.sampled_from(["text", "with a view", "without"])
 @given(answers)
 def test_an_answer_is_read_as_it_was_written(items):
     ids, text, phrases = plain_answer(items)
-    assert read_answer(ids, SPECIAL, decode) == (text, phrases)
+    found, spans = read_answer(ids, SPECIAL, decode)
+    assert (found, [span[:4] for span in spans]) == (text, phrases)
+    for span in spans:
+        phrase = decode([ids[index] for index in span.tokens if ids[index] not in SPECIAL])
+        assert phrase.strip() == text[span.start : span.end].strip(), "the tokens of a phrase spell it"
 
 
 soup = st.lists(st.integers(0, max(LETTERS)), max_size=24)
