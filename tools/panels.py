@@ -78,13 +78,19 @@ def first_dataset(config: Config, loader: str) -> GroundingDataset:
     return DATASETS.build({key: value for key, value in dataset.items() if key not in {"pipeline", *SHARE_KEYS}})
 
 
+def recipe_before(checkpoint: Path, config: Config) -> Config | None:
+    """None, for the recipe that lies beside the other checkpoint, which may have frozen other parts; else the same recipe."""
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    return None if any(folder.glob("*.py")) else config
+
+
 def main() -> None:
     args = parse_args()
     config = read_recipe(args.config)
     questions = choose_questions(args, config)
     before = None
     if args.before:
-        lira = LIRAInferencer(config, args.before, device=args.device)
+        lira = LIRAInferencer(recipe_before(args.before, config), args.before, device=args.device)
         before = lira(
             [item.image for item in questions], [item.question for item in questions], batch_size=args.batch_size
         )

@@ -1,4 +1,7 @@
-"""The tiny LIRA trained further on masks of your own, with scenes in every third sample against forgetting (docs/own_data.md)."""
+"""The tiny LIRA trained further on masks of your own, with scenes in every third sample against forgetting (docs/own_data.md).
+
+Its pixel encoder has seen nothing but scenes, so it is trained along; the full model's knows photographs and stays frozen.
+"""
 
 from mmengine.config import read_base
 
@@ -16,5 +19,6 @@ train_dataloader.dataset.update(
     datasets=[own_train | dict(share=2), refer | dict(num_expressions=4, share=1)], epoch_size=600
 )
 test_dataloader.dataset.update(datasets=[own_val, *test_dataloader.dataset.datasets])
-train_cfg.update(max_iters=150)
-optim_wrapper.optimizer.update(lr=5e-4)
+model.frozen = ["semantic_encoder"]
+train_cfg.update(max_iters=400)
+optim_wrapper.optimizer.update(lr=1e-3)

@@ -90,5 +90,10 @@ def test_before_and_after_on_a_data_set_of_the_recipe(trained, tmp_path, monkeyp
     before = ("--before", root / "weights.pth", "--data", "test_dataloader", "--count", 3)
     figure = panels(monkeypatch, root, tmp_path / "p.png", *before)
     assert figure.shape[0] > 2 * 180 and "3 answers" in capsys.readouterr().out
+    (tmp_path / "work_dir").mkdir()
+    (tmp_path / "work_dir" / "recipe.py").write_text("no recipe at all")
+    shutil.copy(root / "weights.pth", tmp_path / "work_dir")
+    with pytest.raises(SyntaxError):  # the recipe beside a checkpoint is its own
+        panels(monkeypatch, root, tmp_path / "p.png", "--before", tmp_path / "work_dir" / "weights.pth", "--data")
     with pytest.raises(SystemExit, match="has no data set in 'my_loader'"):
         panels(monkeypatch, root, tmp_path / "p.png", "--data", "my_loader")
