@@ -1,5 +1,6 @@
 """Data classes that flow through the package."""
 
+from lira_plugin.structures.answer_truth import LETTERS, AnswerTruth
 from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
 from lira_plugin.structures.fault_kinds import DataFault, FaultKind, kind_of
 from lira_plugin.structures.gcg_truth import GCGTruth, gcg_truth_files, read_gcg_truth
@@ -37,6 +38,8 @@ __all__ = [
     "GCG_QUESTIONS",
     "IGNORE_INDEX",
     "INTERNVL2_TEMPLATE",
+    "LETTERS",
+    "AnswerTruth",
     "ChatTemplate",
     "Conversation",
     "DataFault",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lira_plugin.structures.answer_truth import AnswerTruth
+
 ExifRule = Literal["apply", "ignore"]
 """Whether the annotations of a data set are of upright images, or of the pixels as the files store them."""
 
@@ -97,6 +99,7 @@ class Record:
         image_path: path of the image file, or None for text only.
         size: (height, width) that the annotation states, or None.
         exif: whether the image is to be turned as its EXIF orientation says.
+        truth: what the answer in words is scored by, or None.
     """
 
     source: str
@@ -106,6 +109,7 @@ class Record:
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
     exif: ExifRule = "apply"
+    truth: AnswerTruth | None = None
 
     def __post_init__(self) -> None:
         for index in self.conversation.mentioned_regions:

@@ -61,6 +61,7 @@ class PackGroundingInputs(BaseTransform):
             image_key=record.image_path if self.for_generation else None,
             forced_ids=results.get("forced_ids", ()),
             index=results.get("index"),
+            truth=record.truth if self.for_generation else None,
         )
 
     @staticmethod
