@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lira_plugin.evaluation.answer_lines import score_answer_file
+from lira_plugin.evaluation.answer_rules import ANSWER_RULES
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.coco_files import score_coco_files
 from lira_plugin.evaluation.gcg_files import score_gcg_files
@@ -121,6 +123,18 @@ def score_refer(args: argparse.Namespace) -> Scored:
     return Scored(found.figures, settings, (line.to_json() for line in found.lines))
 
 
+def add_answer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "predictions", type=Path, help="JSON Lines: 'answer' and its truth, 'answers' or 'label', 'choices', 'category'"
+    )
+
+
+def score_answers(args: argparse.Namespace) -> Scored:
+    found = score_answer_file(args.predictions, args.kind)
+    settings = {"rule": args.kind, "data": file_hashes({"predictions": args.predictions})}
+    return Scored(found.figures, settings, (result.to_json() for result in found.results))
+
+
 KINDS = {
     "coco": Kind("instances of COCO: AP, AP50, AP75, by size, and mIoU", add_coco_arguments, score_coco),
     "gcg": Kind("grounded captions of GranDf: AP50, mIoU, Recall, METEOR, CIDEr", add_gcg_arguments, score_gcg),
@@ -133,6 +147,7 @@ KINDS = {
     "reasonseg": Kind(
         "ReasonSeg as LISA: gIoU and cIoU of short and long questions and of all", add_refer_arguments, score_refer
     ),
+    **{name: Kind(rule.help, add_answer_arguments, score_answers) for name, rule in ANSWER_RULES.items()},
 }
 """Every kind by its name on the command line."""
 

@@ -1,5 +1,7 @@
 """Metrics: pure functions that do the arithmetic, and one MMEngine metric a file."""
 
+from lira_plugin.evaluation.answer_metric import AnswerMetric
+from lira_plugin.evaluation.answer_rules import AnswerResult, judge_answer, summarise_answers
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.coco_metric import CocoInstanceMetric
 from lira_plugin.evaluation.coco_scores import CocoPrediction, InstanceScores, score_instances, summarize_instances
@@ -23,6 +25,8 @@ from lira_plugin.evaluation.region_accuracy import RegionAccuracy
 from lira_plugin.evaluation.text_similarity import TextSimilarity, build_similarity
 
 __all__ = [
+    "AnswerMetric",
+    "AnswerResult",
     "CaptionScorer",
     "CocoInstanceMetric",
     "CocoPrediction",
@@ -44,12 +48,14 @@ __all__ = [
     "iou",
     "iou_from_counts",
     "iou_matrix",
+    "judge_answer",
     "match_masks",
     "matthews",
     "mean_matched_iou",
     "score_image",
     "score_instances",
     "score_sentence",
+    "summarise_answers",
     "summarise_sentences",
     "summarize",
     "summarize_instances",
