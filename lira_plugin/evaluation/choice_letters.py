@@ -14,6 +14,8 @@ _NAMED = re.compile(rf"\b{_ANNOUNCED}([A-Z])\b")
 """A capital after a word that announces it: ``I think the answer is (B) because ...``."""
 _ALONE = re.compile(rf"(?<!{_WORD})(?<!')([A-Z])(?!{_WORD}|')")
 """A capital that is a word of its own."""
+_VERDICT = r"(?:is|and|or|because|since|as)\b"
+"""Words that follow the letter of an option."""
 _MARKS = " .,:;!?\"'()[]。，！？：；"
 
 
@@ -41,7 +43,8 @@ def choice_letter(answer: str, choices: Sequence[str]) -> str:
     1. A letter at the start, alone or before a mark: ``b``, ``(B)``, ``B.``, ``B: green``, ``The answer is B``.
     2. The text of an option and nothing else.
     3. A capital after ``answer``, ``option`` or ``choice``.
-    4. One capital as a word of its own. Before a word in small letters ``A`` is an article, and ``I`` a pronoun.
+    4. One capital as a word of its own. Before a word in small letters ``A`` is an article, and ``I`` a pronoun, but not
+       before ``is``, ``and``, ``or``, ``because``, ``since`` and ``as``.
     5. The text of one option in the answer, as whole words. Of options that contain one another the longest counts.
 
     Texts are compared without regard to capitals. Without choices every letter is an option.
@@ -74,8 +77,8 @@ def _plain(text: str) -> str:
 
 
 def _is_word(text: str, found: re.Match[str]) -> bool:
-    """Whether a capital is the article ``A`` or the pronoun ``I``: a word in small letters follows."""
-    return found[1] in "AI" and re.match(r"\s+[a-z]", text[found.end() :]) is not None
+    """Whether a capital is the article ``A`` or the pronoun ``I``: a word in small letters follows, but not one of a verdict."""
+    return found[1] in "AI" and re.match(rf"\s+(?!{_VERDICT})[a-z]", text[found.end() :]) is not None
 
 
 def _by_text(said: str, plain: Sequence[str]) -> str:
