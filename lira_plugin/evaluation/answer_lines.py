@@ -1,7 +1,7 @@
 """Answers of any model as plain objects: lines of a JSON Lines file, with the truth beside the answer.
 
 ========== ===================================================================================================
-all        ``answer``; optional ``record_id`` (or ``question_id``, ``index``), ``category``, ``group``
+all        ``answer``; optional ``record_id`` (or ``question_id``, ``index``), ``source``, ``category``, ``group``
 vqa        ``answers``: a list of texts, or of objects with ``answer`` as the VQA challenge has them
 others     ``label``: a text; of questions with options the letter of the right one, or its index from 0
 scienceqa, ``choices``: the texts of the options in order, or an object ``{"A": "red", ...}``
@@ -40,17 +40,18 @@ def score_answer_lines(lines: Iterable[tuple[str, Mapping[str, Any]]], rule: Rul
         rule: one of :data:`~lira_plugin.evaluation.answer_rules.ANSWER_RULES`.
 
     Raises:
-        ValueError: there is no line, one is not of this form, or a record of a category occurs twice; the message names the line.
+        ValueError: there is no line, one is not of this form, or a record of a source and category occurs twice; the message
+            names the line.
     """
     results: list[AnswerResult] = []
-    known: dict[tuple[str, str], str] = {}
+    known: dict[tuple[str, str, str], str] = {}
     for name, line in lines:
         try:
             record_id, answer, truth = read_answer_line(line, rule)
             results.append(AnswerResult(record_id or name, answer, truth, judge_answer(rule, answer, truth)))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        key = (truth.category, record_id)
+        key = (str(line.get("source")), truth.category, record_id)
         if record_id and key in known:
             raise ValueError(
                 f"{name}: record {record_id!r} was in {known[key]} already; each counts once: remove one of them"

@@ -13,7 +13,7 @@ from lira_plugin.evaluation.protocol import with_hashes
 from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import GroundedText, GroundingSample
-from lira_plugin.written_aside import write_json, write_json_list
+from lira_plugin.written_aside import json_line, write_json, write_text
 
 
 @METRICS.register_module()
@@ -38,7 +38,7 @@ class AnswerMetric(RecordMetric):
     Args:
         rule: of the suite, see above.
         out_file: JSON file for the figures and the settings that they depend on, or None.
-        dump: JSON file for one object a question, or None.
+        dump: JSON Lines file for one object a question, or None. ``tools/score.py`` can score it again.
         submission: file that a server scores, or None: ``.xlsx`` or ``.tsv`` for MMBench's table, ``.json`` for the list of
             VQAv2's server. With it, questions whose truth is not known are no error.
         prefix: put in front of the keys; none by default.
@@ -106,10 +106,8 @@ class AnswerMetric(RecordMetric):
         if self.submission is not None:
             self._submit(groups)
         if self.dump is not None:
-            entries = [
-                {"source": source, "question": question} | result.to_json() for source, question, result in results
-            ]
-            write_json_list(self.dump, entries)
+            entries = ({"source": source, "question": asked} | result.to_json() for source, asked, result in results)
+            write_text(self.dump, "".join(json_line(entry) + "\n" for entry in entries))
         if self.out_file is not None:
             settings = self.settings | {"data": with_hashes(self.settings.get("data", {}))}
             write_json(self.out_file, {"figures": figures, "settings": settings}, indent=1)

@@ -43,11 +43,12 @@ class AnswerResult:
     judged: Judged | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types for a line of error analysis."""
+        """Plain types: a line for error analysis, which can be scored again (:mod:`~lira_plugin.evaluation.answer_lines`)."""
         known = {"label": self.truth.label, "category": self.truth.category, "group": self.truth.group}
         line = {"record_id": self.record_id, "answer": self.answer} | {key: text for key, text in known.items() if text}
-        if self.truth.answers:
-            line["answers"] = list(self.truth.answers)
+        for key, texts in {"answers": self.truth.answers, "choices": self.truth.choices}.items():
+            if texts:
+                line[key] = list(texts)
         if self.judged is not None:
             line |= {"extracted": self.judged.extracted, "score": self.judged.score}
             line |= {f"score_{name}": score for name, score in self.judged.others.items()}

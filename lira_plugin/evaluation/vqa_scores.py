@@ -6,6 +6,7 @@ As the EvalAI evaluator of Pythia and MMF has it, which LLaVA, InternVL and LIRA
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _DIGITS = {
     "none": "0",
@@ -53,6 +54,7 @@ y'all'dve y'all'd've|youd you'd|youd've you'd've|you'dve you'd've|youll you'll|y
 """The table of the VQA challenge with its oddities; its keys in capitals (``Im``) are left out, as words are in small letters."""
 
 
+@lru_cache(maxsize=1 << 16)
 def normalize_answer(text: str) -> str:
     """The form in which answers are compared.
 

@@ -9,6 +9,7 @@ import pytest
 from support.tiny_model import make_samples, refer_record
 
 from lira_plugin.evaluation import AnswerMetric
+from lira_plugin.evaluation.answer_lines import score_answer_file
 from lira_plugin.structures import AnswerTruth, GroundedText
 
 YES, NO = AnswerTruth(label="yes", category="random"), AnswerTruth(label="no", category="random")
@@ -33,7 +34,7 @@ def evaluate(tmp_path):
 def test_figures_are_by_source_and_the_files_are_written(evaluate, tmp_path):
     data = tmp_path / "questions.json"
     data.write_text("[]")
-    metric = AnswerMetric("pope", out_file=tmp_path / "out.json", dump=tmp_path / "dump.json", prefix="test")
+    metric = AnswerMetric("pope", out_file=tmp_path / "out.json", dump=tmp_path / "dump.jsonl", prefix="test")
     metric.take_settings({"generation": {"num_beams": 5}, "data": {"pope": {"files": [str(data)]}}})
     figures = evaluate(metric, [("pope", "1", YES, "Yes"), ("pope", "2", NO, "Yes."), ("scenes", "1", YES, "no")])
     assert figures["test/pope/accuracy"] == figures["test/pope/random/accuracy"] == 0.5
@@ -43,12 +44,31 @@ def test_figures_are_by_source_and_the_files_are_written(evaluate, tmp_path):
     assert written["settings"]["rule"] == "pope" and written["settings"]["generation"] == {"num_beams": 5}
     digest = hashlib.sha256(b"[]").hexdigest()
     assert written["settings"]["data"]["pope"]["files"] == {str(data): digest}
-    dumped = json.loads((tmp_path / "dump.json").read_text())
+    dumped = [json.loads(line) for line in (tmp_path / "dump.jsonl").read_text().splitlines()]
     assert [(entry["source"], entry["record_id"], entry["extracted"], entry["score"]) for entry in dumped] == [
         ("pope", "1", "yes", 1.0),
         ("pope", "2", "yes", 0.0),
         ("scenes", "1", "no", 0.0),
     ]
+
+
+TURNED = AnswerTruth(label="B", choices=("x", "y"), category="c", group="7")
+
+
+@pytest.mark.parametrize(
+    ("rule", "truths"),
+    [
+        ("vqa", [AnswerTruth(answers=("dog", "a dog", "cat")), AnswerTruth(answers=("x",))]),
+        ("pope", [YES, NO]),
+        ("mmbench", [TURNED, TURNED.turned(1)]),
+        ("mme", [replace(YES, group="1.jpg"), replace(NO, group="1.jpg")]),
+    ],
+)
+def test_what_is_dumped_is_scored_alike_again(evaluate, tmp_path, rule, truths):
+    asked = [("a", str(index), truth, "the dog. B") for index, truth in enumerate(truths)]
+    figures = evaluate(AnswerMetric(rule, dump=tmp_path / "dump.jsonl"), asked)
+    again = score_answer_file(tmp_path / "dump.jsonl", rule).figures
+    assert {f"a/{name}": value for name, value in again.items()} == figures
 
 
 def test_a_record_without_a_truth_is_an_error(evaluate):
