@@ -102,6 +102,18 @@ def test_two_processes_score_as_one(root, together, tmp_path):
         assert 0 < len(opened) < len(together.opened)
 
 
+def test_two_processes_score_reason_seg_as_one(root, tmp_path):
+    alone = evaluate(root, "lira_tiny_reason", tmp_path / "alone")
+    written = json.loads((root / "lira_reason" / "reason.json").read_text())
+    assert {
+        f"reasonseg/{split}/{part}/refined/gIoU" for split in ("val", "test") for part in ("short", "long", "all")
+    } <= alone.keys()
+    for scores, *_ in on_two_processes(evaluate_on_rank, root, "lira_tiny_reason", tmp_path / "together"):
+        assert scores == pytest.approx(alone, abs=2e-3)
+    again = json.loads((root / "lira_reason" / "reason.json").read_text())
+    assert again.keys() == written.keys() and written
+
+
 @pytest.mark.parametrize(
     ("name", "score"), [("segmenter", "mAP"), ("semantic", "accuracy"), ("pretrain", "refcoco/val/refined/cIoU")]
 )
