@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lira_plugin.evaluation.answer_lines import score_answer_file
 from lira_plugin.evaluation.answer_rules import ANSWER_RULES
 from lira_plugin.evaluation.caption_scores import CaptionScorer
+from lira_plugin.evaluation.chair_files import score_chair_file
 from lira_plugin.evaluation.coco_files import score_coco_files
 from lira_plugin.evaluation.gcg_files import score_gcg_files
 from lira_plugin.evaluation.prediction_files import file_hashes
@@ -135,7 +136,32 @@ def score_answers(args: argparse.Namespace) -> Scored:
     return Scored(found.figures, settings, (result.to_json() for result in found.results))
 
 
+def add_chair_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "predictions", type=Path, help="JSON Lines of 'image_id' and 'caption', or those of DumpAnswers"
+    )
+    parser.add_argument("ground_truth", type=Path, help="COCO's folder with instances*.json and captions*.json")
+    parser.add_argument("--synonyms", type=Path, help="synonyms.txt of CHAIR, by default a short list of this package")
+    parser.add_argument(
+        "--categories", choices=("name", "supercategory"), default="name", help="what of a category names an object"
+    )
+
+
+def score_chair(args: argparse.Namespace) -> Scored:
+    found = score_chair_file(args.predictions, args.ground_truth, args.synonyms, args.categories)
+    if not found.has_references:
+        print("there are no reference captions: the objects of an image are those of its instances alone")
+    settings = {
+        "synonyms": str(args.synonyms or "of lira_plugin"),
+        "categories": args.categories,
+        "reference_captions": found.has_references,
+        "data": found.data,
+    }
+    return Scored(found.scores, settings, (caption.to_json() for caption in found.captions))
+
+
 KINDS = {
+    "chair": Kind("hallucinated objects of captions: CHAIRs, CHAIRi, recall, length", add_chair_arguments, score_chair),
     "coco": Kind("instances of COCO: AP, AP50, AP75, by size, and mIoU", add_coco_arguments, score_coco),
     "gcg": Kind("grounded captions of GranDf: AP50, mIoU, Recall, METEOR, CIDEr", add_gcg_arguments, score_gcg),
     "refseg": Kind("RefCOCO, RefCOCO+, RefCOCOg: cIoU, gIoU, P@t, box P@0.5", add_refer_arguments, score_refer),
