@@ -3,6 +3,7 @@
 from lira_plugin.evaluation.answer_metric import AnswerMetric
 from lira_plugin.evaluation.answer_rules import AnswerResult, judge_answer, summarise_answers
 from lira_plugin.evaluation.caption_scores import CaptionScorer
+from lira_plugin.evaluation.chair_metric import ChairMetric
 from lira_plugin.evaluation.coco_metric import CocoInstanceMetric
 from lira_plugin.evaluation.coco_scores import CocoPrediction, InstanceScores, score_instances, summarize_instances
 from lira_plugin.evaluation.dump_answers import DumpAnswers
@@ -28,6 +29,7 @@ __all__ = [
     "AnswerMetric",
     "AnswerResult",
     "CaptionScorer",
+    "ChairMetric",
     "CocoInstanceMetric",
     "CocoPrediction",
     "DumpAnswers",

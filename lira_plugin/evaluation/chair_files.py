@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from lira_plugin.evaluation.chair_scores import ChairCaption, judge_caption, summarise_captions
 from lira_plugin.evaluation.coco_objects import CategoryKey, CocoObjects, read_coco_objects
@@ -49,17 +48,12 @@ def score_chair_file(
 
 
 def _judged(path: str | os.PathLike, truth: CocoObjects) -> Iterator[ChairCaption]:
-    ids = {Path(name).stem: image_id for image_id, name in truth.file_names.items()}
-    ids |= {image_id: image_id for image_id in truth.instances}
     known: dict[str, str] = {}
     for entry in read_lines(path):
-        named = image_id_of(entry, ids)
-        image_id = ids.get(named)
+        named = image_id_of(entry, truth.id_of_name)
+        image_id = truth.id_of_name.get(named)
         if image_id is None:
-            raise ValueError(
-                f"{entry.name}: image {named!r} is not in {', '.join(map(str, truth.files.values()))}; add the file of "
-                "instances that lists it, or remove the line"
-            )
+            raise ValueError(f"{entry.name}: {truth.unknown(named)}")
         if image_id in known:
             raise ValueError(
                 f"{entry.name}: image {image_id!r} was in {known[image_id]} already; one caption an image is scored: remove one "

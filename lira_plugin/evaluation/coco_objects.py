@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -66,6 +67,17 @@ class CocoObjects:
     captions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     file_names: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def id_of_name(self) -> dict[str, str]:
+        """The id of an image by itself, and by its file name without folder and suffix."""
+        by_stem = {Path(name).stem: image_id for image_id, name in self.file_names.items()}
+        return by_stem | {image_id: image_id for image_id in self.instances}
+
+    def unknown(self, name: str) -> str:
+        """What to say of an image that the files do not list."""
+        files = ", ".join(map(str, self.files.values()))
+        return f"image {name!r} is not in {files}; add the file of instances that lists it, or leave the image out"
 
     def of_image(self, image_id: str) -> frozenset[str]:
         """The objects of an image: those of its instances and those that its reference captions name.

@@ -125,7 +125,10 @@ def test_nothing_to_count_is_zero_and_nothing_at_all_an_error():
     ("lines", "message"),
     [
         ([], "holds no caption"),
-        ([{"image_id": 7, "caption": "a"}], "line 1: image '7' is not in .*instances_train2014.json.*remove the line"),
+        (
+            [{"image_id": 7, "caption": "a"}],
+            "line 1: image '7' is not in .*instances_train2014.json.*leave the image out",
+        ),
         ([{"image_id": 1, "caption": "a"}] * 2, "line 2: image '1' was in .*line 1 already"),
         ([{"caption": "a"}], "line 1 does not say which image it is about"),
         ([{"image_id": 1, "caption": None}], "line 1 needs a text under 'caption'.*its 'caption' is None"),
