@@ -2,9 +2,11 @@
 
 import os
 import re
+from pathlib import Path
 from unittest.mock import patch
 
 import yaml
+from setuptools.config.pyprojecttoml import load_file
 from support.paths import ROOT
 
 from lira_plugin.datasets import GroundingDataset
@@ -47,3 +49,18 @@ def test_the_workflow_runs_what_developers_run():
     (job,) = workflow["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_a_wheel_carries_every_file_of_the_package_that_is_no_module():
+    declared = load_file(ROOT / "pyproject.toml")["tool"]["setuptools"]["package-data"]  # tomllib is of Python 3.11
+    carried = {str(Path(*package.split("."), name)) for package, names in declared.items() for name in names}
+    folders = [
+        path for path in (ROOT / "lira_plugin").iterdir() if path.is_dir() and path.name not in ("configs", ".mim")
+    ]
+    files = {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert carried == files and any(path.endswith("coco_synonyms.txt") for path in files)
