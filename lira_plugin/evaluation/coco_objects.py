@@ -41,9 +41,9 @@ class _Caption(msgspec.Struct, gc=False):
 
 
 class _Instances(msgspec.Struct):
-    images: list[_Image]
     annotations: list[_Instance]
     categories: list[_Category]
+    images: list[_Image] | None = None
 
 
 class _Captions(msgspec.Struct):
@@ -107,7 +107,7 @@ def read_coco_objects(
     """
     instance_files, caption_files = _files_in(Path(path))
     found = {
-        file: _decoded(file, _Instances, "instances", "images, annotations, categories") for file in instance_files
+        file: _decoded(file, _Instances, "instances", "annotations, categories, images") for file in instance_files
     }
     names = {
         normal_words(_name_of(file, category, category_key)): f"{file}: category {category.id!r}"
@@ -120,8 +120,11 @@ def read_coco_objects(
     for file, content in found.items():
         _add_instances(file, content, category_key, words, instances, file_names)
     captions: dict[str, list[str]] = {}
+    all_listed = all(content.images is not None for content in found.values())
     for file in caption_files:
         for entry in _decoded(file, _Captions, "captions", "annotations").annotations:
+            if not all_listed:
+                instances.setdefault(str(entry.image_id), set())
             if str(entry.image_id) in instances:
                 captions.setdefault(str(entry.image_id), []).append(entry.caption)
     return CocoObjects(
@@ -170,7 +173,8 @@ def _add_instances(
     file_names: dict[str, str],
 ) -> None:
     own: dict[Id, set[str]] = {}
-    for image in content.images:
+    listed = [_Image(entry.image_id) for entry in content.annotations] if content.images is None else content.images
+    for image in listed:
         own[image.id] = instances.setdefault(str(image.id), set())
         if image.file_name is not None:
             file_names[str(image.id)] = image.file_name

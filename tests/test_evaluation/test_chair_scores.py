@@ -81,6 +81,19 @@ def test_the_folder_above_and_a_single_file_are_read_too(coco, tmp_path):
     assert truth.of_image("1") == {"dog"} and truth.of_image("3") == frozenset() and not truth.captions
 
 
+def test_files_without_a_list_of_images_have_those_that_they_name(coco):
+    for path in coco.glob("instances*.json"):
+        write(path, {key: value for key, value in json.loads(path.read_text()).items() if key != "images"})
+    truth = read_coco_objects(coco)
+    assert {key: set(truth.of_image(key)) for key in truth.instances} == {
+        "1": {"dog", "couch"},
+        "2": {"person"},
+        "3": set(),
+        "4": {"chair"},
+        "9": {"cat"},
+    }
+
+
 def test_names_of_other_categories_are_the_words(tmp_path):
     shapes = [
         {"id": 1, "name": "small red ring", "supercategory": "ring"},
