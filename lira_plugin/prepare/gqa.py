@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lira_plugin.datasets.gqa_questions import GqaQuestion
 from lira_plugin.prepare.official_entries import (
     ConversionNotes,
     FoundFiles,
@@ -15,15 +16,6 @@ from lira_plugin.prepare.official_entries import (
     read_official,
 )
 from lira_plugin.structures.question_prompts import short_answer_question
-
-
-class GqaQuestion(msgspec.Struct, rename="camel"):
-    """A question; ``full_answer`` and its program are not used."""
-
-    image_id: str
-    question: str
-    answer: str
-    is_balanced: bool
 
 
 def convert_gqa(found: FoundFiles, notes: ConversionNotes) -> Iterator[Record]:

@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from lira_plugin.datasets.scienceqa_questions import Problem
 from lira_plugin.prepare.official_entries import (
     ConversionNotes,
     FoundFiles,
@@ -15,16 +16,6 @@ from lira_plugin.prepare.official_entries import (
     read_official,
 )
 from lira_plugin.structures.question_prompts import choice_letter, choice_question
-
-
-class Problem(msgspec.Struct):
-    """A problem; its lecture and solution are not used. ``answer`` counts from 0, ``context`` is its "hint"."""
-
-    question: str
-    choices: list[str]
-    answer: int
-    context: str = msgspec.field(name="hint")
-    image: str | None
 
 
 def convert_scienceqa(found: FoundFiles, notes: ConversionNotes) -> Iterator[Record]:

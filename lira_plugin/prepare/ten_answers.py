@@ -1,13 +1,15 @@
 """Questions with the answers of ten people: VQAv2 and OK-VQA (a file each for questions and answers), TextVQA, VizWiz."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from lira_plugin.datasets.textvqa_questions import TextVqaQuestion
+from lira_plugin.datasets.vizwiz_questions import VizWizQuestion
+from lira_plugin.datasets.vqa_questions import VqaAnnotation, VqaQuestion, most_frequent
 from lira_plugin.prepare.official_entries import (
     BadOfficialRecord,
     ConversionNotes,
@@ -23,25 +25,11 @@ from lira_plugin.prepare.official_entries import (
 from lira_plugin.structures.question_prompts import short_answer_question
 
 
-class Answer(msgspec.Struct):
-    """What one person answered; ``answer_confidence`` is not used."""
-
-    answer: str
-
-
 class VqaQuestions(msgspec.Struct):
     """VQA's file of questions."""
 
     questions: list[msgspec.Raw]
     data_subtype: str
-
-
-class VqaQuestion(msgspec.Struct):
-    """A question of VQA's."""
-
-    question_id: int
-    image_id: int
-    question: str
 
 
 class VqaAnnotations(msgspec.Struct):
@@ -51,38 +39,11 @@ class VqaAnnotations(msgspec.Struct):
     data_subtype: str
 
 
-class VqaAnnotation(msgspec.Struct):
-    """The answers to a question of VQA's; OK-VQA has no ``multiple_choice_answer``."""
-
-    question_id: int
-    image_id: int
-    answers: list[Answer]
-    multiple_choice_answer: str | None = None
-
-
 class TextVqaFile(msgspec.Struct):
     """TextVQA's file of a split."""
 
     dataset_type: str
     data: list[msgspec.Raw]
-
-
-class TextVqaQuestion(msgspec.Struct):
-    """A question of TextVQA's; OCR tokens are in other files and not used."""
-
-    question_id: int
-    image_id: str
-    question: str
-    answers: list[str]
-
-
-class VizWizQuestion(msgspec.Struct):
-    """A question of VizWiz'; ``answerable`` is 0 or 1."""
-
-    image: str
-    question: str
-    answers: list[Answer]
-    answerable: int
 
 
 def majority(answers: Sequence[str]) -> str:
@@ -91,10 +52,10 @@ def majority(answers: Sequence[str]) -> str:
     Raises:
         LeftOut: all are blank.
     """
-    counts = Counter(text for answer in answers if (text := answer.strip()))
-    if not counts:
+    answer = most_frequent(answers)
+    if not answer:
         raise LeftOut("the answer is blank")
-    return max(counts, key=counts.__getitem__)  # of equal ones the first, as a Counter keeps its order
+    return answer
 
 
 def convert_vqa(found: FoundFiles, notes: ConversionNotes) -> Iterator[Record]:
@@ -175,8 +136,7 @@ def _annotations(path: Path, notes: ConversionNotes) -> Iterator[tuple[int, tupl
             continue
         answer = entry.multiple_choice_answer
         if answer is None:
-            given = [answer.answer for answer in entry.answers]
-            answer = majority(given) if any(map(str.strip, given)) else ""
+            answer = most_frequent([given.answer for given in entry.answers])
         yield entry.question_id, (entry.image_id, sys.intern(answer))
 
 

@@ -3,7 +3,8 @@
 The words are those of LIRA's evaluation (``internvl/eval``), so that training and evaluation ask alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from string import ascii_uppercase
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
@@ -16,6 +17,31 @@ def short_answer_question(question: str, may_be_unanswerable: bool = False) -> s
     """A question that is answered by a word or phrase, or, where it may be, by ``unanswerable``."""
     parts = [question, UNANSWERABLE, SHORT_ANSWER] if may_be_unanswerable else [question, SHORT_ANSWER]
     return " ".join(parts)
+
+
+PROMPTS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "short": short_answer_question,
+    "unanswerable": partial(short_answer_question, may_be_unanswerable=True),
+}
+"""How a question is asked, by the names that recipes have: as it is, for a short answer, and VizWiz's way."""
+
+
+def build_prompt(prompt: str) -> Callable[[str], str]:
+    """What makes the text that is asked of a question.
+
+    Args:
+        prompt: a name of :data:`PROMPTS`, or a text in which ``{question}`` stands for the question.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if prompt in PROMPTS:
+        return PROMPTS[prompt]
+    if not isinstance(prompt, str) or prompt.count("{question}") != 1:
+        raise ValueError(f"prompt must be one of {list(PROMPTS)}, or a text with one {{question}}, got {prompt!r}")
+    before, after = prompt.split("{question}")
+    return lambda question: f"{before}{question}{after}"
 
 
 def choice_letter(index: int, count: int) -> str:
