@@ -29,10 +29,11 @@ from lira_plugin.scenes.scene_records import (
     shape_instances,
     text_only_records,
 )
+from lira_plugin.scenes.scene_suites import SUITE_ANNOTATIONS, SuiteRecords
 from lira_plugin.structures import gcg_truth_files
 from lira_plugin.written_aside import written_aside
 
-GENERATOR_VERSION = 12
+GENERATOR_VERSION = 13
 """Raised whenever the same settings would give other scenes or files."""
 _REASON_DONE = "questions.json"
 """Lists the pictures of ReasonSeg's folders, written after them."""
@@ -109,6 +110,11 @@ class SceneFiles:
         """Folder with ``train``, ``val`` and ``test``: pictures with JSON files beside them, laid out as ReasonSeg."""
         return self.root / "reason_seg"
 
+    @property
+    def suites(self) -> Path:
+        """Folder with questions about the val images, laid out as VQAv2, GQA, POPE, ScienceQA and MMBench."""
+        return self.root / "suites"
+
     def annotations(self) -> tuple[Path, ...]:
         """All annotation files."""
         return (
@@ -124,6 +130,7 @@ class SceneFiles:
             self.llava_train,
             self.llava_val,
             self.reason_seg / _REASON_DONE,
+            *(self.suites / name for name in SUITE_ANNOTATIONS),
         )
 
     def texts(self) -> Iterator[str]:
@@ -148,7 +155,7 @@ def write_scenes(
     background: Background = "plain",
     progress: bool = True,
 ) -> SceneFiles:
-    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA and ReasonSeg files.
+    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA and ReasonSeg files, and as suites of questions.
 
     Scene number i of a split depends on ``seed``, the split and i alone. A folder that already holds these very scenes
     is left as it is; one that an interrupted call left behind is written anew.
@@ -180,6 +187,7 @@ def write_scenes(
     _write(files.root / _PARTIAL, settings)
     (files.root / _DONE).unlink(missing_ok=True)
     annotations = {split: SceneRecords(split) for split in SPLITS}
+    suites = SuiteRecords("train2014")  # as files of images are called
     asked: list[str] = []
     for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
         rng = np.random.default_rng((seed, SPLITS.index(split), index))
@@ -189,6 +197,11 @@ def write_scenes(
         if not ok:
             raise OSError(f"OpenCV could not encode {name} as JPEG")
         (files.images / name).write_bytes(data.tobytes())
+        if split == "val":
+            picture = suites.add(scene, image_id_of(split, index), name, data.tobytes(), _suite_rng(seed, index))
+            if picture is not None:
+                (files.suites / picture).parent.mkdir(parents=True, exist_ok=True)
+                (files.suites / picture).write_bytes(data.tobytes())
         entry = reason_entry(scene, index)
         if entry is not None:
             picture = files.reason_seg / REASON_SPLITS[split] / name
@@ -198,6 +211,8 @@ def write_scenes(
             asked.append(str(picture.relative_to(files.reason_seg)))
     _write(files.reason_seg / _REASON_DONE, asked)
     _write_annotations(files, annotations)
+    for path, content in suites.files():
+        _write(files.suites / path, content)
     os.replace(files.root / _PARTIAL, files.root / _DONE)
     return files
 
@@ -233,8 +248,17 @@ def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
     return False
 
 
+def _suite_rng(seed: int, index: int) -> np.random.Generator:
+    """Makes the choices of the suites, so that those of the scenes do not depend on them."""
+    return np.random.default_rng((seed, len(SPLITS), index))
+
+
 def _has_questions(files: SceneFiles) -> bool:
-    """Whether all pictures of ReasonSeg's folders are there, with their JSON files."""
+    """Whether all pictures of ReasonSeg's folders are there, with their JSON files, and those of ScienceQA's."""
+    problems = json.loads((files.suites / "scienceqa" / "problems.json").read_text())
+    folder = files.suites / "scienceqa" / "images" / "test"
+    if not all(entry["image"] is None or (folder / pid / entry["image"]).is_file() for pid, entry in problems.items()):
+        return False
     pictures = [files.reason_seg / name for name in json.loads((files.reason_seg / _REASON_DONE).read_text())]
     return all(picture.is_file() and picture.with_suffix(".json").is_file() for picture in pictures)
 

@@ -31,7 +31,8 @@ class Question:
     kind: Literal["colour", "count", "presence", "list", "description"]
 
 
-def _question_stream(things: Sequence[Thing], rng: np.random.Generator) -> Iterator[Question]:
+def question_stream(things: Sequence[Thing], rng: np.random.Generator) -> Iterator[Question]:
+    """Questions about colours, counts and presence, without end; they may repeat."""
     while True:
         draw = rng.random()
         if draw < 0.35:
@@ -97,7 +98,7 @@ def ask(
     """
     count = int(rng.integers(1, 3))
     questions: dict[str, Question] = {}
-    for question in _question_stream(things, rng):
+    for question in question_stream(things, rng):
         questions.setdefault(question.question, question)
         if len(questions) == count:
             break
