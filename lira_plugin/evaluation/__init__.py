@@ -4,6 +4,7 @@ from lira_plugin.evaluation.answer_metric import AnswerMetric
 from lira_plugin.evaluation.answer_rules import AnswerResult, judge_answer, summarise_answers
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.chair_metric import ChairMetric
+from lira_plugin.evaluation.chance_level import ChanceLevel, chance_level
 from lira_plugin.evaluation.coco_metric import CocoInstanceMetric
 from lira_plugin.evaluation.coco_scores import CocoPrediction, InstanceScores, score_instances, summarize_instances
 from lira_plugin.evaluation.dump_answers import DumpAnswers
@@ -30,6 +31,7 @@ __all__ = [
     "AnswerResult",
     "CaptionScorer",
     "ChairMetric",
+    "ChanceLevel",
     "CocoInstanceMetric",
     "CocoPrediction",
     "DumpAnswers",
@@ -45,6 +47,7 @@ __all__ = [
     "TextSimilarity",
     "build_similarity",
     "calibrate",
+    "chance_level",
     "in_order",
     "intersection_union",
     "iou",

@@ -165,8 +165,8 @@ class SuiteRecords:
 def pope_lines(shown: Sequence[tuple[str, tuple[str, ...]]], category: str) -> list[dict[str, Any]]:
     """POPE's questions: about objects that an image shows, and in turn about as many that it does not.
 
-    ``random`` ones are drawn; ``popular`` ones are those that most images show; ``adversarial`` ones are those that are most often
-    seen together with the object that was asked about before.
+    ``random`` ones are drawn; ``popular`` ones are those that most images show; ``adversarial`` ones are those that are most
+    often seen together with the object that was asked about before.
 
     Args:
         shown: of each image its file and the objects that it shows.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
-RECIPES = sorted([*CONFIGS.glob("*/*.py"), *ROOT.glob("projects/*/configs/*.py")])
+RECIPES = sorted([*CONFIGS.glob("*/*.py"), *CONFIGS.glob("*/eval/*.py"), *ROOT.glob("projects/*/configs/*.py")])
 """Every config that a user starts, without those of ``_base_``."""
 
 

@@ -1,0 +1,11 @@
+"""LIRA-2B on TextVQA (val): questions about text in images."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.answers_2b import *
+
+work_dir = f"{eval_root}/textvqa"
+test_dataloader.dataset.datasets = [textvqa]
+test_evaluator[0].update(rule="vqa", out_file=f"{work_dir}/scores.json", dump=f"{work_dir}/answers.json")
+test_evaluator[1].update(rule="vqa")
