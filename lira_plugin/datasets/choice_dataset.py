@@ -41,21 +41,21 @@ class ChoiceDataset(AnswerDataset):
         if ask_as == "choices":
             self.protocol["prompt"] = choice_question("{question}", ["{choice}"], "{hint}")
 
-    def ask_choice(self, record_id: str, image: str | None, truth: AnswerTruth, hint: str = "") -> Record:
+    def ask_choice(self, record_id: str, image: str | None, truth: AnswerTruth, context: str = "") -> Record:
         """A record of one question.
 
         Args:
             record_id: unique in the data set.
             image: path of the image, or None.
             truth: with ``question`` and ``choices``, and ``label``, a letter, where it is known.
-            hint: what helps to answer it; comes first.
+            context: what helps to answer it; comes first.
 
         Raises:
             BadRecord: a text is no Unicode, the question is blank or holds a placeholder, or there are no choices.
         """
         if not truth.choices or not all(choice.strip() for choice in truth.choices):
             raise BadRecord("a choice is blank, or there is none", f"got {shown(list(truth.choices))}")
-        for name, text in (("the hint", hint), *(("a choice", choice) for choice in truth.choices)):
+        for name, text in (("the hint", context), *(("a choice", choice) for choice in truth.choices)):
             try:
                 check_text(name, text)
             except ValueError as error:
@@ -66,7 +66,7 @@ class ChoiceDataset(AnswerDataset):
         if self.ask_as == "question":
             answer = truth.choices[LETTERS.index(truth.label)] if truth.label else ""
             return self.ask(record_id, image, question, truth, answer)
-        return self.ask(record_id, image, choice_question(question, truth.choices, hint.strip()), truth, truth.label)
+        return self.ask(record_id, image, choice_question(question, truth.choices, context.strip()), truth, truth.label)
 
 
 def choice_truth(

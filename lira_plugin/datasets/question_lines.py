@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import msgspec
+
 from lira_plugin.datasets.answer_dataset import listed
 from lira_plugin.datasets.choice_dataset import ChoiceDataset, choice_index, choice_truth
 from lira_plugin.datasets.entries import Entry, FileName, Id, to_entry
@@ -23,14 +25,14 @@ from lira_plugin.structures.question_prompts import build_prompt
 
 
 class AskedLine(Entry):
-    """A question; ``answer`` is a text, or, of one with ``choices``, an index from 0 or a letter."""
+    """A question; ``answer`` is a text, or, of one with ``choices``, an index from 0 or a letter; ``context`` is its "hint"."""
 
     question: str
     image: FileName | None = None
     question_id: Id | None = None
     answer: str | int | None = None
     choices: list[str] = []
-    hint: str = ""
+    context: str = msgspec.field(name="hint", default="")
     category: str = ""
 
 
@@ -85,7 +87,7 @@ class QuestionLinesDataset(ChoiceDataset):
             image = None if entry.image is None else os.path.join(image_root, entry.image)
             if entry.choices:
                 truth = choice_truth(entry.question, entry.choices, choice_index(entry.answer), entry.category)
-                return self.ask_choice(name, image, truth, entry.hint)
+                return self.ask_choice(name, image, truth, entry.context)
             if answers is not None:
                 given = sound_answers(answers, entry.question_id, annotations)
                 truth, answer = scored_answers([each.answer for each in given.answers])

@@ -30,7 +30,7 @@ class EvaluationSettingsHook(Hook):
         }
         for metric in runner.test_evaluator.metrics:
             if hasattr(metric, "take_settings"):
-                metric.take_settings(_plain(settings))
+                metric.take_settings(plain_settings(settings))
 
 
 def _questions(dataset: Any) -> dict[str, list[int]]:
@@ -39,12 +39,12 @@ def _questions(dataset: Any) -> dict[str, list[int]]:
     return {part.source: list(part.questions) for part in parts if hasattr(part, "questions")}
 
 
-def _plain(value: Any) -> Any:
+def plain_settings(value: Any) -> Any:
     """Settings in types that JSON knows: classes and functions by their dotted names."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain_settings(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain_settings(entry) for entry in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else str(value)

@@ -35,7 +35,7 @@ _PER_IMAGE = 3
 _TURN = 1_000_000
 """MMBench's index of a question whose choices are turned once is larger by this."""
 _COUNTS = tuple(map(str, range(7)))
-_TEXT_ONLY = (("How many sides does a square have?", "4"), ("How many sides does a triangle have?", "3"))
+_TEXT_ONLY = (("Is a circle round?", "yes"), ("Is a square round?", "no"))
 _COLUMNS = ("index", "question", "hint", "A", "B", "C", "D", "answer", "category", "image", "split")
 
 
@@ -69,14 +69,13 @@ class SuiteRecords:
         with_choices = [question for question in asked if question.kind in ("colour", "count")]
         for question in with_choices[:1]:
             self._add_table(question, len(self.shown), base64.b64encode(jpeg).decode(), rng)
-        for question in with_choices[1:2]:
-            return self._add_problem(question, "image.jpg", rng)
-        return None
+        colours = [question for question in asked if question.kind == "colour"]  # the rule takes a digit for a letter
+        return self._add_problem(colours[-1], "image.jpg", rng) if colours else None
 
     def files(self) -> Iterator[tuple[str, bytes | Any]]:
         """Paths relative to the folder of the suites, and what they hold: bytes, or what JSON knows."""
         for question, answer in _TEXT_ONLY:
-            self._add_problem(Question(question, answer, "count"), None, np.random.default_rng(len(self.problems)))
+            self._add_problem(Question(question, answer, "presence"), None, np.random.default_rng(len(self.problems)))
         head = {"info": {}, "license": {}, "data_type": "mscoco", "data_subtype": self.subtype}
         lines = [pope_lines(self.shown, category) for category in POPE_CATEGORIES]
         contents = [
@@ -200,7 +199,7 @@ def _options(question: Question) -> tuple[str, ...]:
 
 
 def _choices(question: Question, rng: np.random.Generator) -> tuple[list[str], int]:
-    """Three or four choices, and the index of the right one."""
+    """Up to four choices, and the index of the right one."""
     others = [option for option in _options(question) if option != question.answer]
     drawn = [others[index] for index in rng.permutation(len(others))[: int(rng.integers(2, 4))]]
     choices = [question.answer, *drawn]

@@ -21,9 +21,15 @@ vqav2 = dict(
     annotations=f"{suites_root}/vqav2/annotations.json",
     image_root=image_root,
     prompt="plain",
-    source="vqav2/val",
+    source="scenes/vqav2",
 )
-gqa = dict(type=GqaDataset, ann_file=f"{suites_root}/gqa/questions.json", image_root=image_root, prompt="plain")
+gqa = dict(
+    type=GqaDataset,
+    ann_file=f"{suites_root}/gqa/questions.json",
+    image_root=image_root,
+    prompt="plain",
+    source="scenes/gqa",
+)
 pope = dict(
     type=PopeDataset,
     ann_files={
@@ -32,6 +38,7 @@ pope = dict(
         "adversarial": f"{suites_root}/pope/coco_pope_adversarial.json",
     },
     image_root=image_root,
+    source="scenes/pope",
 )
 scienceqa = dict(
     type=ScienceQADataset,
@@ -40,8 +47,14 @@ scienceqa = dict(
     image_root=f"{suites_root}/scienceqa/images/test",
     images_only=False,
     ask_as="question",
+    source="scenes/scienceqa",
 )
-mmbench = dict(type=ChoiceTableDataset, ann_file=f"{suites_root}/mmbench/mmbench_dev.tsv", ask_as="question")
+mmbench = dict(
+    type=ChoiceTableDataset,
+    ann_file=f"{suites_root}/mmbench/mmbench_dev.tsv",
+    ask_as="question",
+    source="scenes/mmbench",
+)
 model.generation.update(ilvc=False, max_new_tokens=10)
 test_evaluator = [dict(type=AnswerMetric), dict(type=ChanceLevel)]
 custom_hooks.append(dict(type=EvaluationSettingsHook))
