@@ -5,16 +5,15 @@ folder beside the table. Equal images, as those of MMBench's turned questions, a
 """
 
 import base64
-import binascii
 import csv
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.stored_images import store_image
 from lira_plugin.json_file import check_is_file
 
 _LONGEST = 2**31 - 1
@@ -95,12 +94,8 @@ class ImageTable:
             file.seek(cells.start)
             text = dict(zip(self.columns, next(_records(file))[0]))[self.image]
         try:
-            content = base64.b64decode(text, validate=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-            unfinished.write_bytes(content)
-            os.replace(unfinished, path)
-        except (binascii.Error, UnicodeEncodeError, ValueError) as error:
+            store_image(path, base64.b64decode(text, validate=True))
+        except ValueError as error:  # binascii's among them
             raise ValueError(f"{self.path}: the image at byte {cells.start} is not base64: {error}") from error
         except OSError as error:
             raise ValueError(

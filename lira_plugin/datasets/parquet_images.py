@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lira_plugin.datasets.stored_images import store_image
 from lira_plugin.written_aside import write_json
 
 _TOGETHER = 16
@@ -95,10 +96,6 @@ def _name(image: bytes) -> str:
 
 
 def _write(folder: Path, image: bytes) -> str:
-    """Write an image, unless it is there; several processes may do so at once."""
-    path = folder / _name(image)
-    if not path.is_file() or path.stat().st_size != len(image):
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-        unfinished.write_bytes(image)
-        os.replace(unfinished, path)
-    return path.name
+    name = _name(image)
+    store_image(folder / name, image)
+    return name

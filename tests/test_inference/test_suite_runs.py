@@ -47,6 +47,10 @@ def told(self, batch, data_samples):
     return [GroundedText(sample.truth.label if len(sample.question) % 2 else "no idea") for sample in data_samples]
 
 
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def run(model, root, out, names, **options):
     said = []
     suites = find_suites(RECIPE, wanted=names)
@@ -74,12 +78,12 @@ def test_suites_of_a_recipe(root):
 
 def test_figures_are_those_of_the_written_answers(whole):
     (gqa, pope), out = whole
-    answers = json.loads((out / "gqa" / "answers.json").read_text())
+    answers = read_lines(out / "gqa" / "answers.jsonl")
     assert gqa.figures["scenes/gqa/questions"] == len(answers) == 6
     assert gqa.score == np.mean([answer["score"] for answer in answers])
     assert (gqa.source, gqa.rule, pope.source) == ("scenes/gqa", "gqa", "scenes/pope")
     assert 0 < gqa.chance < 1 and pope.chance == pytest.approx(2 / 3)
-    asked = {answer["category"] for answer in json.loads((out / "pope" / "answers.json").read_text())}
+    asked = {answer["category"] for answer in read_lines(out / "pope" / "answers.jsonl")}
     assert asked == {"random", "popular", "adversarial"}
     data = gqa.settings["data"]["scenes/gqa"]
     assert all(len(digest) == 64 for digest in data["files"].values()) and data["tiles"] == [1, 4]

@@ -8,5 +8,5 @@ with read_base():
 work_dir = f"{eval_root}/mmbench_en"
 model.generation.update(max_new_tokens=100)
 test_dataloader.dataset.datasets = [mmbench_en]
-test_evaluator[0].update(rule="mmbench", out_file=f"{work_dir}/scores.json", dump=f"{work_dir}/answers.json")
+test_evaluator[0].update(rule="mmbench", out_file=f"{work_dir}/scores.json", dump=f"{work_dir}/answers.jsonl")
 test_evaluator[1].update(rule="mmbench")

@@ -7,5 +7,5 @@ with read_base():
 
 work_dir = f"{eval_root}/scienceqa"
 test_dataloader.dataset.datasets = [scienceqa]
-test_evaluator[0].update(rule="scienceqa", out_file=f"{work_dir}/scores.json", dump=f"{work_dir}/answers.json")
+test_evaluator[0].update(rule="scienceqa", out_file=f"{work_dir}/scores.json", dump=f"{work_dir}/answers.jsonl")
 test_evaluator[1].update(rule="scienceqa")
