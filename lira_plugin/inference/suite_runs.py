@@ -86,7 +86,7 @@ def suite_config(model: Config, suite: Suite, folder: Path) -> Config:
         {name: generation[name] for name in _GENERATION if name in generation}
     )
     for evaluator in config.test_evaluator:
-        for name in ("out_file", "dump"):
+        for name in ("out_file", "dump", "submission"):
             if evaluator.get(name):
                 evaluator[name] = str(folder / Path(evaluator[name]).name)
     config.custom_hooks = [*config.get("custom_hooks", []), {"type": SETTINGS_HOOK}]
