@@ -55,7 +55,11 @@ class ChoiceDataset(AnswerDataset):
         """
         if not truth.choices or not all(choice.strip() for choice in truth.choices):
             raise BadRecord("a choice is blank, or there is none", f"got {shown(list(truth.choices))}")
-        for name, text in (("the hint", context), *(("a choice", choice) for choice in truth.choices)):
+        for name, text in (
+            ("the hint", context),
+            ("the category", truth.category),
+            *(("a choice", choice) for choice in truth.choices),
+        ):
             try:
                 check_text(name, text)
             except ValueError as error:

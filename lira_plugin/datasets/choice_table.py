@@ -15,6 +15,7 @@ from lira_plugin.structures import ExifRule, Record, shown
 
 TURN = 1_000_000
 """MMBench's questions whose choices are turned have the index of the question plus multiples of this."""
+_DIGITS = 18
 _NEEDED = ("index", "question", "image")
 
 
@@ -93,8 +94,10 @@ class ChoiceTableDataset(ChoiceDataset):
 
     def _record(self, name: str, cells: Cells) -> Record:
         values = cells.values
-        if not name.isdecimal():
-            raise BadRecord("'index' must be a whole number", f"got {shown(values['index'])}")
+        if not name.isdecimal() or len(name) > _DIGITS:
+            raise BadRecord(
+                f"'index' must be a whole number of up to {_DIGITS} digits", f"got {shown(values['index'])}"
+            )
         if cells.image.isdecimal():
             if cells.image not in self._cells:
                 raise BadRecord("it has the image of a record that is not before it", f"index {cells.image!r}")

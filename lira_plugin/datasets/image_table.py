@@ -61,6 +61,8 @@ class ImageTable:
         self.folder = Path(cache or Path(path).parent) / f"{Path(path).stem}.images"
         with open(path, "rb") as file:
             self.columns = next((cells for cells, _, _ in _records(file)), [])
+        if repeated := sorted({name for name in self.columns if self.columns.count(name) > 1}):
+            raise ValueError(f"{path} has several columns {repeated}: keep one of each")
 
     def __iter__(self) -> Iterator[Cells | BadRecord]:
         """The records, one after the other; what is wrong with those that are not whole."""
@@ -75,6 +77,9 @@ class ImageTable:
                     continue
                 values = dict(zip(self.columns, cells))
                 image = values.pop(self.image)
+                if image.startswith("["):
+                    yield BadRecord("it has a list of images; a record can have one", f"got {image[:40]!r}")
+                    continue
                 yield Cells(values, image.strip() if len(image) <= _SHORTEST else _file_name(image), start, length)
 
     def file_of(self, name: str) -> str:
@@ -94,7 +99,7 @@ class ImageTable:
             file.seek(cells.start)
             text = dict(zip(self.columns, next(_records(file))[0]))[self.image]
         try:
-            store_image(path, base64.b64decode(text, validate=True))
+            store_image(path, base64.b64decode("".join(_without_head(text).split()), validate=True))
         except ValueError as error:  # binascii's among them
             raise ValueError(f"{self.path}: the image at byte {cells.start} is not base64: {error}") from error
         except OSError as error:
@@ -103,8 +108,13 @@ class ImageTable:
             ) from error
 
 
+def _without_head(text: str) -> str:
+    """The base64 of an image, without what a web page writes before it (``data:image/jpeg;base64,``)."""
+    return text.partition(",")[2] if text.startswith("data:") else text
+
+
 def _file_name(text: str) -> str:
-    ending = next((ending for start, ending in _ENDINGS.items() if text.startswith(start)), ".img")
+    ending = next((ending for start, ending in _ENDINGS.items() if _without_head(text).startswith(start)), ".img")
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] + ending
 
 

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from lira_plugin.datasets.answer_dataset import AnswerDataset
 from lira_plugin.datasets.entries import Entry, FileName, Id, to_entry
+from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.datasets.question_lines import read_lines
 from lira_plugin.registry import DATASETS
@@ -18,7 +19,7 @@ class PopeLine(Entry):
     question_id: Id
     image: FileName
     text: str
-    label: Literal["yes", "no"]
+    label: str
 
 
 @DATASETS.register_module()
@@ -57,6 +58,8 @@ class PopeDataset(AnswerDataset):
 
             def parse(name: str, value: Any, category: str = category) -> Record:
                 entry = to_entry(value, PopeLine)
+                if entry.label not in ("yes", "no"):
+                    raise BadRecord("'label' must be 'yes' or 'no'", f"got {entry.label!r}")
                 truth = AnswerTruth(label=entry.label, category=category, question=entry.text)
                 image = os.path.join(image_root, entry.image)
                 return self.ask(f"{category}/{entry.question_id}", image, entry.text, truth, entry.label)

@@ -80,6 +80,8 @@ class VqaDataset(AnswerDataset):
         if image_name is None and subtype is None:
             raise ValueError(f"{questions} has no 'data_subtype', by which its images are called: set image_name")
         answers = answers_by_question(answered)
+        if image_name is not None and "{image_id" not in image_name:
+            raise ValueError(f"image_name must hold {{image_id}}, as in '{{image_id}}.jpg', got {image_name!r}")
         image_name = image_name or f"COCO_{subtype.replace('-dev', '')}_{{image_id:012}}.jpg"
 
         def parse(name: str, value: Any) -> Record:

@@ -69,7 +69,7 @@ def mmbench_entry(index: int, image: str, choices=("cat", "dog", "", ""), answer
 
 
 def mmbench_file(path: Path, entries: list[dict], columns: list[str] = MMBENCH_COLUMNS) -> str:
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.DictWriter(file, columns, delimiter="\t", extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(entries)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_pope_categories(tmp_path):
 
 def test_pope_label_that_is_neither(tmp_path):
     line = {"question_id": 1, "image": "a.jpg", "text": "Is there a dog?", "label": "maybe"}
-    with pytest.raises(BadRecords, match="pope.json: record 1 .*label.*maybe"):
+    with pytest.raises(BadRecords, match="pope.json: record 1 .*'label' must be 'yes' or 'no': got 'maybe'"):
         PopeDataset({"random": lines_file(tmp_path / "pope.json", [line])}, "images")
 
 
@@ -279,7 +280,10 @@ def test_a_test_split_without_answers(tmp_path):
         (mmbench_entry(3, "0", choices=("", "", "", "")), "none of the choices"),
         (mmbench_entry(3, "0", choices=("a", "", "c", "")), "a choice is blank"),
         (mmbench_entry(0, "0"), "its id occurs twice"),
-        (mmbench_entry("three", "0"), "'index' must be a whole number: got 'three'"),
+        (mmbench_entry("three", "0"), "'index' must be a whole number of up to 18 digits: got 'three'"),
+        (mmbench_entry("9" * 5000, "0"), "'index' must be a whole number of up to 18 digits"),
+        (mmbench_entry(3, "['/9j/', '/9j/']"), "a list of images"),
+        (mmbench_entry(3, "0", category="\udcff"), "half of a surrogate pair|the category"),
         (mmbench_entry(3, "0") | {"question": " "}, "the question is blank"),
     ],
 )
@@ -302,6 +306,32 @@ def test_an_image_that_is_no_base64(tmp_path):
     with pytest.raises(ValueError, match="dev.tsv: the image at byte .* is not base64"):
         records(ChoiceTableDataset(path))
     assert not list((tmp_path / "dev.images").glob("*"))
+
+
+def test_base64_as_web_pages_and_mails_write_it(tmp_path):
+    text = base64.b64encode(picture(0)).decode()
+    images = [f"data:image/jpeg;base64,{text}", f"{text[:76]}\n{text[76:]}"]
+    path = mmbench_file(tmp_path / "dev.tsv", [mmbench_entry(index, image) for index, image in enumerate(images)])
+    for record in records(ChoiceTableDataset(path)):
+        assert Path(record.image_path).read_bytes() == picture(0) and record.image_path.endswith(".jpg")
+
+
+def test_a_table_with_a_byte_order_mark_or_a_column_twice(tmp_path):
+    path = Path(mmbench_file(tmp_path / "dev.tsv", turned_entries(1)))
+    content = path.read_text()
+    path.write_text(content, encoding="utf-8-sig")
+    assert [Path(record.image_path).read_bytes() for record in records(ChoiceTableDataset(str(path)))] == [
+        picture(0)
+    ] * 2
+    path.write_text(content.replace("hint", "question", 1))
+    with pytest.raises(ValueError, match=r"several columns \['question'\]"):
+        ChoiceTableDataset(str(path))
+
+
+def test_a_table_that_is_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "dev.tsv")
+    with pytest.raises(ValueError, match="no regular file"):
+        ChoiceTableDataset(str(tmp_path / "dev.tsv"))
 
 
 def test_a_table_of_other_columns(tmp_path):
