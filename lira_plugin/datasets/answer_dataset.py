@@ -10,7 +10,7 @@ from lira_plugin.datasets.entries import check_text
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import GroundingDataset, Pipeline
 from lira_plugin.datasets.reader_report import ReaderReport
-from lira_plugin.structures import AnswerTruth, Conversation, ExifRule, Record, Turn
+from lira_plugin.structures import AnswerTruth, Conversation, ExifRule, FaultKind, Record, Turn
 from lira_plugin.structures.question_prompts import build_prompt
 
 IMAGE = "<image>"
@@ -74,7 +74,9 @@ class AnswerDataset(GroundingDataset):
                 if record is None:
                     continue
                 if record.record_id in self._names:
-                    raise BadRecord("its id occurs twice; ids must be unique", repr(record.record_id))
+                    raise BadRecord(
+                        "its id occurs twice; ids must be unique", repr(record.record_id), FaultKind.DUPLICATE_ID
+                    )
             except BadRecord as error:
                 self.report.bad(path, name, f"record {name} (position {position})", error)
                 continue
@@ -105,14 +107,16 @@ class AnswerDataset(GroundingDataset):
             BadRecord: a text is no Unicode, or the question is blank or holds a placeholder.
         """
         if not question.strip():
-            raise BadRecord("the question is blank", repr(question))
+            raise BadRecord("the question is blank", repr(question), FaultKind.EMPTY_TEXT)
         for name, text in (("the question", question), ("the answer", answer)):
             try:
                 check_text(name, text)
             except ValueError as error:
                 raise BadRecord(str(error)) from None
         if IMAGE in question:
-            raise BadRecord(f"the question holds {IMAGE!r}, which stands for the image", repr(question))
+            raise BadRecord(
+                f"the question holds {IMAGE!r}, which stands for the image", repr(question), FaultKind.OTHER_INPUT
+            )
         turn = Turn(self.prompt(question.strip()), answer)
         return Record(self.source, record_id, image, Conversation((turn,)), exif=self.exif, truth=truth)
 

@@ -6,7 +6,7 @@ from lira_plugin.datasets.answer_dataset import AnswerDataset
 from lira_plugin.datasets.entries import check_text
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
-from lira_plugin.structures import LETTERS, AnswerTruth, ExifRule, Record, shown
+from lira_plugin.structures import LETTERS, AnswerTruth, ExifRule, FaultKind, Record, shown
 from lira_plugin.structures.question_prompts import choice_question
 
 ASK_AS = ("choices", "question")
@@ -54,7 +54,9 @@ class ChoiceDataset(AnswerDataset):
             BadRecord: a text is no Unicode, the question is blank or holds a placeholder, or there are no choices.
         """
         if not truth.choices or not all(choice.strip() for choice in truth.choices):
-            raise BadRecord("a choice is blank, or there is none", f"got {shown(list(truth.choices))}")
+            raise BadRecord(
+                "a choice is blank, or there is none", f"got {shown(list(truth.choices))}", FaultKind.EMPTY_TEXT
+            )
         for name, text in (
             ("the hint", context),
             ("the category", truth.category),
@@ -66,7 +68,7 @@ class ChoiceDataset(AnswerDataset):
                 raise BadRecord(str(error)) from None
         question = truth.question.strip()
         if not question:
-            raise BadRecord("the question is blank", repr(truth.question))
+            raise BadRecord("the question is blank", repr(truth.question), FaultKind.EMPTY_TEXT)
         if self.ask_as == "question":
             answer = truth.choices[LETTERS.index(truth.label)] if truth.label else ""
             return self.ask(record_id, image, question, truth, answer)

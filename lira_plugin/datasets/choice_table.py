@@ -11,7 +11,7 @@ from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.datasets.image_table import Cells, ImageTable
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule, Record, shown
+from lira_plugin.structures import ExifRule, FaultKind, Record, shown
 
 TURN = 1_000_000
 """MMBench's questions whose choices are turned have the index of the question plus multiples of this."""
@@ -100,10 +100,12 @@ class ChoiceTableDataset(ChoiceDataset):
             )
         if cells.image.isdecimal():
             if cells.image not in self._cells:
-                raise BadRecord("it has the image of a record that is not before it", f"index {cells.image!r}")
+                raise BadRecord(
+                    "it has the image of a record that is not before it", f"index {cells.image!r}", FaultKind.UNKNOWN_ID
+                )
             cells = self._cells[name] = self._cells[cells.image]
         if not cells.image or cells.image.isdecimal():
-            raise BadRecord("it has no image", f"got {cells.image!r}")
+            raise BadRecord("it has no image", f"got {cells.image!r}", FaultKind.MISSING_IMAGE)
         choices = [values[letter] for letter in self._letters]
         while choices and not choices[-1].strip():
             choices.pop()

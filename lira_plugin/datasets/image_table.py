@@ -15,6 +15,7 @@ from typing import Any
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.stored_images import store_image
 from lira_plugin.json_file import check_is_file
+from lira_plugin.structures import FaultKind
 
 _LONGEST = 2**31 - 1
 """Characters of the longest cell that is read."""
@@ -78,7 +79,9 @@ class ImageTable:
                 values = dict(zip(self.columns, cells))
                 image = values.pop(self.image)
                 if image.startswith("["):
-                    yield BadRecord("it has a list of images; a record can have one", f"got {image[:40]!r}")
+                    yield BadRecord(
+                        "it has a list of images; a record can have one", f"got {image[:40]!r}", FaultKind.OTHER_INPUT
+                    )
                     continue
                 yield Cells(values, image.strip() if len(image) <= _SHORTEST else _file_name(image), start, length)
 

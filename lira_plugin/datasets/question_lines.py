@@ -20,7 +20,7 @@ from lira_plugin.datasets.vqa_questions import (
 )
 from lira_plugin.json_file import read_text
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import AnswerTruth, ExifRule, Record
+from lira_plugin.structures import AnswerTruth, ExifRule, FaultKind, Record
 from lira_plugin.structures.question_prompts import build_prompt
 
 
@@ -95,7 +95,7 @@ class QuestionLinesDataset(ChoiceDataset):
                 answer = "" if entry.answer is None else str(entry.answer)
                 truth = AnswerTruth(label=answer, category=entry.category, question=entry.question)
             if not entry.question.strip():
-                raise BadRecord("the question is blank", repr(entry.question))
+                raise BadRecord("the question is blank", repr(entry.question), FaultKind.EMPTY_TEXT)
             return self.ask(name, image, words(entry.question.strip()), truth, answer)
 
         self.read(ann_file, read_lines(ann_file, "question_id"), parse)

@@ -11,7 +11,7 @@ from lira_plugin.datasets.entries import Entry, to_entry
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import ExifRule, Record, shown
+from lira_plugin.structures import ExifRule, FaultKind, Record, shown
 
 
 class Problem(Entry):
@@ -64,7 +64,9 @@ class ScienceQADataset(ChoiceDataset):
 
         def parse(name: str, value: Any) -> Record | None:
             if value is None:
-                raise BadRecord(f"{problems} has no such problem", f"the id {name!r} of the split {split!r}")
+                raise BadRecord(
+                    f"{problems} has no such problem", f"the id {name!r} of the split {split!r}", FaultKind.UNKNOWN_ID
+                )
             entry = to_entry(value, Problem)
             if entry.image is None and images_only:
                 return None

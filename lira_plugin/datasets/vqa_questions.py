@@ -13,7 +13,7 @@ from lira_plugin.datasets.entries import Entry, check_text, to_entry
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
 from lira_plugin.registry import DATASETS
-from lira_plugin.structures import AnswerTruth, ExifRule, Record, shown
+from lira_plugin.structures import AnswerTruth, ExifRule, FaultKind, Record, shown
 
 
 class PersonsAnswer(msgspec.Struct):
@@ -91,6 +91,7 @@ class VqaDataset(AnswerDataset):
                 raise BadRecord(
                     f"its annotation in {annotations} is about another image: the two files do not belong together",
                     f"{entry.image_id} here, {given.image_id} there",
+                    FaultKind.UNKNOWN_ID,
                 )
             image = os.path.join(image_root, image_name.format(image_id=entry.image_id))
             return self.ask(name, image, entry.question, *scored_answers([each.answer for each in given.answers]))
@@ -106,7 +107,7 @@ def answers_by_question(annotations: Sequence[Any], kind: type[Entry] = VqaAnnot
         question_id = value.get("question_id") if isinstance(value, dict) else None
         try:
             found[question_id] = (
-                BadRecord("it has two annotations", shown(question_id))
+                BadRecord("it has two annotations", shown(question_id), FaultKind.DUPLICATE_ID)
                 if question_id in found
                 else to_entry(value, kind)
             )
@@ -124,9 +125,9 @@ def sound_answers(answers: dict[int, Any], question_id: int, path: str) -> Any:
     """
     found = answers.get(question_id)
     if found is None:
-        raise BadRecord(f"it has no annotation in {path}", f"question {question_id!r}")
+        raise BadRecord(f"it has no annotation in {path}", f"question {question_id!r}", FaultKind.UNKNOWN_ID)
     if isinstance(found, BadRecord):
-        raise BadRecord(f"its annotation in {path} cannot be used", str(found))
+        raise BadRecord(f"its annotation in {path} cannot be used", str(found), found.kind)
     return found
 
 
@@ -137,7 +138,7 @@ def scored_answers(answers: Sequence[str]) -> tuple[AnswerTruth, str]:
         BadRecord: nobody gave one, or an answer is no Unicode.
     """
     if not answers:
-        raise BadRecord("it has no answers", "got []")
+        raise BadRecord("it has no answers", "got []", FaultKind.EMPTY_TEXT)
     for answer in answers:
         try:
             check_text("answer", answer)

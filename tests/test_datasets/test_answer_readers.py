@@ -103,6 +103,20 @@ def test_vqa_names_what_an_annotation_lacks(tmp_path, change, message):
     assert [record.record_id for record in records(data)] == ["262148001"] and len(data.findings) == 1
 
 
+def test_faults_have_kinds(tmp_path):
+    """As all readers' have, for the check of data to count them."""
+    questions, annotations = vqa_files(tmp_path)
+    edit(annotations, lambda content: content["annotations"].pop(0))
+    edit(questions, lambda content: content["questions"].append(content["questions"][1]))
+    edit(
+        questions,
+        lambda content: content["questions"].append(content["questions"][1] | {"question": "", "question_id": 0}),
+    )
+    edit(annotations, lambda content: content["annotations"].append(content["annotations"][0] | {"question_id": 0}))
+    data = VqaDataset(questions, annotations, "images", on_bad_record="skip")
+    assert [finding.kind.value for finding in data.findings] == ["unknown_id", "duplicate_id", "empty_text"]
+
+
 def test_a_question_with_the_placeholder_of_an_image(tmp_path):
     with pytest.raises(BadRecords, match="the question holds '<image>'"):
         VqaDataset(*vqa_files(tmp_path, question="Is <image> red?"), "images")
