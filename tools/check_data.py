@@ -48,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("config", type=Path, help="recipe")
     parser.add_argument("--loader", nargs="+", default=["train_dataloader"], choices=_LOADERS, help="whose data")
+    parser.add_argument("--source", nargs="+", default=[], help="check these data sets alone, such as own/train")
     parser.add_argument("--questions", nargs="+", type=Path, default=[], help="files of questions to check as well")
     parser.add_argument("--workers", type=int, default=0, help="processes that read")
     parser.add_argument("--draws", type=int, default=1, help="times a record is read: its views are drawn")
@@ -155,8 +156,12 @@ def main() -> int:
         return 2
     init_default_scope(config.get("default_scope", SCOPE))
     spec = input_spec_of_recipe(config["model"])
-    reading = Reading(args.workers, args.draws, args.every, not args.no_images)
-    found = examined_of(config, args.loader, spec, reading)
+    reading = Reading(args.workers, args.draws, args.every, not args.no_images, sources=tuple(args.source))
+    try:
+        found = examined_of(config, args.loader, spec, reading)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     checks = [check for _, check in found] + [check_questions(path) for path in args.questions]
     for check in checks:
         print(report(check))

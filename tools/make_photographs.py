@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_photographs(args.folder, args.seed)
     except (FileExistsError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
-    print(f"wrote images/, train.json and val.json: set LIRA_OWN_DATA={args.folder} for the recipes")
+    print(
+        f"wrote images/, train.json and val.json: recipes read them if LIRA_OWN_DATA is {args.folder} (by default data/own)"
+    )
 
 
 if __name__ == "__main__":

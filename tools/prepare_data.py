@@ -143,7 +143,9 @@ def run_look(args: argparse.Namespace) -> int:
     print(f"{found.records:,} records of {found.images:,} images{splits}{per}")
     for problem in found.problems:
         print(f"  problem: {problem}")
-    print("a recipe tests it, or trains on it, with")
+    print("masks and images were not decoded; check_data.py does that with a recipe")
+    if found.recipe:
+        print("a recipe of yours tests it and trains on it with")
     for line in found.recipe:
         print(f"    {line}")
     for other in found.others:

@@ -31,8 +31,9 @@ def read_annotations(path: str | os.PathLike) -> Any:
         return safe_load(path) if str(path).endswith(".p") else read_json_records(path)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no annotation file {path}. docs/weights.md says where the data of the recipes are had; those of the tiny recipes "
-            "are written by\n    python tools/make_scenes.py work_dirs/tiny/data"
+            f"no annotation file {path}. docs/weights.md says where the data of the recipes are had, and docs/own_data.md how "
+            "your own are laid out (LIRA_OWN_DATA); those of the tiny recipes are written by\n"
+            "    python tools/make_scenes.py work_dirs/tiny/data"
         ) from None
     finally:
         if collecting:
@@ -183,7 +184,9 @@ def _by_id(
                 )
             if entry.id in entries:
                 raise BadRecord(
-                    f"its id occurs twice in {section!r}; ids must be unique", repr(entry.id), FaultKind.DUPLICATE_ID
+                    f"its id occurs twice in {section!r}, so that its image cannot be used; ids must be unique",
+                    repr(entry.id),
+                    FaultKind.DUPLICATE_ID,
                 )
             check(entry)
             entries[entry.id] = entry

@@ -57,6 +57,7 @@ class Reading:
         every: read one record and image of so many.
         decode: decode the images.
         show_progress: show progress bars on a terminal.
+        sources: that are looked at, such as ``own/train``; all if there are none.
     """
 
     num_workers: int = 0
@@ -64,6 +65,7 @@ class Reading:
     every: int = 1
     decode: bool = True
     show_progress: bool = True
+    sources: tuple[str, ...] = ()
 
 
 _THOROUGH = Reading()
@@ -88,9 +90,16 @@ def examine(
 
     Returns:
         each data set of the loaders with what was found.
+
+    Raises:
+        ValueError: there is no such source.
     """
     parts = [part for setting, config in loaders.items() for part in _built(config, setting, spec)]
     others = [part for setting, config in (evaluated or {}).items() for part in _built(config, setting, spec)]
+    unknown = sorted(set(reading.sources) - {part.source for part in parts})
+    if unknown:
+        raise ValueError(f"there is no source {unknown[0]!r}; there are {sorted({part.source for part in parts})}")
+    parts = [part for part in parts if not reading.sources or part.source in reading.sources]
     for part in [*parts, *others]:
         _scan(part, spec)
     scans = [(part.scan, _square(part)) for part in parts if part.scan is not None]

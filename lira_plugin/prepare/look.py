@@ -48,13 +48,16 @@ class Look:
 
     @property
     def recipe(self) -> list[str]:
-        """Lines with which a recipe reads it, to test and, where that differs, to train."""
-        lines = [_line(self.reader)]
+        """Lines of a recipe that tests it and trains on it; none where nothing can be read."""
+        if not self.records:
+            return []
         names = signature(getattr(lira_plugin.datasets, self.reader["type"])).parameters
-        lines += [_line({**self.reader, name: count}) for name, count in TRAINING.items() if name in names]
-        if self.kind == "coco":
-            lines.append(_line({**self.reader, "type": "CocoInstanceDataset"}))
-        return lines
+        training = {name: count for name, count in TRAINING.items() if name in names}
+        return [
+            f"from lira_plugin.datasets import {self.reader['type']}",
+            f"test_dataloader.dataset.datasets = [{_line(self.reader)}]",
+            f"train_dataloader.dataset.datasets = [{_line({**self.reader, **training})}]",
+        ]
 
 
 def look(path: str | os.PathLike) -> Look:

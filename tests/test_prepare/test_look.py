@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from importlib.util import module_from_spec, spec_from_file_location
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,8 +139,10 @@ def test_each_layout_is_told_and_its_recipe_reads_it(
     assert (found["split"], found["protocol"].get("per"), found["reader"]["type"]) == (split, per, reader)
     assert kind in KINDS and kind in said and all(line in said for line in found["recipe"])
     assert not [problem for problem in found["problems"] if "not all instances" not in problem]
-    for line in found["recipe"]:
-        config = eval(line, vars(lira_plugin.datasets))
+    loaders = {name: SimpleNamespace(dataset=SimpleNamespace()) for name in ("test_dataloader", "train_dataloader")}
+    exec("\n".join(found["recipe"]), loaders)
+    for name in ("test_dataloader", "train_dataloader"):
+        (config,) = loaders[name].dataset.datasets
         data = config.pop("type")(**config)
         assert {*data.image_paths} and data.get_record(0, np.random.default_rng(0)).image_path
 

@@ -117,9 +117,11 @@ def scan_instances(scan: Scan, settings: Any) -> None:
     coco, path = found.coco, found.coco.path
     for category in coco.categories.values():
         scan.check_words(category.name, f"category {category.id}", path, found.unit("categories", category.id))
+    phrases = _records_of_phrases(coco) if getattr(settings, "num_expressions", 1) is None else {}
     claims: dict[Any, ImageClaim] = {}
     for image_id in coco.images:
-        claims[image_id] = claim_image(scan, found, image_id, settings.image_root, settings.exif, {str(image_id)})
+        owners = {str(image_id), *phrases.get(image_id, ())}
+        claims[image_id] = claim_image(scan, found, image_id, settings.image_root, settings.exif, owners)
         scan.units[str(image_id), ""] = (f"image {image_id}", path, found.unit("images", image_id))
     for annotation in coco.annotations.values():
         name, unit = f"annotation {annotation.id}", found.unit("annotations", annotation.id)
@@ -140,3 +142,11 @@ def scan_instances(scan: Scan, settings: Any) -> None:
         category = coco.categories[annotation.category_id].name
         scan.units.setdefault((str(annotation.image_id), category), (name, path, unit))
         claim_mask(scan, found, annotation, claims[annotation.image_id])
+
+
+def _records_of_phrases(coco: CocoFile) -> dict[Any, set[str]]:
+    """Ids of the records of each image where every phrase of it is a record of its own."""
+    records: dict[Any, set[str]] = {}
+    for annotation in coco.annotations.values():
+        records.setdefault(annotation.image_id, set()).add(f"{annotation.image_id}-{annotation.category_id}")
+    return records

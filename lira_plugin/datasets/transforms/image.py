@@ -118,10 +118,11 @@ class DecodeRegions(BaseTransform):
             masks = [decode_union(region.segmentations, height, width) for region in record.regions]
         except ValueError as error:
             advice = _advice_of_masks(record, (height, width))
+            kind = FaultKind.EXIF_ORIENTATION if advice else kind_of(error)
+            if kind in (FaultKind.MASK_SIZE, FaultKind.MASK_OUTSIDE):
+                advice = "; annotation and image do not belong together"
             raise DataFault(
-                FaultKind.EXIF_ORIENTATION if advice else kind_of(error),
-                f"{record.source} record {record.record_id} ({record.image_path}): {error}"
-                f"{advice or '; annotation and image do not belong together'}",
+                kind, f"{record.source} record {record.record_id} ({record.image_path}): {error}{advice}"
             ) from error
         results["masks"] = np.stack(masks)
         return results
