@@ -10,10 +10,11 @@ import numpy as np
 
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.grounding_dataset import Pipeline
+from lira_plugin.datasets.json_records import read_json_records
 from lira_plugin.datasets.mask_values import IGNORED_VALUE, MaskFile, read_labels
 from lira_plugin.datasets.phrase_masks import PhraseMask, PhraseMaskDataset, plain_phrase
 from lira_plugin.datasets.reader_report import ReaderReport
-from lira_plugin.json_file import read_json, read_text
+from lira_plugin.json_file import read_text
 from lira_plugin.registry import DATASETS
 from lira_plugin.structures import ExifRule, FaultKind, shown
 
@@ -23,7 +24,10 @@ NAMES_FILES = tuple(
 """Files of names that are looked for."""
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _BACKGROUND = re.compile(r"_*background_*", re.IGNORECASE)
-_WITH_VALUE = re.compile(r"(\d+)\s*[:,;=\s]\s*(\S.*)")
+_WITH_VALUE = re.compile(r"(\d{1,9})\s*[:,;=\s]\s*(\S.*)")
+_LIKE_A_VALUE = re.compile(r"""\W*\d+([\s.)\]}>:,;="'|].*)?|.*[:,;=]\s*\d+""")
+"""Lines that have a value in another form: ``-1 cat``, ``1. cat``, ``[1] cat``, ``1`` alone, ``cat: 1``."""
+_VALUE_BEHIND = re.compile(r".*\s(\d{1,9})")
 
 
 @DATASETS.register_module()
@@ -36,7 +40,8 @@ class LabelMapDataset(PhraseMaskDataset):
     image and value, such as ``wall_1-3``.
 
     Names: a JSON object ``{"1": "cat"}`` or ``{"cat": 1}``, or a text with a line a class. Lines are ``1 cat``, or ``cat`` alone;
-    then the first one is value 1, or value 0 if it says ``background``.
+    then the first one is value 1, or value 0 if it says ``background``. Lines that begin with ``#`` are comments. Lines of both
+    forms in one file are refused, since names would be those of other values.
 
     Args:
         data_root: folder of it all.
@@ -124,27 +129,62 @@ def read_names(path: str) -> dict[int, str]:
 
 
 def _text_names(path: str) -> Iterator[tuple[int, str]]:
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    lines = [line for line in lines if line.strip("_").lower() != "ignore"]  # LabelMe's, for value -1
-    pairs = [_WITH_VALUE.fullmatch(line) for line in lines]
-    if lines and all(pairs):
-        yield from ((int(pair[1][:9]), plain_phrase(pair[2])) for pair in pairs)
+    lines = [(index, line.strip()) for index, line in enumerate(read_text(path).splitlines(), 1)]
+    lines = [(index, line) for index, line in lines if line and not line.startswith("#")]
+    if lines and lines[0][1].strip("_").lower() == "ignore":  # LabelMe's, for value -1
+        del lines[0]
+    if lines and lines[-1][1].strip("_").lower() == "ignore":
+        del lines[-1]
+    pairs = [_WITH_VALUE.fullmatch(line) for _, line in lines]
+    if any(pairs):
+        for (index, line), pair in zip(lines, pairs):
+            if pair is None:
+                raise ValueError(f"{path} line {index}: {line!r} has no value as other lines have; write '1 cat'")
+            yield int(pair[1]), _name(pair[2], f"{path} line {index}")
         return
-    first = 0 if lines and _BACKGROUND.fullmatch(lines[0]) else 1
-    yield from ((first + index, plain_phrase(line)) for index, line in enumerate(lines))
+    first = 0 if lines and _BACKGROUND.fullmatch(lines[0][1]) else 1
+    behind = [match and int(match[1]) for match in (_VALUE_BEHIND.fullmatch(line) for _, line in lines)]
+    if len(lines) > 1 and None not in behind and behind != list(range(1, len(lines) + 1)):
+        raise ValueError(
+            f"{path} line {lines[0][0]}: {lines[0][1]!r} ends with a value; it stands first, such as '1 cat'"
+        )
+    for value, (index, line) in enumerate(lines, first):
+        if _LIKE_A_VALUE.fullmatch(line):
+            raise ValueError(
+                f"{path} line {index}: {line!r} is neither a value from 0 to 999999999 and a name, such as '1 cat', nor a name"
+            )
+        if line.strip("_").lower() == "ignore":
+            raise ValueError(
+                f"{path} line {index}: {line!r} is not the first or last line; write values, such as '1 cat'"
+            )
+        yield value, _name(line, f"{path} line {index}")
+
+
+def _name(text: str, where: str) -> str:
+    if "\t" in text or "::" in text:
+        raise ValueError(f"{where}: {text!r} holds more than a name; a line is '1 cat' or 'cat'")
+    return plain_phrase(text)
 
 
 def _json_names(path: str) -> Iterator[tuple[int, str]]:
-    content = read_json(path)
+    content = read_json_records(path)
     if isinstance(content, list):
-        content = {entry.get("id"): entry.get("name") for entry in content if isinstance(entry, dict)}
-    if not isinstance(content, dict):
+        for index, entry in enumerate(content):
+            if not isinstance(entry, dict) or not {"id", "name"} <= entry.keys():
+                raise ValueError(
+                    f'{path}: entry {index} must be such as {{"id": 1, "name": "cat"}}, got {shown(entry)}'
+                )
+        pairs = [(entry["id"], entry["name"]) for entry in content]
+    elif isinstance(content, dict):
+        pairs = [
+            (value, key) if _is_value(value) and not _is_value(key) else (key, value) for key, value in content.items()
+        ]
+    else:
         raise ValueError(f'{path} must be an object such as {{"1": "cat"}}, got {shown(content)}')
-    for key, value in content.items():
-        key, value = (value, key) if _is_value(value) and not _is_value(key) else (key, value)
-        if not _is_value(key) or not isinstance(value, str) or not value.strip():
-            raise ValueError(f'{path}: an entry must be such as "1": "cat", got {shown(key)}: {shown(value)}')
-        yield int(key), plain_phrase(value)
+    for value, name in pairs:
+        if not _is_value(value) or not isinstance(name, str) or not name.strip():
+            raise ValueError(f'{path}: an entry must be such as "1": "cat", got {shown(value)}: {shown(name)}')
+        yield int(value), plain_phrase(name)
 
 
 def _is_value(value: Any) -> bool:
