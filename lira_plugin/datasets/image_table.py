@@ -96,7 +96,7 @@ class ImageTable:
             ValueError: it is not base64, or the file cannot be written.
         """
         path = self.folder / cells.image
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:
             return
         with open(self.path, "rb") as file:
             file.seek(cells.start)

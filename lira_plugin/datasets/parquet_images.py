@@ -9,14 +9,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lira_plugin.datasets.stored_images import store_image
-from lira_plugin.written_aside import write_json
+from lira_plugin.datasets.cache_folder import locked
+from lira_plugin.datasets.stored_images import store_file, store_image
 
 _TOGETHER = 16
 """Records whose images are in memory together."""
@@ -45,9 +46,7 @@ def extracted_images(table: str, column: str, cache: str | None) -> list[str | N
     names = _listed(folder / "index.json", key)
     if names is None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            names = [image and _write(folder, image) for image in _images(table, column)]
-            write_json(folder / "index.json", {"key": key, "names": names})
+            names = _write_all(table, column, folder / "index.json", key)
         except pa.ArrowException as error:
             raise ValueError(f"{table} cannot be read: {error}") from error
         except OSError as error:
@@ -69,15 +68,35 @@ def image_names(table: str, column: str) -> list[str | None]:
         raise ValueError(f"{table} cannot be read: {error}") from error
 
 
+def _write_all(table: str, column: str, index: Path, key: dict[str, Any]) -> list[str | None]:
+    """Write the images and the index of them; of several processes of a machine one does so, and the others wait."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # without locks each process writes all of them, which is the same in the end
+            stack.enter_context(locked(index))
+        if (names := _listed(index, key)) is not None:  # which another process has written meanwhile
+            return names
+        names, sizes = [], {}
+        for image in _images(table, column):
+            names.append(image and _name(image))
+            if image:
+                store_image(index.parent / names[-1], image)
+                sizes[names[-1]] = len(image)
+        store_file(index, json.dumps({"key": key, "names": names, "sizes": sizes}).encode())
+    return names
+
+
 def _listed(index: Path, key: dict[str, Any]) -> list[str | None] | None:
-    """The names of images that were written before; None where the table is another one by now, or an image is gone."""
+    """The names of images that were written before; None where the table is another one by now, or an image is not whole."""
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
-        names = content["names"] if content["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if content["key"] != key:
+            return None
+        names, sizes = content["names"], content["sizes"]
+        with os.scandir(index.parent) as entries:
+            there = {entry.name: entry.stat().st_size for entry in entries}
+        return names if all(name is None or there[name] == sizes[name] for name in names) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    there = set(os.listdir(index.parent))
-    return names if names is not None and all(name is None or name in there for name in names) else None
 
 
 def _images(table: str, column: str) -> Iterator[bytes | None]:
@@ -93,9 +112,3 @@ def _images(table: str, column: str) -> Iterator[bytes | None]:
 def _name(image: bytes) -> str:
     ending = next((ending for start, ending in _ENDINGS.items() if image.startswith(start)), ".img")
     return hashlib.sha256(image).hexdigest()[:32] + ending
-
-
-def _write(folder: Path, image: bytes) -> str:
-    name = _name(image)
-    store_image(folder / name, image)
-    return name

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -63,6 +65,50 @@ def test_images_are_files_of_the_same_bytes_and_written_once(tmp_path, monkeypat
     write_parquet(tmp_path / "val.parquet", [{**hub_records()[0], "image": {"bytes": picture(5), "path": None}}])
     (other,) = set(ParquetPhraseDataset(table, image_cache=str(tmp_path / "cache")).image_paths)
     assert other != path and len(reads) == 2
+
+
+def test_several_readers_write_the_images_once(tmp_path, monkeypatch):
+    records = [{**hub_records()[index % 2], "image": {"bytes": picture(index), "path": None}} for index in range(60)]
+    table = write_parquet(tmp_path / "val.parquet", records)
+    start, reads, read = Barrier(4), [], parquet_images._images
+
+    def counted(table, column):
+        reads.append(table)
+        return read(table, column)
+
+    def paths(_):
+        start.wait()
+        return parquet_images.extracted_images(table, "image", None)
+
+    monkeypatch.setattr(parquet_images, "_images", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(paths, range(4)))
+    assert len(reads) == 1 and found == [found[0]] * 4
+    for index, path in enumerate(found[0]):
+        with open(path, "rb") as file:
+            assert file.read() == picture(index)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_an_image_that_is_cut_off_is_written_again(tmp_path, length):
+    table = write_parquet(tmp_path / "val.parquet", hub_records())
+    (path,) = set(ParquetPhraseDataset(table).image_paths)
+    os.truncate(path, length)
+    ParquetPhraseDataset(table)
+    with open(path, "rb") as file:
+        assert file.read() == picture()
+
+
+def test_without_locks_images_are_written_as_well(tmp_path, monkeypatch):
+    def no_locks(path):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(parquet_images, "locked", no_locks)
+    assert len(ParquetPhraseDataset(write_parquet(tmp_path / "val.parquet", hub_records()))) == 4
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written to .*set image_cache"):
+        ParquetPhraseDataset(str(tmp_path / "val.parquet"), image_cache=str(tmp_path / "file"))
 
 
 def test_a_table_without_images_and_its_splits(tmp_path):
