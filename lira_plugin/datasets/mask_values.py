@@ -16,6 +16,8 @@ from lira_plugin.structures import FaultKind, encode_mask, shown
 IGNORED_VALUE = 255
 """What a label map holds where nobody says what is there."""
 _PNG = b"\x89PNG\r\n\x1a\n"
+_VALUES_OF_A_SQUARE = 10
+"""Coordinates of a polygon around a square that ends where it begins."""
 _DEEPEST = 4
 """Wrappings of a mask, such as an RLE in a JSON text in an object, that are opened."""
 
@@ -75,7 +77,7 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
 
     Args:
         value: polygons, an RLE, a list of those; a JSON text or bytes of these; PNG bytes, also as ``{"bytes", "path"}``; lines
-            of true and false, or of 0 and 1; an annotation with ``segmentation``.
+            of true and false, of 0 and 1, or of 0 and 255; an annotation with ``segmentation``.
         depth: of the wrapping that has been opened.
 
     Raises:
@@ -102,15 +104,12 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
         for key in ("bytes", "segmentation"):
             if value.get(key) is not None:
                 return to_segmentation(value[key], depth + 1)
-    if isinstance(value, list) and value and all(_is_line_of_pixels(part, len(value)) for part in value):
-        if len({len(part) for part in value}) > 1:
-            raise BadRecord("the lines of the mask are not of one length", shown(sorted({len(part) for part in value})))
-        return encode_mask(np.array(value, bool))
+    if isinstance(value, list) and (pixels := _pixels(value)) is not None:
+        return encode_mask(pixels)
     if isinstance(value, list) and any(isinstance(part, bytes | str) for part in value):
         parts = [to_segmentation(part, depth + 1) for part in value]
         return [piece for part in parts for piece in (part if isinstance(part, list) else [part])]
-    if isinstance(value, dict) and isinstance(value.get("counts"), bytes):
-        value = {**value, "counts": value["counts"].decode("latin-1")}
+    value = [_with_text(part) for part in value] if isinstance(value, list) else _with_text(value)
     try:
         check_segmentation("mask", value)
     except ValueError as error:
@@ -118,9 +117,41 @@ def to_segmentation(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _is_line_of_pixels(value: Any, lines: int) -> bool:
-    """Whether it is true and false, or 0 and 1 where there are ``lines`` of them: no polygons reach from 0 to 1 alone."""
-    if not isinstance(value, list) or not value:
-        return False
-    is_bool = all(isinstance(pixel, bool) for pixel in value)
-    return is_bool or (lines > 1 and all(isinstance(pixel, int) and pixel in (0, 1) for pixel in value))
+def _with_text(value: Any) -> Any:
+    """An RLE whose runs are a text, where they are bytes; anything else as it is."""
+    if isinstance(value, dict) and isinstance(value.get("counts"), bytes):
+        return {**value, "counts": value["counts"].decode("latin-1")}
+    return value
+
+
+def _pixels(value: list[Any]) -> np.ndarray | None:
+    """Lines of pixels as (H, W) bool; None for what may be polygons or another form.
+
+    Lines and polygons are both lists of numbers. No polygon reaches from 0 to 1 alone, and one with two values of coordinates has
+    the corners of a square: five points, as it may end where it begins.
+
+    Raises:
+        BadRecord: it is neither lines of true and false, of 0 and 1 or of 0 and 255, nor polygons in pixels.
+    """
+    lines = value if value and all(isinstance(part, list) for part in value) else [value]
+    if not all(line and all(isinstance(pixel, int | float) for pixel in line) for line in lines):
+        return None
+    values, lengths = set().union(*lines), {len(line) for line in lines}
+    is_bool = all(isinstance(pixel, bool) for line in lines for pixel in line)
+    if lines[0] is not value and (is_bool or (len(lines) > 1 and values <= {0, 1})):
+        if len(lengths) > 1:
+            raise BadRecord("the lines of the mask are not of one length", shown(sorted(lengths)))
+        return np.array(lines, bool)
+    if len(lines) > 1 and len(lengths) == 1 and values <= {0, 255}:
+        return np.array(lines) == 255
+    is_below_one = values != {0} and all(0 <= pixel <= 1 for pixel in values)
+    is_two_values = len(values | {0}) <= 2 and max(lengths) > _VALUES_OF_A_SQUARE
+    is_mostly_zero = (
+        len(lines) > 2 and len(lengths) == 1 and 2 * sum(line.count(0) for line in lines) > len(lines) * max(lengths)
+    )
+    if is_bool or is_below_one or is_two_values or is_mostly_zero:
+        raise BadRecord(
+            "the mask is neither polygons in pixels nor lines of pixels that are 0 and 1 or 0 and 255",
+            f"{len(lines)} lists of up to {max(lengths)} values such as {shown(sorted(values)[:4])}",
+        )
+    return None

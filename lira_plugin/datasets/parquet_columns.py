@@ -49,11 +49,13 @@ def find_columns(path: str, schema: pa.Schema, given: Mapping[str, str]) -> Colu
         given: name by role, for tables with other names.
 
     Raises:
-        ValueError: there is no column for a role.
+        ValueError: there is no column for a role, or two of one name.
     """
     if unknown := sorted(given.keys() - ROLES.keys()):
         raise ValueError(f"columns are named by the roles {sorted(ROLES)}, got {unknown}")
-    objects, inner = _objects_column(schema)
+    known_names = {*given.values(), *_LISTS, *_OTHERS, *(name for names in ROLES.values() for name in names)}
+    _check_unique(path, "columns", [name for name in schema.names if name in known_names])
+    objects, inner = _objects_column(path, schema)
     found = {}
     for role, known in ROLES.items():
         names = (given[role],) if role in given else known
@@ -113,10 +115,16 @@ def read_schema(path: str) -> pa.Schema:
         raise ValueError(f"{path} is not a parquet file (is it complete?): {error}") from error
 
 
-def _objects_column(schema: pa.Schema) -> tuple[str | None, dict[str, pa.DataType]]:
+def _check_unique(path: str, what: str, names: Sequence[str]) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path} has several {what} {repeated}: keep one of each")
+
+
+def _objects_column(path: str, schema: pa.Schema) -> tuple[str | None, dict[str, pa.DataType]]:
     for name in _LISTS:
         kind = _type(schema, name)
         if kind is not None and _is_list(kind) and pa.types.is_struct(kind.value_type):
+            _check_unique(path, f"fields of {name!r}", [field.name for field in kind.value_type])
             return name, {field.name: field.type for field in kind.value_type}
     return None, {}
 
@@ -135,8 +143,12 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    names = [field.name for field in kind] if pa.types.is_struct(kind) else []
-    return "bytes" in names or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    kinds = [field.type for field in kind if field.name == "bytes"] if pa.types.is_struct(kind) else [kind]
+    return any(_is_bytes(own) or (own is not kind and pa.types.is_null(own)) for own in kinds)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _type(schema: pa.Schema, name: str) -> pa.DataType | None:

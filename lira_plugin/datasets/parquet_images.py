@@ -47,7 +47,7 @@ def extracted_images(table: str, column: str, cache: str | None) -> list[str | N
     if names is None:
         try:
             names = _write_all(table, column, folder / "index.json", key)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError) as error:
             raise ValueError(f"{table} cannot be read: {error}") from error
         except OSError as error:
             raise ValueError(
@@ -64,7 +64,7 @@ def image_names(table: str, column: str) -> list[str | None]:
     """
     try:
         return [image and _name(image) for image in _images(table, column)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{table} cannot be read: {error}") from error
 
 

@@ -33,7 +33,8 @@ class ParquetPhraseDataset(PhraseMaskDataset):
     A record of a table is an object with a list of sentences, or with one sentence, or an image with a list of objects
     (``samples``). Columns are told by their names (:data:`~lira_plugin.datasets.parquet_columns.ROLES`): ``image`` (bytes) or
     ``image_path``/``file_name`` (below ``image_root``); ``sentences``, ``sentence``, ``text``, ...; ``mask``, ``segmentation``
-    or ``raw_anns``. A mask is an RLE or polygons, also as JSON text, PNG bytes, or lines of true and false.
+    or ``raw_anns``. A mask is an RLE or polygons, also as JSON text, PNG bytes, or lines of
+    pixels (true and false, 0 and 1, 0 and 255).
 
     Scores per sentence and per object are not comparable, and exported sets come as both: RefCOCO's ``val`` once per object,
     ``val_all`` once per sentence. ``per="object"`` keeps the first sentence of each object. The protocol has ``per``, which is
@@ -109,7 +110,7 @@ class ParquetPhraseDataset(PhraseMaskDataset):
                 name = f"{prefix}{position}"
                 try:
                     path = _image(value, images[position] if images else None, self.columns, image_root)
-                    for key, item in _parse(value, name, path, self.columns):
+                    for key, item in list(_parse(value, name, path, self.columns)):
                         objects.add((path, key))
                         found.append(item)
                         if item.phrase:
@@ -146,7 +147,7 @@ def _records(table: str, columns: Columns) -> Iterator[dict[str, Any]]:
         with pq.ParquetFile(table) as file:
             for batch in file.iter_batches(_TOGETHER, columns=list(columns.read)):
                 yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise ValueError(f"{table} cannot be read (is it complete?): {error}") from error
 
 
@@ -166,11 +167,13 @@ def _parse(value: dict[str, Any], name: str, path: str, columns: Columns) -> Ite
     size = _size(value)
     entries = [value] if columns.objects is None else value[columns.objects] or []
     for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise BadRecord(f"entry {index} of {columns.objects!r} must be an object", f"got {shown(entry)}")
         own = name if columns.objects is None else f"{name}-{index}"
         segmentation = to_segmentation(entry[columns.mask])
         key = next((f"{key} {entry[key]}" for key in ("ref_id", "ann_id") if entry.get(key) is not None), None)
         if key is None:
-            key = json.dumps(segmentation)
+            key = json.dumps(segmentation, default=repr)
         for turn, text in enumerate(_sentences(entry[columns.phrase], columns.phrase)):
             yield key, PhraseMask(f"{own}-{turn}", path, plain_phrase(text), (segmentation,), size)
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.people_files import (
@@ -24,6 +26,8 @@ from support.people_files import (
 )
 
 from lira_plugin.datasets import DecodeRegions, LoadImage, ParquetPhraseDataset, parquet_images
+from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.mask_values import to_segmentation
 
 MASKS = {"cat": CAT, "cup": CUP}
 
@@ -158,6 +162,10 @@ def test_a_sentence_a_record_is_told_from_an_object_a_record(tmp_path):
         [rle_of(CAT), rle_of(CUP)],
         [json.dumps(rle_of(CAT)), json.dumps(rle_of(CUP))],
         [CAT.astype(int).tolist(), CUP.astype(int).tolist()],
+        [(CAT * 255).tolist(), (CUP * 255).tolist()],
+        [CAT.astype(float).tolist(), CUP.astype(float).tolist()],
+        [json.dumps((CAT * 255.0).tolist()), json.dumps((CUP * 255.0).tolist())],
+        [[{"size": list(mask.shape), "counts": rle_of(mask)["counts"].encode()}] for mask in (CAT, CUP)],
         [CAT.tolist(), CUP.tolist()],
         [{"size": list(mask.shape), "counts": rle_of(mask)["counts"].encode()} for mask in (CAT, CUP)],
         [json.dumps([POLYGONS["cat"]]), json.dumps([POLYGONS["cup"]])],
@@ -171,6 +179,10 @@ def test_a_sentence_a_record_is_told_from_an_object_a_record(tmp_path):
         "rle",
         "json",
         "ones",
+        "255",
+        "floats",
+        "255-json",
+        "list-of-counts-bytes",
         "bools",
         "counts-bytes",
         "polygons-json",
@@ -256,3 +268,74 @@ def test_columns_are_asked_for_where_they_are_not_told(tmp_path):
         ParquetPhraseDataset(table, "x", columns={"text": "what"})
     with pytest.raises(ValueError, match=r"no column for \['mask'\]"):
         ParquetPhraseDataset(table, "x", columns={"phrase": "what", "mask": "elsewhere"})
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        CAT.astype(int).ravel().tolist(),
+        CAT.ravel().tolist(),
+        (CAT * 255).ravel().tolist(),
+        [(CAT * 255).ravel().tolist()],
+        (CAT * 0.7).tolist(),
+        (CAT * 128).tolist(),
+        (CAT * 1 + CUP * 2).tolist(),
+        [[0.1, 0.2, 0.5, 0.2, 0.5, 0.6]],
+        [[0, 255] * 8, [0, 255] * 7],
+    ],
+)
+def test_lists_that_are_no_polygons_in_pixels_are_refused(mask):
+    for value in (mask, json.dumps(mask)):
+        with pytest.raises(BadRecord, match="neither polygons in pixels nor lines of pixels"):
+            to_segmentation(value)
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [
+        [POLYGONS["cat"]],
+        POLYGONS["cat"],
+        [[0, 0, 255, 0, 255, 255, 0, 255]],
+        [[0, 0, 255, 0, 255, 255, 0, 255, 0, 0]],
+        [[0, 0, 0, 5, 5, 0], [9, 9, 12, 9, 12, 12]],
+        [[0, 0, 0, 0, 0, 0]],
+        [[0.0, 0.5, 31.5, 0.5, 31.5, 23.0]] * 3,
+    ],
+)
+def test_polygons_are_not_taken_for_pixels(polygons):
+    assert to_segmentation(polygons) == polygons
+
+
+def test_an_object_that_is_null_is_a_bad_record(tmp_path):
+    sample = {"sentence": "cat", "mask": json.dumps(rle_of(CAT))}
+    image = {"bytes": picture(), "path": None}
+    table = write_parquet(
+        tmp_path / "a.parquet", [{"image": image, "samples": [sample, None]}, {"image": image, "samples": [sample]}]
+    )
+    with pytest.raises(ValueError, match="record 0: entry 1 of 'samples' must be an object: got None"):
+        ParquetPhraseDataset(table)
+    assert [record.record_id for record in records_of(ParquetPhraseDataset(table, on_bad_record="skip"))] == ["1-0-0"]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    masks, names = [json.dumps(rle_of(CAT))], ["a.png"]
+    pq.write_table(pa.table([["cat"], ["dog"], masks, names], ["sentence", "sentence", "mask", "image_path"]), path)
+    with pytest.raises(ValueError, match=r"a\.parquet has several columns \['sentence'\]"):
+        ParquetPhraseDataset(path, "x")
+    twice = pa.StructArray.from_arrays(
+        [pa.array(["cat"]), pa.array(["dog"]), pa.array(masks)], ["text", "text", "mask"]
+    )
+    pq.write_table(pa.table([pa.ListArray.from_arrays([0, 1], twice), names], ["samples", "image_path"]), path)
+    with pytest.raises(ValueError, match=r"a\.parquet has several fields of 'samples' \['text'\]"):
+        ParquetPhraseDataset(path, "x")
+    image = pa.StructArray.from_arrays([pa.array([picture()]), pa.array([picture()])], ["bytes", "bytes"])
+    pq.write_table(pa.table([["cat"], masks, image], ["sentence", "mask", "image"]), path)
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read"):
+        ParquetPhraseDataset(path)
+
+
+def test_images_as_texts_are_no_images(tmp_path):
+    record = {"sentence": "cat", "mask": json.dumps(rle_of(CAT)), "image": {"bytes": "iVBOR", "path": None}}
+    with pytest.raises(ValueError, match=r"no column for \['image'\]"):
+        ParquetPhraseDataset(write_parquet(tmp_path / "a.parquet", [record]))
