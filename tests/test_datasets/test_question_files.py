@@ -1,10 +1,13 @@
+import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from lira_plugin.datasets import ReferSegDataset
+from lira_plugin.datasets.image_table import ImageTable
 from lira_plugin.datasets.question_files import drawn_questions, read_questions
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_questions import scene_questions
@@ -114,3 +117,15 @@ def test_questions_of_a_data_set_are_spread_over_its_images(tmp_path):
     assert len(every) == len(refer)
     assert all(item.regions and item.question == f"Please segment {item.regions[0].phrase}." for item in every)
     assert {item.task for item in every} == {"refcoco/val"}
+
+
+def test_an_image_of_a_table_that_is_empty_is_written_again(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text(f"index\timage\n0\t{base64.b64encode(b'a picture' * 20).decode()}\n")
+    table = ImageTable(str(path))
+    (cells,) = table
+    table.write_image(cells)
+    os.truncate(table.file_of(cells.image), 0)
+    table.write_image(cells)
+    with open(table.file_of(cells.image), "rb") as file:
+        assert file.read() == b"a picture" * 20
