@@ -2,15 +2,20 @@
 
 import fcntl
 import hashlib
+import io
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from mmengine.logging import print_log
 
 VARIABLE = "LIRA_CACHE"
 """Names the folder; without it, it is ``lira_plugin`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+_CHECKSUM = 4
+"""Bytes of the CRC-32 at the end of a file of integers."""
 
 
 def cache_folder() -> Path:
@@ -27,6 +32,36 @@ def digest(*parts: str | bytes) -> str:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         total.update(len(data).to_bytes(8, "little") + data)
     return total.hexdigest()[:20]
+
+
+def save_integers(path: Path, values: np.ndarray) -> None:
+    """Write integers of one dimension as a .npy file, with a checksum after them.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = io.BytesIO()
+    np.save(file, values)
+    data = file.getvalue()
+    path.write_bytes(data + zlib.crc32(data).to_bytes(_CHECKSUM, "little"))
+
+
+def load_integers(path: Path, dtype: type[np.integer]) -> np.ndarray:
+    """Integers as :func:`save_integers` wrote them.
+
+    The checksum is compared before NumPy parses anything, since a damaged head makes it raise whatever Python's parser does.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or its integers are of another dtype.
+    """
+    data = path.read_bytes()
+    if len(data) <= _CHECKSUM or zlib.crc32(data[:-_CHECKSUM]).to_bytes(_CHECKSUM, "little") != data[-_CHECKSUM:]:
+        raise ValueError(f"{path} is not as it was written")
+    values = np.load(io.BytesIO(data), allow_pickle=False)
+    if values.ndim != 1 or values.dtype != dtype:
+        raise ValueError(f"{path} must hold {np.dtype(dtype)} of one dimension, it holds {values.dtype} {values.shape}")
+    return values
 
 
 @contextmanager

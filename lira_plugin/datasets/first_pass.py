@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lira_plugin.datasets.cache_folder import locked
+from lira_plugin.datasets.cache_folder import load_integers, locked, save_integers
 from lira_plugin.written_aside import remove, written_aside
 
 _MOST_WORKERS = 8
@@ -69,7 +69,7 @@ def stored_array(path: Path, chunks: Sequence[np.ndarray], length: int, chunk_le
     Each chunk is stored as soon as it is done, so that an ended first pass goes on where it was.
 
     Args:
-        path: the file, .npy.
+        path: the file, see :func:`~lira_plugin.datasets.cache_folder.save_integers`.
         chunks: (chunk_length,) int32 each, the last one perhaps shorter.
         length: of all chunks together.
         chunk_length: of each chunk but the last.
@@ -104,17 +104,16 @@ def stored_array(path: Path, chunks: Sequence[np.ndarray], length: int, chunk_le
 def _loaded(path: Path, length: int) -> np.ndarray | None:
     """The integers of a file; None where there is none of this length that can be read."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        values = load_integers(path, np.int32)
+    except (OSError, ValueError):
         return None
-    return values if values.dtype == np.int32 and values.shape == (length,) else None
+    return values if len(values) == length else None
 
 
 def _saved(path: Path, values: np.ndarray) -> bool:
     """Save integers; whether that was possible."""
     with suppress(OSError), written_aside(path) as unfinished:
-        with unfinished.open("wb") as file:
-            np.save(file, values)
+        save_integers(unfinished, values)
         return True
     return False
 

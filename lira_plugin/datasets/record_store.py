@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from lira_plugin.datasets.cache_folder import load_integers, save_integers
 from lira_plugin.structures import Record
 from lira_plugin.written_aside import written_aside
 
@@ -71,15 +72,14 @@ class RecordStore(Sequence[Record]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self._offsets = np.load(folder / OFFSETS, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise Damaged(f"{folder / OFFSETS} cannot be read ({error})") from error
+            self._offsets = load_integers(folder / OFFSETS, np.int64)
+        except ValueError as error:
+            raise Damaged(str(error)) from error
         offsets = self._offsets
         self._file = os.open(folder / RECORDS, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
-        sound = offsets.ndim == 1 and offsets.dtype == np.int64 and len(offsets) > 0
-        if not sound or offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) <= 0).any():
+        if not len(offsets) or offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) <= 0).any():
             raise Damaged(f"{folder / OFFSETS} does not tell where the records of {RECORDS} are")
 
     def __reduce__(self) -> tuple:
@@ -128,7 +128,7 @@ def write_store(folder: Path, records: Iterable[Record], classes: tuple[str, ...
         with (unfinished / RECORDS).open("wb") as file:
             for record in records:
                 offsets.append(offsets[-1] + file.write(_encoded(record)))
-        np.save(unfinished / OFFSETS, np.array(offsets, np.int64))
+        save_integers(unfinished / OFFSETS, np.array(offsets, np.int64))
         header = _ENCODER.encode(Header(RecordStore(unfinished).checksum(), classes, report))
         (unfinished / HEADER).write_bytes(zlib.crc32(header).to_bytes(4, "little") + header)
 
@@ -153,10 +153,12 @@ def open_store(folder: Path) -> tuple[RecordStore, Header]:
     """
     store = RecordStore(folder)
     data = (folder / HEADER).read_bytes()
+    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4]:
+        raise Damaged(f"{folder / HEADER} is not as it was written")
     try:
         header = msgspec.msgpack.decode(data[4:], type=Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise Damaged(f"{folder / HEADER} cannot be decoded ({error})") from error
-    if zlib.crc32(data[4:]).to_bytes(4, "little") != data[:4] or store.checksum() != header.checksum:
+    if store.checksum() != header.checksum:
         raise Damaged(f"{folder} is not as it was written")
     return store, header

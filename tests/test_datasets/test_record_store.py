@@ -27,6 +27,7 @@ from lira_plugin.datasets import (
     reader_report,
     stored_reading,
 )
+from lira_plugin.datasets.cache_folder import load_integers, save_integers
 from lira_plugin.datasets.record_store import HEADER, OFFSETS, RECORDS, Damaged, RecordStore, Unstorable, write_store
 from lira_plugin.structures import Conversation, Record, Region, Turn
 
@@ -157,6 +158,50 @@ def test_a_damaged_store_is_made_anew(cache, tmp_path, name, damage):
     again = llava(path)
     assert [again[index]["record"] for index in range(5)] == wanted
     assert is_stored(again) and stored_in(cache) == [folder]
+
+
+DAMAGED_FILES = {
+    "line break in the head": lambda data: data[:8] + b"\n" + data[9:],
+    "bracket in the head": lambda data: data[:10] + b"(" + data[11:],
+    "changed value": lambda data: data[:-12] + bytes([data[-12] ^ 1]) + data[-11:],
+    "of an archive": lambda data: b"PK\x03\x04" + data[4:],
+    "cut": lambda data: data[:-3],
+    "longer": lambda data: data + b"\0",
+    "empty": lambda data: b"",
+    "zeros": lambda data: bytes(4),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_FILES)
+def test_damaged_integers_are_computed_again(cache, tmp_path, damage):
+    """Offsets and lengths: also where NumPy would raise what Python's parser raises, or would take a changed value."""
+    path = llava_file(tmp_path / "a.json")
+    wanted = llava(path)
+    records, lengths_of = [wanted[index]["record"] for index in range(5)], wanted.modality_length
+    (folder,) = stored_in(cache)
+    (of_lengths,) = folder.glob("lengths-*.npy")
+    for file in (of_lengths, folder / OFFSETS):
+        data = file.read_bytes()
+        file.write_bytes(DAMAGED_FILES[damage](data))
+        again = llava(path)
+        assert [again[index]["record"] for index in range(5)] == records and again.modality_length == lengths_of
+        assert is_stored(again) and file.read_bytes() == data
+
+
+def test_any_damaged_byte_of_integers_is_a_value_error(tmp_path):
+    path = tmp_path / "values.npy"
+    save_integers(path, np.arange(7, dtype=np.int32))
+    data = path.read_bytes()
+    assert load_integers(path, np.int32).tolist() == list(range(7))
+    for position in range(len(data)):
+        for byte in b"\n\0\xff('":
+            path.write_bytes(data[:position] + bytes([byte]) + data[position + 1 :])
+            if data[position] != byte:
+                with pytest.raises(ValueError, match=r"values\.npy is not as it was written"):
+                    load_integers(path, np.int32)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="must hold int64"):
+        load_integers(path, np.int64)
 
 
 def test_damage_after_the_start_is_an_error_that_names_the_folder(cache, tmp_path):
