@@ -60,7 +60,7 @@ def image_matches(
         found: masks that were found.
         scores: of each of them; detections of equal scores keep their order.
         truths: true masks.
-        truth_ids: their annotation ids. COCOeval takes a match with id 0 for none.
+        truth_ids: their annotation ids, of which only 0 counts: COCOeval takes a match with it for none. Others may occur twice.
         is_crowd: of each true mask.
         found_categories, true_categories: of each mask; None for masks without classes.
         areas: of each true mask in pixels, as its annotation has it; None counts them.
@@ -81,9 +81,10 @@ def image_matches(
         _annotation(index, rle, category, float(coco_mask.area(rle))) | {"iscrowd": 0, "score": float(score)}
         for index, (rle, category, score) in enumerate(zip(found, found_categories, scores, strict=True), 1)
     ]
+    ids = [truth_id and index for index, truth_id in enumerate(truth_ids, 1)]
     annotations = [
         _annotation(index, rle, category, area) | {"iscrowd": int(crowd)}
-        for index, rle, category, area, crowd in zip(truth_ids, truths, true_categories, areas, is_crowd, strict=True)
+        for index, rle, category, area, crowd in zip(ids, truths, true_categories, areas, is_crowd, strict=True)
     ]
     with redirect_stdout(io.StringIO()):  # pycocotools reports on every step
         evaluation = _evaluation(criteria, [1], categories, _coco(base, annotations), _coco(base, detections))

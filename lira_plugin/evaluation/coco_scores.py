@@ -104,7 +104,7 @@ def score_instances(truth: CocoTruth, prediction: CocoPrediction) -> InstanceSco
             found,
             prediction.scores,
             truths,
-            truth.annotation_ids,
+            range(1, len(truths) + 1),
             truth.is_crowd,
             prediction.categories,
             truth.categories,

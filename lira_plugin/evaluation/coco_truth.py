@@ -46,7 +46,6 @@ class CocoTruth:
         categories: index of the category of each.
         segmentations: in any COCO form.
         areas: in pixels, as the file has them; None where it does not say.
-        annotation_ids: numbers; those of texts are counted from 1.
         is_crowd: whether it is many objects at once, which need not be found.
     """
 
@@ -56,7 +55,6 @@ class CocoTruth:
     categories: tuple[int, ...] = ()
     segmentations: tuple[Any, ...] = ()
     areas: tuple[float | None, ...] = ()
-    annotation_ids: tuple[int, ...] = ()
     is_crowd: tuple[bool, ...] = ()
 
 
@@ -119,8 +117,9 @@ def read_coco_truth(path: str | os.PathLike) -> CocoGroundTruth:
     for image in images.values():
         if min(image.height, image.width) < 1:
             raise ValueError(f"{path}: image {image.id!r} is {image.height} x {image.width} pixels; state its size")
-    owned: dict[Id, list[tuple[int, _Annotation]]] = {image_id: [] for image_id in images}
-    for position, entry in enumerate(_entries(path, "annotation", content["annotations"], _Annotation)):
+    annotations = _by_id(path, "annotation", _entries(path, "annotation", content["annotations"], _Annotation))
+    owned: dict[Id, list[_Annotation]] = {image_id: [] for image_id in images}
+    for entry in annotations.values():
         for kind, value, known in (("image", entry.image_id, images), ("category", entry.category_id, indices)):
             if value not in known:
                 raise ValueError(
@@ -131,19 +130,16 @@ def read_coco_truth(path: str | os.PathLike) -> CocoGroundTruth:
             raise ValueError(
                 f"{path}: annotation {entry.id!r} has the area {entry.area!r}; it must be a number of pixels"
             )
-        owned[entry.image_id].append((position, entry))
+        owned[entry.image_id].append(entry)
     truths = {
         str(image_id): CocoTruth(
             name=f"{path} image {image_id!r}",
             image_id=image_id,
             size=(images[image_id].height, images[image_id].width),
-            categories=tuple(indices[entry.category_id] for _, entry in owned[image_id]),
-            segmentations=tuple(entry.segmentation for _, entry in owned[image_id]),
-            areas=tuple(entry.area for _, entry in owned[image_id]),
-            annotation_ids=tuple(
-                entry.id if isinstance(entry.id, int) else position + 1 for position, entry in owned[image_id]
-            ),
-            is_crowd=tuple(bool(entry.iscrowd) for _, entry in owned[image_id]),
+            categories=tuple(indices[entry.category_id] for entry in owned[image_id]),
+            segmentations=tuple(entry.segmentation for entry in owned[image_id]),
+            areas=tuple(entry.area for entry in owned[image_id]),
+            is_crowd=tuple(bool(entry.iscrowd) for entry in owned[image_id]),
         )
         for image_id in sorted(images, key=_order)
     }
@@ -167,9 +163,11 @@ def _entries(path: str | os.PathLike, kind: str, values: Sequence[Any], schema: 
 
 
 def _by_id(path: str | os.PathLike, kind: str, entries: Sequence[Any]) -> dict[Id, Any]:
-    found: dict[Id, Any] = {}
+    """Entries by their ids, which must differ as texts too, since predictions may write ``1`` or ``"1"``."""
+    found: dict[str, Any] = {}
     for entry in entries:
-        if entry.id in found:
-            raise ValueError(f"{path}: {kind} {entry.id!r} occurs twice; ids must be unique")
-        found[entry.id] = entry
-    return found
+        first = found.setdefault(str(entry.id), entry)
+        if first is not entry:
+            same = "occurs twice" if first.id == entry.id else f"has the same id as {kind} {first.id!r}"
+            raise ValueError(f"{path}: {kind} {entry.id!r} {same}; ids must be unique")
+    return {entry.id: entry for entry in entries}

@@ -222,17 +222,17 @@ def test_results_of_dumped_answers(tmp_path):
 
 
 def test_areas_are_those_of_the_annotations():
-    truth = CocoTruth("t", 1, SIZE, (0,), (block(4, 4),), (5000.0,), (1,), (False,))
+    truth = CocoTruth("t", 1, SIZE, (0,), (block(4, 4),), (5000.0,), (False,))
     said = CocoPrediction("p", (0,), (block(4, 4),), (0.5,))
     scores = summarize_instances([score_instances(truth, said)])
     assert [scores[name] for name in ("AP", "APs", "APm", "APl")] == pytest.approx([1, -1, 1, -1])
-    counted = CocoTruth("t", 1, SIZE, (0,), (block(4, 4),), (None,), (1,), (False,))
+    counted = CocoTruth("t", 1, SIZE, (0,), (block(4, 4),), (None,), (False,))
     scores = summarize_instances([score_instances(counted, said)])
     assert [scores[name] for name in ("AP", "APs", "APm", "APl")] == pytest.approx([1, 1, -1, -1])
 
 
 def test_a_crowd_need_not_be_found(tmp_path):
-    truth = CocoTruth("t", 1, SIZE, (0,), (block(8, 8),), (None,), (1,), (True,))
+    truth = CocoTruth("t", 1, SIZE, (0,), (block(8, 8),), (None,), (True,))
     said = CocoPrediction("p", (0, 0), (block(4, 4), block(2, 2)), (0.5, 0.4))
     scored = score_instances(truth, said)
     assert (scored.truth_count, scored.mean_iou) == (0, None) and summarize_instances([scored])["AP"] == -1
@@ -284,6 +284,35 @@ def test_a_broken_truth_is_named(tmp_path, change, message):
     (tmp_path / "truth.json").write_text(json.dumps(truth | change))
     with pytest.raises(ValueError, match=message):
         read_coco_truth(tmp_path / "truth.json")
+
+
+@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, "1"), ("1", 1), ("x", "x")])
+def test_ids_that_are_the_same_are_refused(tmp_path, part, first, second):
+    truth = {
+        "images": [{"id": 4, "height": SIZE[0], "width": SIZE[1]}],
+        "annotations": [{"id": 5, "image_id": 4, "category_id": 7, "segmentation": block(1, 1)}],
+        "categories": [{"id": 7, "name": "dog"}],
+    }
+    (entry,) = truth[part]
+    truth[part] = [entry, entry | {"id": first}, entry | {"id": second}]
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    with pytest.raises(ValueError, match=rf"{second!r} (occurs twice|has the same id as \w+ {first!r}); ids must be"):
+        read_coco_truth(tmp_path / "truth.json")
+
+
+@pytest.mark.parametrize("ids", [(1, 2), ("x", 1), (2, "x"), (0, 1), ("a", "b")])
+def test_what_annotations_are_called_does_not_count(tmp_path, ids):
+    blocks = [block(1, 1), block(5, 5)]
+    truth = {
+        "images": [{"id": 4, "height": SIZE[0], "width": SIZE[1]}],
+        "annotations": [
+            {"id": own, "image_id": 4, "category_id": 7, "segmentation": mask} for own, mask in zip(ids, blocks)
+        ],
+        "categories": [{"id": 7, "name": "dog"}],
+    }
+    results = [{"image_id": 4, "category_id": 7, "segmentation": mask, "score": 0.5} for mask in blocks]
+    assert score(tmp_path, truth, results).scores["AP"] == pytest.approx(1.0)
 
 
 def test_two_categories_of_one_name(tmp_path):

@@ -231,6 +231,13 @@ def test_a_score_for_each_mask():
         score_image(truth_of(), GCGPrediction("own", segmentations=(block(1, 1),), scores=(0.5, 0.5)), exact_similarity)
 
 
+def test_true_masks_of_one_id_are_two():
+    truth = truth_of(block(2, 2), block(8, 8), phrases=("a dog", "a cat"))
+    same = GCGTruth(**{**truth.__dict__, "annotation_ids": (7, 7)})
+    said = GCGPrediction("own", phrases=("a dog", "a cat"), segmentations=(block(2, 2), block(8, 8)))
+    assert summarize([score_image(same, said, exact_similarity)])["AP50"] == pytest.approx(1)
+
+
 def test_crowds_are_left_out_of_ap50_alone():
     truth = truth_of(block(4, 4), phrases=("a dog",))
     crowd = GCGTruth(**{**truth.__dict__, "is_crowd": (True,)})
