@@ -9,7 +9,8 @@ mmbench
 ========== ===================================================================================================
 
 ``choices`` may stand in the lines of any rule. The group of an MMBench line without ``group`` is its ``index`` without the
-millions: its turned options are numbered so.
+millions: its turned options are numbered so. Where there is no ``index`` either, the record's id is taken for it. Groups of
+different sources are different.
 """
 
 import os
@@ -48,10 +49,11 @@ def score_answer_lines(lines: Iterable[tuple[str, Mapping[str, Any]]], rule: Rul
     for name, line in lines:
         try:
             record_id, answer, truth = read_answer_line(line, rule)
-            results.append(AnswerResult(record_id or name, answer, truth, judge_answer(rule, answer, truth)))
+            source = _optional_id(line, "source")
+            results.append(AnswerResult(record_id or name, answer, truth, judge_answer(rule, answer, truth), source))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        key = (str(line.get("source")), truth.category, record_id)
+        key = (source, truth.category, record_id)
         if record_id and key in known:
             raise ValueError(
                 f"{name}: record {record_id!r} was in {known[key]} already; each counts once: remove one of them"
@@ -81,16 +83,18 @@ def read_answer_line(line: Mapping[str, Any], rule: RuleName) -> tuple[str, str,
     Raises:
         ValueError: a key is missing or not of its type, or the label is not that of an option.
     """
-    record_id = next((_id(line, key) for key in ("record_id", "question_id", "index") if line.get(key) is not None), "")
+    ids = [_optional_id(line, key) for key in ("record_id", "question_id", "index")]
+    record_id = next(filter(None, ids), "")
     choices = _choices(line, rule)
-    group = _id(line, "group") if line.get("group") is not None else ""
-    if rule == "mmbench" and not group and record_id.isdecimal():
-        group = str(int(record_id) % _TURN)
+    group = _optional_id(line, "group")
+    if rule == "mmbench" and not group:
+        index = ids[-1] or record_id
+        group = str(int(index) % _TURN) if index.isdecimal() else ids[-1]
     truth = AnswerTruth(
         answers=_answers(line) if rule == "vqa" else (),
         label="" if rule == "vqa" else _label(line, choices),
         choices=choices,
-        category=_id(line, "category") if line.get("category") is not None else "",
+        category=_optional_id(line, "category"),
         group=group,
     )
     return record_id, _text(line, "answer"), truth
@@ -106,8 +110,11 @@ def _text(line: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _id(line: Mapping[str, Any], key: str) -> str:
-    value = line[key]
+def _optional_id(line: Mapping[str, Any], key: str) -> str:
+    """A text or whole number as text, ``""`` where the line has none."""
+    value = line.get(key)
+    if value is None:
+        return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{key!r} must be a text or a whole number, got {shown(value)}")
     return str(value)

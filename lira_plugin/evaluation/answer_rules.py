@@ -35,16 +35,36 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class AnswerResult:
-    """One answered question; ``judged`` is None where only a server knows the truth."""
+    """One answered question.
+
+    Args:
+        record_id: of the question.
+        answer: to it.
+        truth: of it.
+        judged: None where only a server knows the truth.
+        source: of the question, where answers of several sources are scored together.
+    """
 
     record_id: str
     answer: str
     truth: AnswerTruth
     judged: Judged | None
+    source: str = ""
+
+    @property
+    def group(self) -> str:
+        """What counts together, ``""`` for an answer on its own: a group of the truth within a source."""
+        group = self.truth.group
+        return f"{group!r} of {self.source!r}" if group and self.source else group
 
     def to_json(self) -> dict[str, Any]:
         """Plain types: a line for error analysis, which can be scored again (:mod:`~lira_plugin.evaluation.answer_lines`)."""
-        known = {"label": self.truth.label, "category": self.truth.category, "group": self.truth.group}
+        known = {
+            "source": self.source,
+            "label": self.truth.label,
+            "category": self.truth.category,
+            "group": self.truth.group,
+        }
         line = {"record_id": self.record_id, "answer": self.answer} | {key: text for key, text in known.items() if text}
         for key, texts in {"answers": self.truth.answers, "choices": self.truth.choices}.items():
             if texts:
@@ -134,14 +154,14 @@ def _means(results: Sequence[AnswerResult]) -> dict[str, float]:
 
 def _circular(results: Sequence[AnswerResult]) -> dict[str, float]:
     """``accuracy`` of answers, and ``circular_accuracy`` of questions: all answers of a group must be right."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str | int, list[float]] = {}
     for index, result in enumerate(results):
-        groups.setdefault(result.truth.group or f"alone {index}", []).append(result.judged.score)
+        groups.setdefault(result.group or index, []).append(result.judged.score)
     return _means(results) | {"circular_accuracy": sum(map(min, groups.values())) / len(groups)}
 
 
 def _verdicts(results: Sequence[AnswerResult]) -> list[YesNo]:
-    return [YesNo(result.judged.extracted, _yes_or_no(result.truth), result.truth.group) for result in results]
+    return [YesNo(result.judged.extracted, _yes_or_no(result.truth), result.group) for result in results]
 
 
 def _yes_no(results: Sequence[AnswerResult]) -> dict[str, float]:

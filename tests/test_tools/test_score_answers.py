@@ -4,6 +4,7 @@ import hashlib
 import json
 import runpy
 import sys
+from itertools import pairwise
 
 import pytest
 from support.paths import ROOT
@@ -64,6 +65,72 @@ def test_scores_settings_and_records_are_written(monkeypatch, capsys, tmp_path, 
     assert written["settings"]["data"]["predictions"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert [json.loads(line)["score"] for line in records.read_text().splitlines()] == pytest.approx(scores)
     assert "accuracy" in capsys.readouterr().out
+
+
+MMBENCH = {"answer": "A", "choices": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "expected"),
+    [
+        (
+            "mmbench",
+            [
+                MMBENCH | {"question_id": 0, "index": 241, "label": "A"},
+                MMBENCH | {"question_id": 1, "index": 1000241, "label": "B"},
+            ],
+            {"circular_accuracy": 0.0},
+        ),
+        (
+            "mmbench",
+            [
+                MMBENCH | {"index": 241, "source": "a", "label": "A"},
+                MMBENCH | {"index": 241, "source": "b", "label": "B"},
+            ],
+            {"circular_accuracy": 0.5},
+        ),
+        (
+            "mmbench",
+            [
+                MMBENCH | {"group": "g", "source": "a", "label": "A"},
+                MMBENCH | {"group": "g", "source": "b", "label": "B"},
+            ],
+            {"circular_accuracy": 0.5},
+        ),
+        (
+            "mmbench",
+            [MMBENCH | {"question_id": 1, "index": "x", "label": "A"}, MMBENCH | {"index": 1000001, "label": "B"}],
+            {"circular_accuracy": 0.5},
+        ),
+        ("mmbench", [MMBENCH | {"label": "A"}, MMBENCH | {"label": "B"}], {"circular_accuracy": 0.5}),
+        (
+            "mme",
+            [
+                {"answer": said, "label": "yes", "category": "OCR", "group": "1.jpg", "source": source}
+                for source, said in (("a", "yes"), ("a", "yes"), ("b", "yes"), ("b", "no"))
+            ],
+            {"OCR/accuracy_plus": 0.5, "OCR/accuracy": 0.75},
+        ),
+        (
+            "pope",
+            [
+                {"question_id": 1, "answer": "Yes", "label": label, "category": "random", "source": source}
+                for source, label in (("a", "yes"), ("b", "no"), (None, "no"), ("None", "no"), (3, "no"))
+            ],
+            {"accuracy": 0.2},
+        ),
+    ],
+)
+def test_groups_and_sources_stay_apart_also_when_lines_are_scored_again(monkeypatch, tmp_path, kind, lines, expected):
+    paths = [tmp_path / f"{name}.jsonl" for name in ("given", "again", "once more")]
+    paths[0].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for path, records in pairwise(paths):
+        run(monkeypatch, kind, path, "--json", tmp_path / "scores.json", "--per-record", records)
+        written = json.loads((tmp_path / "scores.json").read_text())
+        assert {name: written[name] for name in expected} == pytest.approx(expected)
+    sources = [json.loads(line).get("source") for line in paths[1].read_text().splitlines()]
+    assert sources == [None if line.get("source") is None else str(line["source"]) for line in lines]
+    assert paths[1].read_text() == paths[2].read_text()
 
 
 def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, tmp_path):
