@@ -1,7 +1,9 @@
 """Files that replace another are written beside it first, so that a name always stands for a complete file."""
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 
 UNFINISHED = ".part"
 """Suffix of a file that is being written."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def write_json(path: str | Path, content: Any, **layout: Any) -> None:
         OSError: it cannot be written; the message names it.
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    write_text(path, json.dumps(content, ensure_ascii=False, allow_nan=False, **layout) + "\n")
+    write_text(path, _as_json(content, **layout) + "\n")
 
 
 def write_json_list(path: str | Path, entries: Iterable[Any]) -> None:
@@ -83,7 +86,32 @@ def json_line(entry: Any) -> str:
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not know.
     """
-    return json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    return _as_json(entry)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse before long work what could not be written after it; makes the folder of ``path``.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{path} is a folder; name a file")
+    unfinished = path.with_name(path.name + UNFINISHED)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(unfinished)
+        unfinished.touch()
+        remove(unfinished)
+    except OSError as error:
+        raise type(error)(error.errno, f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _as_json(content: Any, **layout: Any) -> str:
+    """JSON that UTF-8 can hold: half a pair of surrogates, which is no character, stays the escape that it was read from."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, **layout)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def remove(path: Path) -> None:

@@ -19,7 +19,7 @@ from lira_plugin.evaluation.prediction_files import file_hashes
 from lira_plugin.evaluation.refer_lines import protocol_of, score_refer_file
 from lira_plugin.evaluation.text_similarity import MODELS, SIMILARITIES, build_similarity
 from lira_plugin.version import __version__
-from lira_plugin.written_aside import json_line, write_json, write_text
+from lira_plugin.written_aside import check_writable, json_line, write_json, write_text
 
 
 class Scored(NamedTuple):
@@ -189,19 +189,40 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
-    try:
-        scored = KINDS[args.kind].score(args)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise SystemExit(f"score.py {args.kind}: {error}") from error
+def write(args: argparse.Namespace, scored: Scored) -> None:
     for name, value in scored.scores.items():
+        name = name.encode("utf-8", "backslashreplace").decode()
         print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
     settings = {"kind": args.kind, "predictions": str(args.predictions), "version": __version__, **scored.settings}
     if args.json:
         write_json(args.json, scored.scores | {"settings": settings}, indent=2)
     if args.per_record:
         write_text(args.per_record, "".join(json_line(record) + "\n" for record in scored.records))
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse files that could not be written, or that would replace what is read.
+
+    Raises:
+        OSError: one cannot be written.
+        ValueError: one is a file of another argument.
+    """
+    read = [path for name, path in vars(args).items() if isinstance(path, Path) and name not in ("json", "per_record")]
+    used = {path.resolve() for path in read}
+    for path in filter(None, (args.json, args.per_record)):
+        if path.resolve() in used:
+            raise ValueError(f"{path} is named twice, and would be replaced: name another file to write to")
+        used.add(path.resolve())
+        check_writable(path)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        check_outputs(args)
+        write(args, KINDS[args.kind].score(args))
+    except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
+        raise SystemExit(f"score.py {args.kind}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -149,9 +149,10 @@ def _choices(line: Mapping[str, Any], rule: RuleName) -> tuple[str, ...]:
 def _label(line: Mapping[str, Any], choices: tuple[str, ...]) -> str:
     value = line.get("label")
     if choices and isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < len(choices):
-            raise ValueError(f"'label' must be an index of the {len(choices)} options, from 0 on, got {value}")
-        return LETTERS[value]
+        letters = AnswerTruth(choices=choices).letters
+        if not 0 <= value < len(letters):
+            raise ValueError(f"'label' must be an index of the {len(choices)} options, from 0 on, got {shown(value)}")
+        return letters[value]
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'label' must be a text that is not empty, got {shown(value)}")
     return value.strip() if choices else value

@@ -128,7 +128,7 @@ def _read_results(path: str | os.PathLike, truth: CocoGroundTruth, source: str |
             raise ValueError(f"{name} lacks {', '.join(sorted(lacking))}: {shown(entry)}")
         for key in ("image_id", "category_id"):
             if isinstance(entry[key], bool) or not isinstance(entry[key], int | str):
-                raise ValueError(f"{name}: {key!r} must be a whole number or a text, got {entry[key]!r}")
+                raise ValueError(f"{name}: {key!r} must be a whole number or a text, got {shown(entry[key])}")
         check_score(entry["score"], name)
         entries.setdefault(str(entry["image_id"]), []).append(entry)
 

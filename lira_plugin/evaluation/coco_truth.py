@@ -1,7 +1,7 @@
 """Ground truth of instance segmentation: a COCO file, with all that COCO's evaluation reads of it."""
 
-import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ class _Annotation(msgspec.Struct):
     image_id: Id
     category_id: Id
     segmentation: Any
-    area: float | None = None
+    area: int | float | None = None
     iscrowd: bool | int | None = 0
 
 
@@ -126,9 +126,9 @@ def read_coco_truth(path: str | os.PathLike) -> CocoGroundTruth:
                     f"{path}: annotation {entry.id!r} names {kind} {value!r}, which the file does not have; add the {kind} or "
                     "remove the annotation"
                 )
-        if entry.area is not None and not math.isfinite(entry.area):
+        if entry.area is not None and not abs(entry.area) <= sys.float_info.max:
             raise ValueError(
-                f"{path}: annotation {entry.id!r} has the area {entry.area!r}; it must be a number of pixels"
+                f"{path}: annotation {entry.id!r} has the area {shown(entry.area)}; it must be a number of pixels"
             )
         owned[entry.image_id].append(entry)
     truths = {
@@ -138,7 +138,7 @@ def read_coco_truth(path: str | os.PathLike) -> CocoGroundTruth:
             size=(images[image_id].height, images[image_id].width),
             categories=tuple(indices[entry.category_id] for entry in owned[image_id]),
             segmentations=tuple(entry.segmentation for entry in owned[image_id]),
-            areas=tuple(entry.area for entry in owned[image_id]),
+            areas=tuple(None if entry.area is None else float(entry.area) for entry in owned[image_id]),
             is_crowd=tuple(bool(entry.iscrowd) for entry in owned[image_id]),
         )
         for image_id in sorted(images, key=_order)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,10 +125,10 @@ def check_score(value: Any, name: str) -> float:
     """The score of a mask as a float; ``name`` says whose it is.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: it is no finite number, or too large for a float.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
-        raise ValueError(f"{name}: the score of a mask must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{name}: the score of a mask must be a finite number, got {shown(value)}")
     return float(value)
 
 

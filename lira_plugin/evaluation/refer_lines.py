@@ -130,16 +130,16 @@ def score_refer_lines(lines: Iterable[tuple[str, Mapping[str, Any]]], protocol: 
         ValueError: there is no line, one is not of this form, or a record occurs twice; the message names the line.
     """
     scored: list[LineScore] = []
-    known: dict[tuple[Any, Any], str] = {}
-    objects: set[tuple[Any, Any]] = set()
+    known: dict[tuple[str, str], str] = {}
+    objects: set[tuple[str, str]] = set()
     for name, line in lines:
         if protocol.per == "object":
-            key = (line.get("source"), _object_of(name, line))
+            key = (repr(line.get("source")), repr(_object_of(name, line)))
             if key in objects:
                 continue
             objects.add(key)
         if line.get("record_id") is not None:
-            record = (line.get("source"), str(line["record_id"]))
+            record = (repr(line.get("source")), str(line["record_id"]))
             if record in known:
                 raise ValueError(
                     f"{name}: record {line['record_id']!r} was in {known[record]} already; each counts once: remove one of them"

@@ -64,6 +64,7 @@ def test_lines_are_read(rule, line, truth):
         ("scienceqa", {"answer": "a", "label": 2, "choices": ["x", "y"]}, "index of the 2 options, from 0 on, got 2"),
         ("scienceqa", {"answer": "a", "label": True, "choices": ["x", "y"]}, "'label' must be a text"),
         ("mmbench", {"answer": "a", "label": "A", "choices": ["x"] * 27}, "at most 26, got 27"),
+        ("scienceqa", {"answer": "a", "label": 28, "choices": ["x"] * 30}, "at most 26, got 30"),
         ("gqa", {"answer": "a", "label": "x", "record_id": 1.5}, "'record_id' must be a text or a whole"),
     ],
 )

@@ -242,6 +242,7 @@ def test_a_crowd_need_not_be_found(tmp_path):
     ("change", "message"),
     [
         ({"score": math.inf}, "the result at position 1: the score of a mask must be a finite number, got inf"),
+        ({"score": 10**400}, "the result at position 1: the score of a mask must be a finite number, got a whole"),
         ({"score": True}, "the result at position 1: the score of a mask must be a finite number, got True"),
         ({"category_id": [7]}, r"the result at position 1: 'category_id' must be a whole number or a text, got \[7\]"),
         ({"segmentation": block(1, 1) | {"size": [13, 9]}}, "image 5: mask 0: the mask is 13x9 but the image is 9x13"),
@@ -260,6 +261,9 @@ def test_broken_results_are_named(tmp_path, change, message):
         score(tmp_path, truth, {"results": [fine]})
 
 
+ANNOTATION = {"id": 1, "image_id": 4, "category_id": 7, "segmentation": block(1, 1)}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -270,13 +274,15 @@ def test_broken_results_are_named(tmp_path, change, message):
         ({"images": [{"id": 4, "height": 0, "width": 13}]}, "image 4 is 0 x 13 pixels"),
         ({"images": [{"id": 4, "height": 9, "width": 13}] * 2}, "image 4 occurs twice"),
         ({"annotations": [], "images": []}, "lists no image"),
+        ({"annotations": [ANNOTATION | {"area": 10**400}]}, "annotation 1 has the area a whole .*number of pixels"),
+        ({"annotations": [ANNOTATION | {"area": math.nan}]}, "annotation 1 has the area nan; it must be a number"),
         ({"annotations": [{"id": 1, "image_id": 4, "category_id": 7}]}, "annotation at position 0, .*`segmentation`"),
     ],
 )
 def test_a_broken_truth_is_named(tmp_path, change, message):
     truth = {
         "images": [{"id": 4, "height": SIZE[0], "width": SIZE[1]}],
-        "annotations": [{"id": 1, "image_id": 4, "category_id": 7, "segmentation": block(1, 1)}],
+        "annotations": [ANNOTATION],
         "categories": [{"id": 7, "name": "dog"}],
     }
     (tmp_path / "truth.json").write_text(json.dumps(truth))

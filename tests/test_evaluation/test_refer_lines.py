@@ -242,3 +242,9 @@ def test_files_without_a_line_or_with_one_twice_are_errors():
     assert score([line, {**line, "source": "other"}], "refseg").figures["gIoU"] == 1
     with pytest.raises(ValueError, match="got 'gcg'"):
         protocol_of("gcg")
+
+
+def test_a_source_that_is_no_text_is_named():
+    line = {"record_id": 1, "source": ["a"], "segmentation": None, "target": None}
+    with pytest.raises(ValueError, match="line 1: 'source' must be a text"):
+        score_refer_lines([("line 1", line)], protocol_of("refseg"))

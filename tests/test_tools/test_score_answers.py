@@ -138,3 +138,32 @@ def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, tmp_path):
     path.write_text('{"answer": "x", "label": "y"}\n{"answer": "x"}\n')
     with pytest.raises(SystemExit, match=r"score\.py gqa: .*lines\.jsonl, line 2: 'label' must be a text"):
         run(monkeypatch, "gqa", path)
+
+
+def test_half_a_surrogate_is_written_as_it_was_read(monkeypatch, tmp_path, capsys):
+    path, records = tmp_path / "lines.jsonl", tmp_path / "records.jsonl"
+    path.write_text(json.dumps({"answer": "\ud800 dog", "label": "dog", "category": "\udc00", "source": "\U0001f600"}))
+    run(monkeypatch, "gqa", path, "--json", tmp_path / "scores.json", "--per-record", records)
+    written = json.loads(records.read_text(encoding="utf-8"))
+    assert (written["answer"], written["category"], written["source"]) == ("\ud800 dog", "\udc00", "\U0001f600")
+    assert "\udc00/accuracy" in json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert "\\udc00/accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--json", "--per-record"])
+@pytest.mark.parametrize("to", ["file/new.json", "folder", "lines.jsonl", "/proc/none/x.json"])
+def test_what_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_path, option, to):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "lines.jsonl"
+    path.write_text("no JSON")
+    with pytest.raises(SystemExit, match=rf"score\.py gqa: .*{to}( |:)(?!.*\n)"):
+        run(monkeypatch, "gqa", path, option, tmp_path / to)
+    assert path.read_text() == "no JSON" and not list(tmp_path.rglob("*.part"))
+
+
+def test_one_file_for_two_outputs_is_refused(monkeypatch, tmp_path):
+    path, out = tmp_path / "lines.jsonl", tmp_path / "out.json"
+    path.write_text('{"answer": "x", "label": "y"}\n')
+    with pytest.raises(SystemExit, match=r"out\.json is named twice"):
+        run(monkeypatch, "gqa", path, "--json", out, "--per-record", out)
