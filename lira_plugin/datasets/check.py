@@ -218,9 +218,10 @@ class _Reader(Dataset):
         return self._named(record, kind_of(error), said, UNUSABLE)
 
     def _named(self, record: Record, kind: FaultKind, said: str, effect: str) -> Finding:
-        """A finding with what the scan knows of where the record's last phrase, or else the record, stands."""
+        """A finding with what the scan knows of where the record's last phrase, or else a turn or the record, stands."""
         phrases = [region.phrase for region in record.regions]
-        keys = [(record.record_id, phrase) for phrase in reversed(phrases)] + [(record.record_id, "")]
+        texts = [f"{turn.question}\n{turn.answer}" for turn in record.conversation.turns]
+        keys = [(record.record_id, key) for key in (*reversed(phrases), *texts, "")]
         name, file, unit = next((self.units[key] for key in keys if key in self.units), (record.record_id, "", None))
         return Finding(kind, record.source, name, said, effect, file, unit)
 

@@ -102,12 +102,16 @@ class CocoPhraseDataset(CocoInstanceDataset):
         return replace(self._records[index], conversation=Conversation(turns), regions=tuple(regions))
 
 
+def phrase_of(name: str, names: NameRule) -> str:
+    """The phrase that a category's name becomes."""
+    return (name.replace("_", " ") if names == "lvis" else name).strip().lower()
+
+
 def _united(regions: Sequence[Region], names: NameRule) -> tuple[Region, ...]:
     """One region a phrase, in the order in which phrases come first."""
     found: dict[str, list[Region]] = defaultdict(list)
     for region in regions:
-        name = region.phrase.replace("_", " ") if names == "lvis" else region.phrase
-        found[name.strip().lower()].append(region)
+        found[phrase_of(region.phrase, names)].append(region)
     return tuple(
         Region(phrase, tuple(mask for region in own for mask in region.segmentations), own[0].category_id)
         for phrase, own in found.items()

@@ -4,10 +4,73 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from lira_plugin.datasets.coco_phrases import NameRule, phrase_of
 from lira_plugin.datasets.findings import Finding
 
 Units = dict[tuple[str | int, ...], Finding]
 """What leaves a file, as keys and indices, with the reason."""
+
+
+def follow_targets(content: Any, units: Units, target_of: Callable[[dict], Any]) -> None:
+    """Annotations of one target with one that leaves, as what is left of a target would be learnt as the whole of it.
+
+    Args:
+        content: of a COCO file.
+        units: what leaves.
+        target_of: gives what tells the targets of annotations apart; None for those that belong to none.
+    """
+    kept = {
+        _id(one.get("id")): one
+        for position, one in _entries(content["annotations"])
+        if ("annotations", position) not in units
+    }
+    gone: dict[Any, Finding] = {}
+    for position, annotation in _entries(content["annotations"]):
+        cause = units.get(("annotations", position))
+        is_copy = kept.get(_id(annotation.get("id"))) == annotation
+        if cause is not None and not is_copy and (target := target_of(annotation)) is not None:
+            gone.setdefault(target, cause)
+    for position, annotation in _entries(content["annotations"]):
+        unit, cause = ("annotations", position), gone.get(target_of(annotation)) if gone else None
+        if cause is not None and unit not in units:
+            units[unit] = because(cause, f"annotation {annotation.get('id')}", unit, cause.file)
+
+
+def follow_whole_images(content: Any, units: Units) -> None:
+    """Images of which an instance leaves: their answer names every instance, so that it would be false without one."""
+    gone: dict[Any, Finding] = {}
+
+    def image_of(annotation: dict) -> Any:
+        return None if annotation.get("iscrowd") in (1, True) else _id(annotation.get("image_id"))
+
+    follow_targets(content, units, image_of)
+    for position, annotation in _entries(content["annotations"]):
+        cause = units.get(("annotations", position))
+        if cause is not None:
+            gone.setdefault(image_of(annotation), cause)
+    whole = {image_of(one) for position, one in _entries(content["annotations"])
+             if ("annotations", position) not in units}  # fmt: skip
+    for position, image in _entries(content["images"]):
+        unit, image_id = ("images", position), _id(image.get("id"))
+        cause = None if image_id is None or image_id in whole else gone.get(image_id)
+        if cause is not None and unit not in units:
+            units[unit] = because(cause, f"image {image_id}", unit, cause.file)
+
+
+def follow_phrases(content: Any, units: Units, names: NameRule) -> None:
+    """Annotations that are one target with one that leaves: those of one phrase in an image."""
+    phrases = {
+        _id(category.get("id")): phrase_of(category["name"], names)
+        for _, category in _entries(content.get("categories") or ())
+        if isinstance(category.get("name"), str)
+    }
+
+    def target_of(annotation: dict) -> Any:
+        image_id, phrase = _id(annotation.get("image_id")), phrases.get(_id(annotation.get("category_id")))
+        is_target = image_id is not None and phrase is not None and annotation.get("iscrowd") not in (1, True)
+        return (image_id, phrase) if is_target else None
+
+    follow_targets(content, units, target_of)
 
 
 def follow_coco(content: Any, units: Units) -> None:
@@ -52,7 +115,8 @@ def follow_refcocog(content: Any, units: Units) -> None:
 
 
 def follow_flickr(content: Any, units: Units) -> None:
-    """Annotations of images that leave, and images of which all annotations leave."""
+    """Annotations of images and targets that leave, and images of which all annotations leave."""
+    follow_targets(content, units, _flickr_target)
     follow_coco(content, units)
     gone: dict[Any, list[Finding | None]] = {}
     for position, annotation in _entries(content["annotations"]):
@@ -61,6 +125,13 @@ def follow_flickr(content: Any, units: Units) -> None:
         causes, unit = gone.get(_id(image.get("id")), []), ("images", position)
         if causes and None not in causes and unit not in units:
             units[unit] = because(causes[0], f"image {image.get('id')}", unit, causes[0].file)
+
+
+def _flickr_target(annotation: dict) -> Any:
+    """Image and span of an annotation with a mask: those of one span are one target."""
+    spans, image_id = annotation.get("tokens_positive"), _id(annotation.get("image_id"))
+    has_target = isinstance(spans, list) and spans and image_id is not None and annotation.get("sam_mask")
+    return (image_id, str(spans[0])) if has_target else None
 
 
 def follow_reason(content: Any, units: Units) -> None:

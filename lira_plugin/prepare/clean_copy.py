@@ -4,18 +4,27 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lira_plugin.datasets import GCGDataset, LlavaDataset, ReasonSegDataset, ReferSegDataset
+from lira_plugin.datasets import (
+    CocoInstanceDataset,
+    CocoPhraseDataset,
+    CocoPromptDataset,
+    GCGDataset,
+    LlavaDataset,
+    ReasonSegDataset,
+    ReferSegDataset,
+)
 from lira_plugin.datasets.annotation_files import read_annotations
 from lira_plugin.datasets.check import SourceCheck
 from lira_plugin.datasets.doctor import DoctorPart, class_of
 from lira_plugin.datasets.findings import BadRecord, Finding
 from lira_plugin.datasets.reason_seg import read_reason_json
 from lira_plugin.datasets.scans import settings_of
-from lira_plugin.prepare.cascades import FOLLOW, Units, follow_refs
+from lira_plugin.prepare.cascades import FOLLOW, Units, follow_phrases, follow_refs, follow_whole_images
 from lira_plugin.written_aside import write_json, write_text, written_aside
 
 LEFT_OUT_FILE, SETTINGS_FILE = "left_out.jsonl", "settings.json"
@@ -48,6 +57,7 @@ class CleanCopy:
         self.left_out: list[Finding] = []
         self.unmended: list[Finding] = []
         self._root: str | None = None
+        self._targets: dict[str, list[Callable[[Any, Units], None]]] = {}
 
     def write(self, examined: Sequence[tuple[DoctorPart, SourceCheck]]) -> int:
         """Write the files of all data sets; returns how many things were left out because of what was found.
@@ -70,6 +80,10 @@ class CleanCopy:
         if self._root is None and copied:
             folders = [self._folder(part, file) for part in copied for file in part.scan.files]
             self._root = os.path.commonpath([os.path.dirname(os.path.abspath(folder)) for folder in folders])
+        self._targets = {}
+        for part in copied:
+            if (follow := _follow_of(part)) is not None:
+                self._targets.setdefault(part.scan.files[0], []).append(follow)
         done: set[str] = set()
         for part in copied:
             self._write_part(part, reasons, done)
@@ -115,6 +129,8 @@ class CleanCopy:
             units = reasons.get(path, {})
             if units:
                 content = read_annotations(path)
+                for follow in self._targets.get(path, ()):
+                    follow(content, units)
                 if form:
                     FOLLOW[form](content, units)
                 self._write(path, content, units)
@@ -177,6 +193,16 @@ class CleanCopy:
                 unfinished.write_bytes(pickle.dumps(kept, 2))
         else:
             write_json(target, kept, default=lambda value: None)  # a repeated key that nothing reads
+
+
+def _follow_of(part: DoctorPart) -> Callable[[Any, Units], None] | None:
+    """What has to leave with an annotation, by what the reader of a COCO file makes one target."""
+    kind = class_of(part.config)
+    if kind in (CocoInstanceDataset, CocoPromptDataset):
+        return follow_whole_images
+    if kind is CocoPhraseDataset:
+        return partial(follow_phrases, names=settings_of(kind, part.config).names)
+    return None
 
 
 def without(value: Any, units: Iterable[tuple[str | int, ...]]) -> Any:

@@ -218,7 +218,7 @@ class Planter:
         for record, kind in zip(records, kinds, strict=False):
             self.add(source, record["id"], kind)
         records.append(deepcopy(records[7]))
-        self.add(source, records[7]["id"], "duplicate_id")
+        self.add(source, records[7]["id"], "duplicate_sentence")
         write(path, records)
         content = path.read_text()
         at = content.index(f'{{"id": "{records[8]["id"]}",') + 1

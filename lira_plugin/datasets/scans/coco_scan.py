@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from lira_plugin.datasets.annotation_files import CocoFile, id_of, parse_coco, read_annotations, unknown_id
+from lira_plugin.datasets.coco_phrases import phrase_of
 from lira_plugin.datasets.entries import CocoAnnotation, CocoImage
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit, check_numbers
@@ -117,7 +118,9 @@ def scan_instances(scan: Scan, settings: Any) -> None:
     coco, path = found.coco, found.coco.path
     for category in coco.categories.values():
         scan.check_words(category.name, f"category {category.id}", path, found.unit("categories", category.id))
-    phrases = _records_of_phrases(coco) if getattr(settings, "num_expressions", 1) is None else {}
+    indices = {category_id: index for index, category_id in enumerate(sorted(coco.categories))}
+    is_per_phrase = getattr(settings, "num_expressions", 1) is None
+    phrases = _records_of_phrases(coco, indices) if is_per_phrase else {}
     claims: dict[Any, ImageClaim] = {}
     for image_id in coco.images:
         owners = {str(image_id), *phrases.get(image_id, ())}
@@ -140,13 +143,19 @@ def scan_instances(scan: Scan, settings: Any) -> None:
                 scan.bad(name, path, unit, error)
             continue
         category = coco.categories[annotation.category_id].name
-        scan.units.setdefault((str(annotation.image_id), category), (name, path, unit))
+        record = str(annotation.image_id)
+        if (names := getattr(settings, "names", None)) is not None:
+            category = phrase_of(category, names)
+        if is_per_phrase:
+            record = f"{record}-{indices[annotation.category_id]}"
+        scan.units.setdefault((record, category), (name, path, unit))
         claim_mask(scan, found, annotation, claims[annotation.image_id])
 
 
-def _records_of_phrases(coco: CocoFile) -> dict[Any, set[str]]:
+def _records_of_phrases(coco: CocoFile, indices: dict[Any, int]) -> dict[Any, set[str]]:
     """Ids of the records of each image where every phrase of it is a record of its own."""
     records: dict[Any, set[str]] = {}
     for annotation in coco.annotations.values():
-        records.setdefault(annotation.image_id, set()).add(f"{annotation.image_id}-{annotation.category_id}")
+        index = indices.get(annotation.category_id, annotation.category_id)
+        records.setdefault(annotation.image_id, set()).add(f"{annotation.image_id}-{index}")
     return records

@@ -1,6 +1,7 @@
 """Scans of LLaVA's conversations."""
 
 import os
+from collections import Counter
 from typing import Any
 
 from lira_plugin.datasets.annotation_files import id_of, read_list
@@ -15,8 +16,8 @@ def scan_llava(scan: Scan, settings: Any) -> None:
     path = settings.ann_file
     content = read_list(path, "a LLaVA file")
     scan.files.append(path)
-    ids: set[Any] = set()
-    seen: dict[Any, str] = {}
+    counts = Counter(id_of(value, position, "id") for position, value in enumerate(content))
+    seen: dict[Any, int] = {}
     for position, value in enumerate(content):
         record, unit = id_of(value, position, "id"), (position,)
         try:
@@ -24,16 +25,17 @@ def scan_llava(scan: Scan, settings: Any) -> None:
         except BadRecord as error:
             scan.bad(record, path, unit, error)
             continue
-        scan.units.setdefault((record, ""), (record, path, unit))
-        if value.get("id") is not None and not scan.check_id(ids, value["id"], record, path, unit):
-            continue
+        names = [""] if counts[record] == 1 else [f"{turn.question}\n{turn.answer}" for turn in turns]
+        for name in names:  # conversations may share an id, as those of LLaVA-150K do: their turns tell them apart
+            scan.units.setdefault((record, name), (record, path, unit))
         for turn in turns:
             scan.check_words(turn.question, record, path, unit, is_learnt=False)
             scan.check_words(turn.answer, record, path, unit)
         texts = tuple((turn.question.strip(), turn.answer.strip()) for turn in turns)
-        first = seen.setdefault((image, texts), record)
-        if first is not record:
-            what = f"its conversation about {image!r} is that of record {first}"
+        first = seen.setdefault((image, texts), position)
+        if first != position:
+            other = id_of(content[first], first, "id")
+            what = f"its conversation about {image!r} is that of record {other} (position {first})"
             scan.add(FaultKind.DUPLICATE_SENTENCE, record, path, unit, what, TAKEN)
         elif len(set(texts)) < len(texts):
             scan.add(

@@ -65,7 +65,8 @@ class Scan:
         findings: what is wrong with the annotations.
         images: what is to be looked at.
         owners: the reader's records that an entry of the file belongs to, by the name of the entry.
-        units: name, file and unit of a phrase or record of the reader, by (record id, phrase) or (record id, "").
+        units: name, file and unit of a phrase or record of the reader, by (record id, phrase) or (record id, ""); of
+            LLaVA's records that share an id by (record id, question and answer of a turn).
         files: all annotation files that the source reads.
     """
 
