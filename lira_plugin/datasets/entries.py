@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from lira_plugin.datasets.findings import BadRecord
-from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord
+from lira_plugin.datasets.json_records import RepeatedKey, UnreadableRecord, repeated_key
 from lira_plugin.structures import FaultKind, shown
 
 T = TypeVar("T")
@@ -272,7 +272,7 @@ def check_segmentation(key: str, value: Any) -> None:
     """Check the form of a COCO segmentation: polygons, an RLE, a list of RLEs, or none. Numbers are not looked at.
 
     Raises:
-        ValueError: it is nothing of these; the message names the key.
+        ValueError: it is nothing of these, or repeats a key; the message names the key.
     """
     try:
         sound = (
@@ -283,6 +283,8 @@ def check_segmentation(key: str, value: Any) -> None:
         )
     except msgspec.ValidationError:
         sound = False
+    if not sound and (repeated := repeated_key(value)) is not None:
+        raise ValueError(f"{key!r} repeats a key: got {repeated!r}")
     if not sound:
         raise ValueError(
             f"{key!r} must be polygons [[x, y, ...], ...], an RLE {{'size', 'counts'}} or a list of those: got {shown(value)}"
@@ -342,7 +344,7 @@ def _plain(message: str) -> str:
 def _explained(value: Any, message: str, where: str) -> BadRecord:
     """The error of a value that is not of its schema: msgspec's, with the key and the value."""
     error, value = _in_words(value, message, where)
-    if isinstance(value, RepeatedKey):
+    if isinstance(value, RepeatedKey) or "repeats a key" in error.reason:
         error.kind = FaultKind.DUPLICATE_KEY
     elif "finite number" in message or (isinstance(value, float) and not math.isfinite(value)):
         error.kind = FaultKind.NON_FINITE

@@ -32,6 +32,20 @@ class UnreadableRecord:
         return f"a record that cannot be read: {self.reason}"
 
 
+def repeated_key(value: Any) -> RepeatedKey | None:
+    """The first repeated key in a parsed value, however deep."""
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, RepeatedKey):
+            return part
+        if isinstance(part, dict):
+            rest.extend(part.values())
+        elif isinstance(part, list | tuple) and not {int, float}.issuperset(map(type, part)):
+            rest.extend(part)
+    return None
+
+
 def read_json_records(path: str | os.PathLike) -> Any:
     """Read a JSON file of annotations: a list of records, or an object of such lists.
 

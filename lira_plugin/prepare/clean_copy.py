@@ -192,7 +192,7 @@ class CleanCopy:
             with written_aside(target) as unfinished:
                 unfinished.write_bytes(pickle.dumps(kept, 2))
         else:
-            write_json(target, kept, default=lambda value: None)  # a repeated key that nothing reads
+            write_json(target, kept)
 
 
 def _follow_of(part: DoctorPart) -> Callable[[Any, Units], None] | None:

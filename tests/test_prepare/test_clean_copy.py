@@ -146,3 +146,46 @@ def no_two(results):
     if "Two" in results["record"].conversation.turns[0].answer:
         raise ValueError("no twos")
     return sampled(results)
+
+
+UNREAD = ['{"v": NaN}', '{"v": 1e400}', f'{{"v": {"9" * 400}.0}}', '{"a": 1, "a": 1}', '"\\ud800"', '{"\\ud800": 1}',
+          '[[[[[[[[[[[[{"v": NaN}]]]]]]]]]]]]', '[1, {"b": {"c": [{"d": 1, "d": 2}]}}]']  # fmt: skip
+KINDS = [*["non_finite"] * 3, "duplicate_key", "layout", "layout", "non_finite", "duplicate_key"]
+
+
+@pytest.mark.parametrize(("unread", "kind"), zip(UNREAD, KINDS, strict=True))
+@pytest.mark.parametrize("where", ["info", "annotation", "category", "message"])
+def test_what_no_reader_uses_is_found_and_not_copied(images, where, unread, kind):
+    if where == "message":
+        content = [llava("1", "One."), llava("2", "Two.")]
+        content[0]["conversations"][0]["x"] = "MARK"
+    else:
+        content = coco((1, 5, SQUARE, {}), (2, 7, SQUARE, {}), info={})
+        parts = {"info": content["info"], "annotation": content["annotations"][0], "category": content["categories"][0]}
+        parts[where]["x"] = "MARK"
+    text = json.dumps(content).replace('"MARK"', unread)
+    case = Case(images, "LlavaDataset" if where == "message" else "CocoInstanceDataset", text)
+    unit = {"info": ("info",), "annotation": ("annotations", 0), "category": ("categories", 0), "message": (0,)}[where]
+    assert [(str(one.kind), one.unit) for one in case.scanned()] == [(kind, unit)]
+    copied = case.copied()
+    if where == "message":
+        assert copied == content[1:]
+    elif where == "info":
+        assert copied == {key: value for key, value in content.items() if key != "info"}
+    else:
+        assert kept(copied) == (([2, 3, 4], [1]) if where == "annotation" else ([1, 2, 3, 4], [1]))
+
+
+def test_a_repeated_key_in_a_mask_is_one(images):
+    rle = '{"size": [40, 40], "size": [40, 40], "counts": "0"}'
+    groundings = {"a cat": {"token_positives": [0, 5], "rle_masks": "MARK"}}
+    record = {
+        "image_id": 1,
+        "file_name": "1.png",
+        "height": 40,
+        "width": 40,
+        "caption": "a cat",
+        "groundings": groundings,
+    }
+    case = Case(images, "GCGDataset", json.dumps([record]).replace('"MARK"', f"[{rle}]"), layout="grandf")
+    assert [(str(one.kind), one.unit) for one in case.scanned()] == [("duplicate_key", (0, "groundings", "a cat"))]

@@ -11,7 +11,8 @@ from lira_plugin.datasets.annotation_files import CocoFile, id_of, parse_coco, r
 from lira_plugin.datasets.coco_phrases import phrase_of
 from lira_plugin.datasets.entries import CocoAnnotation, CocoImage
 from lira_plugin.datasets.findings import BadRecord
-from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit, check_numbers
+from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit
+from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import ExifRule, FaultKind
 
 SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
@@ -82,7 +83,7 @@ def scan_coco(
         is_consequence = fault.error.kind is FaultKind.UNKNOWN_ID and found.is_faulty("images", fault.image_id)
         if not is_consequence:
             scan.bad(name, path, (section, position), fault.error)
-    check_numbers(scan, path, _entries(content))
+    check_unread(scan, path, _entries(content))
     return found
 
 
@@ -90,6 +91,8 @@ def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Unit, Any]]:
     for section, name in SINGULAR.items():
         for position, value in enumerate(content.get(section) or ()):
             yield f"{name} {id_of(value, f'at position {position}', 'id')}", (section, position), value
+    for section in content.keys() - SINGULAR.keys():
+        yield f"section {section}", (section,), content[section]
 
 
 def claim_image(

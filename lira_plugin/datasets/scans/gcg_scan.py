@@ -19,7 +19,8 @@ from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
 from lira_plugin.datasets.json_records import RepeatedKey
 from lira_plugin.datasets.phrase_spans import caption_text, place_phrases
 from lira_plugin.datasets.scans.coco_scan import claim_image, scan_coco
-from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit, check_numbers
+from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit
+from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import FaultKind, shown
 
 
@@ -88,7 +89,7 @@ def _scan_grandf(scan: Scan, settings: Any) -> None:
         elif entry.caption.strip():
             _scan_groundings(scan, caption_text(entry.caption), groundings, claim)
     named = ((id_of(value, index, "image_id"), (index,), value) for index, value in enumerate(content))
-    check_numbers(scan, path, named)
+    check_unread(scan, path, named)
 
 
 def _scan_groundings(scan: Scan, caption: str, groundings: dict[Any, Any], claim: ImageClaim) -> None:
@@ -194,7 +195,7 @@ def _scan_refcocog(scan: Scan, settings: Any) -> None:
             _scan_refcocog_phrases(scan, entry, units, claim)
     numbered = ((str(next(iter(value), index)) if isinstance(value, dict) else str(index), (index,), value)
                 for index, value in enumerate(content))  # fmt: skip
-    check_numbers(scan, path, numbered)
+    check_unread(scan, path, numbered)
 
 
 def _sound_refs(refs: Any) -> tuple[list[Any], dict[int, BadRecord]]:

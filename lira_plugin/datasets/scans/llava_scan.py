@@ -7,7 +7,8 @@ from typing import Any
 from lira_plugin.datasets.annotation_files import id_of, read_list
 from lira_plugin.datasets.findings import TAKEN, BadRecord
 from lira_plugin.datasets.llava import parse_llava
-from lira_plugin.datasets.scans.scan import ImageClaim, Scan, check_numbers
+from lira_plugin.datasets.scans.scan import ImageClaim, Scan
+from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import FaultKind
 
 
@@ -45,4 +46,4 @@ def scan_llava(scan: Scan, settings: Any) -> None:
             file = os.path.join(settings.image_root, image)
             scan.images.append(ImageClaim(record, path, unit, file, None, settings.exif))
     named = ((id_of(value, index, "id"), (index,), value) for index, value in enumerate(content))
-    check_numbers(scan, path, named)
+    check_unread(scan, path, named)

@@ -7,7 +7,8 @@ import numpy as np
 
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
 from lira_plugin.datasets.reason_seg import ReasonAnnotation, paint_reason, parse_reason, read_reason_json
-from lira_plugin.datasets.scans.scan import ImageClaim, Scan, not_finite
+from lira_plugin.datasets.scans.scan import ImageClaim, Scan
+from lira_plugin.datasets.scans.unread import faults_in
 from lira_plugin.datasets.transforms.image_faults import image_fault
 from lira_plugin.structures import FaultKind
 
@@ -49,8 +50,8 @@ def scan_reason(scan: Scan, settings: Any) -> None:
             if seen.setdefault(text.strip().lower(), index) != index:
                 what = f"the question {text!r} is there twice"
                 scan.add(FaultKind.DUPLICATE_SENTENCE, picture.stem, path, ("text", index), what, TAKEN)
-        if found := not_finite(content):
-            scan.add(FaultKind.NON_FINITE, picture.stem, path, (), f"a number is not finite: {found}", TAKEN)
+        for _, kind, what in faults_in(content):
+            scan.add(kind, picture.stem, path, (), what, TAKEN)
         claim = ImageClaim(picture.stem, path, (), str(picture), None, settings.exif)
         scan.images.append(claim)
         _check_polygons(scan, claim, annotation)

@@ -10,7 +10,8 @@ from lira_plugin.datasets.entries import Ref, RefSentence, to_entry
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
 from lira_plugin.datasets.refer import _SPLIT, DEFAULT_SPLIT_BY, SUBSTRING_SPLITS, _find_refs
 from lira_plugin.datasets.scans.coco_scan import ScannedCoco, claim_image, claim_mask, scan_coco
-from lira_plugin.datasets.scans.scan import ImageClaim, Scan, check_numbers
+from lira_plugin.datasets.scans.scan import ImageClaim, Scan
+from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import FaultKind
 
 
@@ -25,7 +26,7 @@ def scan_refer(scan: Scan, settings: Any) -> None:
         scan.owners[f"image {name}"].add(str(name))
     _RefScan(scan, refs_path, found, settings).scan_all(content)
     named = ((f"ref {id_of(ref, position, 'ref_id')}", (position,), ref) for position, ref in enumerate(content))
-    check_numbers(scan, refs_path, named)
+    check_unread(scan, refs_path, named)
 
 
 class _RefScan:

@@ -1,13 +1,10 @@
 """What a scan of annotation files gives: faults with their position, and images and masks that are to be looked at."""
 
 import json
-import math
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from inspect import signature
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +13,6 @@ from lira_plugin.structures import ExifRule, FaultKind, shown
 
 Unit = tuple[str | int, ...]
 """Keys and indices in a file to something that can be left out of it."""
-
-_NOT_FINITE = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}")
-"""What a JSON file with a number that is not finite must hold."""
 
 
 @dataclass(frozen=True)
@@ -130,31 +124,6 @@ def settings_of(kind: type, config: dict[str, Any]) -> SimpleNamespace:
     bound = signature(kind).bind(**{key: value for key, value in config.items() if key != "type"})
     bound.apply_defaults()
     return SimpleNamespace(**bound.arguments)
-
-
-def not_finite(value: Any, key: str = "") -> str:
-    """The first number of a parsed value that is NaN or infinite, with its key; empty if there is none."""
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else f"{value!r} under {key[1:]!r}"
-    if isinstance(value, str | int) or not isinstance(value, dict | list | tuple) or key.count(".") > 8:
-        return ""
-    parts = value.items() if isinstance(value, dict) else enumerate(value)
-    return next((found for name, part in parts if (found := not_finite(part, f"{key}.{name}"))), "")
-
-
-def may_hold_non_finite(path: str) -> bool:
-    """Whether it is worth while to look at every number of a file."""
-    return not str(path).endswith(".json") or bool(_NOT_FINITE.search(Path(path).read_bytes()))
-
-
-def check_numbers(scan: Scan, file: str, entries: Iterator[tuple[str, Unit, Any]]) -> None:
-    """Note the entries (record, unit, value) of a file that hold a number that is not finite, in keys that nobody reads too."""
-    if not may_hold_non_finite(file):
-        return
-    for record, unit, value in entries:
-        found = "" if scan.is_faulty(file, unit) else not_finite(value)
-        if found:
-            scan.add(FaultKind.NON_FINITE, record, file, unit, f"a number is not finite: {found}", TAKEN)
 
 
 def fingerprint(value: Any) -> str:
