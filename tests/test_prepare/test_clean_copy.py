@@ -1,6 +1,7 @@
 """The doctor and its clean copy over files in the layouts of COCO and LLaVA, without a model."""
 
 import json
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -189,3 +190,45 @@ def test_a_repeated_key_in_a_mask_is_one(images):
     }
     case = Case(images, "GCGDataset", json.dumps([record]).replace('"MARK"', f"[{rle}]"), layout="grandf")
     assert [(str(one.kind), one.unit) for one in case.scanned()] == [("duplicate_key", (0, "groundings", "a cat"))]
+
+
+def test_a_crowd_of_no_category_is_named(images):
+    content = coco((1, 5, SQUARE, {}), (1, 99999, SQUARE, {"iscrowd": 1}), (1, 7, SQUARE, {"iscrowd": 1}))
+    case = Case(images, "CocoInstanceDataset", content)
+    assert [(str(one.kind), one.unit) for one in case.scanned()] == [("unknown_id", ("annotations", 1))]
+    assert kept(case.copied()) == ([1, 2, 3, 4], [0, 2])
+
+
+def test_a_broken_mask_of_a_phrase_that_is_there_twice_is_named(images):
+    sound, broken = ({"size": [40, 40], "counts": counts} for counts in ([5, 1595], [5, 9]))
+    refs = [{"sentence": "a cat", "segmentation": mask} for mask in (sound, broken)]
+    record = {"c1": {"img_file_name": "1.png", "caption": "a cat", "refs": refs}}
+    case = Case(images, "GCGDataset", [record], layout="refcocog")
+    assert [(str(one.kind), one.unit) for one in case.scanned()] == [("bad_rle", (0, "c1", "refs", 1))]
+
+
+def refcoco(images, refs, instances):
+    folder = images.parent / "refcoco"
+    folder.mkdir()
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, 2))
+    (folder / "instances.json").write_text(json.dumps(instances))
+    config = {
+        "type": "lira_plugin.ReferSegDataset", "data_root": str(images.parent), "image_root": str(images),
+        "dataset": "refcoco", "split": "train", "num_expressions": 2, "pipeline": [sampled],
+    }  # fmt: skip
+    ((part, check),) = examine({"train": config}, reading=READING)
+    return [(str(one.kind), one.unit) for one in check.faults]
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_sentences_of_a_pickle_may_be_a_tuple(images, container):
+    sentences = container([{"sent": "a cat", "sent_id": 1}, {"sent": " ", "sent_id": 2}])
+    refs = [{"ref_id": 1, "ann_id": 0, "image_id": 1, "split": "train", "sentences": sentences}]
+    assert refcoco(images, refs, coco((1, 5, SQUARE, {}))) == [("empty_text", (0, "sentences", 1))]
+
+
+def test_an_unknown_category_of_instances_is_named(images):
+    sentences = [{"sent": "a cat", "sent_id": 1}]
+    refs = [{"ref_id": 1, "ann_id": 0, "image_id": 1, "split": "train", "sentences": sentences}]
+    instances = coco((1, 987, SQUARE, {}), (1, 5, SQUARE, {}))
+    assert refcoco(images, refs, instances) == [("unknown_id", ("annotations", 0))]

@@ -10,7 +10,7 @@ import msgspec
 from lira_plugin.datasets.annotation_files import CocoFile, id_of, parse_coco, read_annotations, unknown_id
 from lira_plugin.datasets.coco_phrases import phrase_of
 from lira_plugin.datasets.entries import CocoAnnotation, CocoImage
-from lira_plugin.datasets.findings import BadRecord
+from lira_plugin.datasets.findings import TAKEN, BadRecord
 from lira_plugin.datasets.scans.scan import ImageClaim, MaskClaim, Scan, Unit
 from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import ExifRule, FaultKind
@@ -115,6 +115,16 @@ def claim_mask(scan: Scan, found: ScannedCoco, annotation: CocoAnnotation, claim
     claim.masks.append(MaskClaim(name, found.coco.path, unit, (annotation.segmentation,)))
 
 
+def check_category(scan: Scan, found: ScannedCoco, annotation: CocoAnnotation) -> None:
+    """Note an unknown category of an annotation whose category no reader uses."""
+    known, category_id = found.coco.categories, annotation.category_id
+    if category_id is None or category_id in known or found.is_faulty("categories", category_id):
+        return
+    error = unknown_id("category", category_id, known, "the file's categories")
+    unit = found.unit("annotations", annotation.id)
+    scan.add(error.kind, f"annotation {annotation.id}", found.coco.path, unit, str(error), TAKEN)
+
+
 def scan_instances(scan: Scan, settings: Any) -> None:
     """Scan the file of a :class:`~lira_plugin.datasets.CocoInstanceDataset` or a reader that is built on it."""
     found = scan_coco(scan, settings.ann_file)
@@ -131,7 +141,10 @@ def scan_instances(scan: Scan, settings: Any) -> None:
         scan.units[str(image_id), ""] = (f"image {image_id}", path, found.unit("images", image_id))
     for annotation in coco.annotations.values():
         name, unit = f"annotation {annotation.id}", found.unit("annotations", annotation.id)
-        if annotation.image_id not in claims or annotation.iscrowd:
+        if annotation.image_id not in claims:
+            continue
+        if annotation.iscrowd:
+            check_category(scan, found, annotation)
             continue
         scan.owners[name].add(str(annotation.image_id))
         if annotation.segmentation is msgspec.UNSET:

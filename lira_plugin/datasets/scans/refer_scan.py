@@ -9,7 +9,7 @@ from lira_plugin.datasets.annotation_files import id_of, read_list, unknown_id
 from lira_plugin.datasets.entries import Ref, RefSentence, to_entry
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
 from lira_plugin.datasets.refer import _SPLIT, DEFAULT_SPLIT_BY, SUBSTRING_SPLITS, _find_refs
-from lira_plugin.datasets.scans.coco_scan import ScannedCoco, claim_image, claim_mask, scan_coco
+from lira_plugin.datasets.scans.coco_scan import ScannedCoco, check_category, claim_image, claim_mask, scan_coco
 from lira_plugin.datasets.scans.scan import ImageClaim, Scan
 from lira_plugin.datasets.scans.unread import check_unread
 from lira_plugin.structures import FaultKind
@@ -24,6 +24,9 @@ def scan_refer(scan: Scan, settings: Any) -> None:
     found = scan_coco(scan, os.path.join(folder, "instances.json"))
     for name in found.positions["images"]:
         scan.owners[f"image {name}"].add(str(name))
+    for annotation in found.coco.annotations.values():
+        if found.coco.categories and isinstance(annotation.category_id, int):
+            check_category(scan, found, annotation)
     _RefScan(scan, refs_path, found, settings).scan_all(content)
     named = ((f"ref {id_of(ref, position, 'ref_id')}", (position,), ref) for position, ref in enumerate(content))
     check_unread(scan, refs_path, named)
@@ -53,7 +56,7 @@ class _RefScan:
         """The ref with those of its sentences that are sound, and their indices."""
         sentences = value.get("sentences") if isinstance(value, dict) else None
         indices = []
-        if isinstance(sentences, list):
+        if isinstance(sentences, list | tuple):  # pickles hold both
             faulty = []
             for index, sentence in enumerate(sentences):
                 try:
