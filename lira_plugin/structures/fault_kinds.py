@@ -22,7 +22,10 @@ class FaultKind(str, Enum):
     )
     DUPLICATE_KEY = "duplicate_key", "a key occurs several times in one object, of which JSON keeps one"
     NON_FINITE = "non_finite", "a number is NaN or infinite"
-    DUPLICATE_ID = "duplicate_id", "two records, images, annotations, categories or refs have one id"
+    DUPLICATE_ID = (
+        "duplicate_id",
+        "two captions, images, annotations, categories or refs have one id; records of LLaVA may",
+    )
     UNKNOWN_ID = "unknown_id", "an id names an image, annotation or category that is not there, or one of another image"
     OTHER_INPUT = (
         "other_input",
