@@ -92,7 +92,7 @@ class FiniteStepsHook(Hook):
         """Note the records of the batch."""
         self._before = [statistic.clone() for statistic in self._statistics]
         samples = data_batch.get("data_samples") if isinstance(data_batch, dict) else None
-        self._seen.append(SeenBatch([getattr(sample, "name", repr(sample)) for sample in samples or ()]))
+        self._seen.append(SeenBatch([_name_of(sample) for sample in samples or ()]))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Tensor] | None = None
@@ -235,6 +235,11 @@ def _wrappers(runner: Runner) -> list[Any]:
 
 def _bare(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
+
+
+def _name_of(sample: Any) -> str:
+    """A sample's name; the text of one that has none, which takes long where it holds tensors."""
+    return sample.name if hasattr(sample, "name") else repr(sample)
 
 
 def _trained_tensors(runner: Runner) -> Iterator[tuple[str, Tensor]]:
