@@ -16,6 +16,7 @@ atexit.register(shutil.rmtree, os.environ["LIRA_CACHE"], ignore_errors=True)
 os.environ["TOKENIZERS_PARALLELISM"] = (
     "false"  # its threads do not outlive a fork, and the forked process waits for them
 )
+os.environ["TORCH_WARM_POOL"] = "0"  # see lira_plugin.compat.compile_pool: here also for `xtuner train`
 # Dozens of processes import torch, mmdet and xtuner: compiled once, that takes 11 s instead of 19, also where containers
 # say not to keep what was compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
