@@ -29,6 +29,7 @@ LAYERS = (
         "end_signals",
         "recipes",
         "command",
+        "lmms_eval_manifest",
     },
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
@@ -52,6 +53,7 @@ FENCES = {
     "peft": ("models/trainable", "convert/"),
     "deepspeed": ("compat/", "checkpoint/deepspeed"),
     "gradio": ("demo/",),
+    "lmms_eval": ("inference/lmms_eval_model", "lmms_eval_manifest"),
     "lira_plugin.scenes": ("scenes/", "quickstart/"),
     "lira_plugin.models.from_scratch": ("models/from_scratch/", "models/__init__"),
 }  # fmt: skip
