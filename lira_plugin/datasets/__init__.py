@@ -1,8 +1,11 @@
 """Data sets, one file a format, and the transforms that turn records into samples."""
 
+from lira_plugin.datasets.ai2d_questions import Ai2dDataset
 from lira_plugin.datasets.answer_dataset import AnswerDataset
+from lira_plugin.datasets.chartqa_questions import ChartQADataset
 from lira_plugin.datasets.choice_dataset import ChoiceDataset
 from lira_plugin.datasets.choice_table import ChoiceTableDataset
+from lira_plugin.datasets.coco_descriptions import CocoDescriptionDataset
 from lira_plugin.datasets.coco_instance import CocoInstanceDataset
 from lira_plugin.datasets.coco_phrases import CocoPhraseDataset
 from lira_plugin.datasets.coco_prompt import CocoPromptDataset
@@ -18,6 +21,7 @@ from lira_plugin.datasets.image_batch_sampler import ImageBatchSampler, image_ba
 from lira_plugin.datasets.label_maps import LabelMapDataset
 from lira_plugin.datasets.llava import LlavaDataset
 from lira_plugin.datasets.mixture import MixtureDataset, MixturePart
+from lira_plugin.datasets.mme_questions import MmeDataset
 from lira_plugin.datasets.parquet_phrases import ParquetPhraseDataset
 from lira_plugin.datasets.pope_questions import PopeDataset
 from lira_plugin.datasets.question_lines import QuestionLinesDataset
@@ -44,9 +48,12 @@ from lira_plugin.datasets.vqa_questions import VqaDataset
 __all__ = [
     "GCG_LAYOUTS",
     "ILVC",
+    "Ai2dDataset",
     "AnswerDataset",
+    "ChartQADataset",
     "ChoiceDataset",
     "ChoiceTableDataset",
+    "CocoDescriptionDataset",
     "CocoInstanceDataset",
     "CocoPhraseDataset",
     "CocoPromptDataset",
@@ -66,6 +73,7 @@ __all__ = [
     "LoadImage",
     "MixtureDataset",
     "MixturePart",
+    "MmeDataset",
     "PackGroundingInputs",
     "ParquetPhraseDataset",
     "PopeDataset",

@@ -3,8 +3,11 @@
 from mmengine.config import read_base
 
 from lira_plugin.datasets import (
+    Ai2dDataset,
+    ChartQADataset,
     ChoiceTableDataset,
     GqaDataset,
+    MmeDataset,
     PopeDataset,
     ScienceQADataset,
     TextVqaDataset,
@@ -72,3 +75,21 @@ mmbench_en, mmbench_cn = [
     for language, file in (("en", "mmbench_dev_20230712"), ("cn", "mmbench_dev_cn_20231003"))
 ]
 seed_image = dict(type=ChoiceTableDataset, ann_file=f"{suites_root}/seed/SEEDBench_IMG.tsv", source="seed/image")
+mme = dict(type=MmeDataset, ann_root=f"{suites_root}/mme/Your_Results", image_root=f"{suites_root}/mme/images")
+ai2d = dict(
+    type=Ai2dDataset,
+    ann_root=f"{suites_root}/ai2d/questions",
+    ids=f"{suites_root}/ai2d/ai2d_test_ids.csv",
+    image_root=f"{suites_root}/ai2d/images",
+    letter_root=f"{suites_root}/ai2d/abc_images",
+    source="ai2d/test",
+)
+chartqa = dict(
+    type=ChartQADataset,
+    ann_files={
+        "human": f"{suites_root}/chartqa/test/test_human.json",
+        "augmented": f"{suites_root}/chartqa/test/test_augmented.json",
+    },
+    image_root=f"{suites_root}/chartqa/test/png",
+    source="chartqa/test",
+)
