@@ -24,7 +24,12 @@ class ObjectQuestion(NamedTuple):
 
 
 def object_questions(
-    truth: CocoObjects, image_ids: Sequence[str], kind: AbsentKind, per_image: int = 3, seed: int = 0
+    truth: CocoObjects,
+    image_ids: Sequence[str],
+    kind: AbsentKind,
+    per_image: int = 3,
+    seed: int = 0,
+    unseen: Sequence[str] = (),
 ) -> list[ObjectQuestion]:
     """Questions about objects that an image shows, and in turn about as many that it does not.
 
@@ -38,10 +43,11 @@ def object_questions(
         kind: of the absent objects.
         per_image: objects of each image to ask about; as many absent ones are.
         seed: of the choice; that of an image depends on its position too.
+        unseen: objects to ask about beside those of the images, whether or not any image shows them.
     """
     frequency = Counter(name for names in truth.instances.values() for name in names)
     together = Counter(pair for names in truth.instances.values() for pair in permutations(sorted(names), 2))
-    popular = sorted(frequency, key=lambda name: (-frequency[name], name))
+    popular = sorted(frequency.keys() | set(unseen), key=lambda name: (-frequency[name], name))
     questions = []
     for position, image_id in enumerate(image_ids):
         rng = np.random.default_rng((seed, position))

@@ -4,25 +4,25 @@ import base64
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, permutations
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from lira_plugin.evaluation.coco_objects import CocoObjects
+from lira_plugin.evaluation.object_questions import ABSENT_KINDS, AbsentKind, object_questions
+from lira_plugin.evaluation.object_words import names_as_words
 from lira_plugin.scenes.scene_drawing import Scene
 from lira_plugin.scenes.scene_language import CATEGORIES, COLOURS, pick, with_article
 from lira_plugin.scenes.scene_vqa import Question, question_stream
 
-POPE_CATEGORIES = ("random", "popular", "adversarial")
-"""How POPE draws the objects that an image does not show."""
 SUITE_ANNOTATIONS = (
     "vqav2/questions.json",
     "vqav2/annotations.json",
     "gqa/questions.json",
-    *(f"pope/coco_pope_{category}.json" for category in POPE_CATEGORIES),
+    *(f"pope/coco_pope_{kind}.json" for kind in ABSENT_KINDS),
     "scienceqa/problems.json",
     "scienceqa/pid_splits.json",
     "mmbench/mmbench_dev.tsv",
@@ -77,7 +77,7 @@ class SuiteRecords:
         for question, answer in _TEXT_ONLY:
             self._add_problem(Question(question, answer, "presence"), None, np.random.default_rng(len(self.problems)))
         head = {"info": {}, "license": {}, "data_type": "mscoco", "data_subtype": self.subtype}
-        lines = [pope_lines(self.shown, category) for category in POPE_CATEGORIES]
+        lines = [pope_lines(self.shown, kind) for kind in ABSENT_KINDS]
         contents = [
             head | {"task_type": "Open-Ended", "questions": self.questions},
             head | {"annotations": self.annotations},
@@ -161,36 +161,25 @@ class SuiteRecords:
         return text.getvalue().encode()
 
 
-def pope_lines(shown: Sequence[tuple[str, tuple[str, ...]]], category: str) -> list[dict[str, Any]]:
-    """POPE's questions: about objects that an image shows, and in turn about as many that it does not.
-
-    ``random`` ones are drawn; ``popular`` ones are those that most images show; ``adversarial`` ones are those that are most
-    often seen together with the object that was asked about before.
+def pope_lines(shown: Sequence[tuple[str, tuple[str, ...]]], kind: AbsentKind) -> list[dict[str, Any]]:
+    """POPE's questions, see :func:`~lira_plugin.evaluation.object_questions.object_questions`; of colours with shapes.
 
     Args:
         shown: of each image its file and the objects that it shows.
-        category: one of :data:`POPE_CATEGORIES`.
+        kind: of the absent objects.
     """
     every = [f"{colour} {shape}" for colour in COLOURS for shape in CATEGORIES]
-    frequency = Counter(name for _, names in shown for name in names)
-    together = Counter(pair for _, names in shown for pair in permutations(names, 2))
-    popular = sorted(every, key=lambda name: -frequency[name])  # of equal ones the first, as the sort is stable
-    lines: list[dict[str, Any]] = []
-    for position, (image, names) in enumerate(shown):
-        rng = np.random.default_rng(position)
-        asked = set(names)
-        for name in names[:_PER_IMAGE]:
-            options = {
-                "random": [every[index] for index in rng.permutation(len(every))],
-                "popular": popular,
-                "adversarial": sorted(popular, key=lambda other, name=name: -together[name, other]),
-            }[category]
-            absent = next(option for option in options if option not in asked)
-            asked.add(absent)
-            for text, label in ((name, "yes"), (absent, "no")):
-                question = f"Is there {with_article(text)}?"
-                lines.append({"question_id": len(lines) + 1, "image": image, "text": question, "label": label})
-    return lines
+    truth = CocoObjects(names_as_words(every), {image: frozenset(names) for image, names in shown})
+    asked = object_questions(truth, list(truth.instances), kind, _PER_IMAGE, unseen=every)
+    return [
+        {
+            "question_id": index,
+            "image": question.image_id,
+            "text": f"Is there {with_article(question.object)}?",
+            "label": question.label,
+        }
+        for index, question in enumerate(asked, 1)
+    ]
 
 
 def _options(question: Question) -> tuple[str, ...]:

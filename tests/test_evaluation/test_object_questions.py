@@ -58,3 +58,12 @@ def test_adversarial_ones_are_seen_most_with_the_object_before(truth):
 def test_an_image_that_shows_everything_asks_nothing():
     truth = CocoObjects(coco_words(), {"1": frozenset({"dog"}), "2": frozenset()})
     assert object_questions(truth, ["1", "2"], "random") == []
+
+
+def test_what_no_image_shows_is_asked_about_where_it_is_named():
+    truth = CocoObjects(coco_words(), {"1": frozenset({"dog"}), "2": frozenset({"cat", "dog"})})
+    for kind in ABSENT_KINDS:
+        asked = object_questions(truth, ["1", "2"], kind, unseen=["bus", "dog"])
+        assert {one.object for one in asked if (one.image_id, one.label) == ("2", "no")} == {"bus"}
+    first = object_questions(truth, ["1"], "popular", unseen=["bus"])[1]
+    assert first.object == "cat"  # what an image shows is more frequent

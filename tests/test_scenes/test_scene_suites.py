@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lira_plugin.datasets import ChoiceTableDataset, GqaDataset, PopeDataset, ScienceQADataset, VqaDataset
+from lira_plugin.evaluation.object_questions import ABSENT_KINDS
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
-from lira_plugin.scenes.scene_suites import POPE_CATEGORIES, pope_lines
+from lira_plugin.scenes.scene_suites import pope_lines
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_answers_are_true_of_the_scenes(files, objects):
 
 
 def test_pope_asks_as_often_for_what_is_there_as_for_what_is_not(files, objects):
-    for category in POPE_CATEGORIES:
+    for category in ABSENT_KINDS:
         lines = [
             json.loads(line) for line in (files.suites / f"pope/coco_pope_{category}.json").read_text().splitlines()
         ]
@@ -86,7 +87,7 @@ def test_pope_draws_as_pope_does():
         category: [
             line["text"] for line in pope_lines(shown, category) if (line["image"], line["label"]) == ("f", "no")
         ]
-        for category in POPE_CATEGORIES
+        for category in ABSENT_KINDS
     }
     assert absent["popular"] == ["Is there a red circle?"]
     assert absent["adversarial"] == ["Is there a green star?"]
@@ -111,9 +112,7 @@ def test_the_readers_take_them(files):
     suites = files.suites
     vqa = VqaDataset(str(suites / "vqav2/questions.json"), str(suites / "vqav2/annotations.json"), str(files.images))
     gqa = GqaDataset(str(suites / "gqa/questions.json"), str(files.images))
-    pope = PopeDataset(
-        {name: str(suites / f"pope/coco_pope_{name}.json") for name in POPE_CATEGORIES}, str(files.images)
-    )
+    pope = PopeDataset({name: str(suites / f"pope/coco_pope_{name}.json") for name in ABSENT_KINDS}, str(files.images))
     problems, splits = suites / "scienceqa/problems.json", suites / "scienceqa/pid_splits.json"
     science = ScienceQADataset(str(problems), str(splits), str(suites / "scienceqa/images/test"), images_only=False)
     table = ChoiceTableDataset(str(suites / "mmbench/mmbench_dev.tsv"))
