@@ -2,6 +2,8 @@
 
 from lira_plugin.datasets.ai2d_questions import Ai2dDataset
 from lira_plugin.datasets.answer_dataset import AnswerDataset
+from lira_plugin.datasets.attreval_masks import AttrSegDataset
+from lira_plugin.datasets.attreval_questions import AttrVqaDataset
 from lira_plugin.datasets.chartqa_questions import ChartQADataset
 from lira_plugin.datasets.choice_dataset import ChoiceDataset
 from lira_plugin.datasets.choice_table import ChoiceTableDataset
@@ -50,6 +52,8 @@ __all__ = [
     "ILVC",
     "Ai2dDataset",
     "AnswerDataset",
+    "AttrSegDataset",
+    "AttrVqaDataset",
     "ChartQADataset",
     "ChoiceDataset",
     "ChoiceTableDataset",

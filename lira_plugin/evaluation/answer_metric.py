@@ -12,7 +12,7 @@ from lira_plugin.evaluation.choice_letters import choice_letter
 from lira_plugin.evaluation.protocol import with_hashes
 from lira_plugin.evaluation.record_metric import RecordMetric, check_answer
 from lira_plugin.registry import METRICS
-from lira_plugin.structures import GroundedText, GroundingSample
+from lira_plugin.structures import AnswerTruth, GroundedText, GroundingSample
 from lira_plugin.written_aside import json_line, write_json, write_text
 
 
@@ -78,7 +78,7 @@ class AnswerMetric(RecordMetric):
         """
         check_answer(sample, answer, GroundedText)
         truth = sample.truth
-        if truth is None or not (truth.is_known or self.submission):
+        if not isinstance(truth, AnswerTruth) or not (truth.is_known or self.submission):
             raise ValueError(
                 f"{sample.name}: there is no truth to score the answer by; the reader must set Record.truth, or set "
                 "'submission' of AnswerMetric to write the answers for a server"

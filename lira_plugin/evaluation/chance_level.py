@@ -42,7 +42,7 @@ class ChanceLevel(RecordMetric):
         """The level of each source whose truth is known."""
         groups: dict[str, list[AnswerTruth]] = {}
         for source, truth in results:
-            if truth is not None and truth.is_known:
+            if isinstance(truth, AnswerTruth) and truth.is_known:
                 groups.setdefault(source, []).append(truth)
         return {f"{source}/chance": chance_level(self.rule, truths) for source, truths in groups.items()}
 

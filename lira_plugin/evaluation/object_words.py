@@ -13,6 +13,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from lira_plugin.json_file import read_text
+from lira_plugin.structures import plurals
 
 PACKAGED_LIST = "coco_synonyms.txt"
 """A short list for COCO's 80 categories, beside this file."""
@@ -42,8 +43,6 @@ _TOKEN = re.compile(
     r"|\.{2,}|--|[^\w\s]",
     re.IGNORECASE,
 )
-_IRREGULAR = {"person": "people", "mouse": "mice", "goose": "geese", "ox": "oxen", "foot": "feet", "tooth": "teeth"}
-_IRREGULAR_ENDS = {"man": "men", "child": "children"}
 
 
 class Mention(NamedTuple):
@@ -119,23 +118,6 @@ class ObjectWords:
                     break
             yield word, start, end
             index += taken
-
-
-def plurals(word: str) -> set[str]:
-    """The plurals of a word that someone may write, such as ``knives`` and ``buffalos``, ``buffaloes``; never itself."""
-    forms = {word + "s"}
-    if word in _IRREGULAR:
-        forms.add(_IRREGULAR[word])
-    for end, plural in _IRREGULAR_ENDS.items():
-        if word.endswith(end):
-            forms.add(word.removesuffix(end) + plural)
-    if re.search(r"(s|x|z|ch|sh|o)$", word):
-        forms.add(word + "es")
-    if re.search(r"[^aeiou]y$", word):
-        forms.add(word[:-1] + "ies")
-    if re.search(r"[^f]fe?$", word):
-        forms.add(re.sub(r"fe?$", "ves", word))
-    return forms - {word}
 
 
 def coco_words(path: str | os.PathLike | None = None) -> ObjectWords:

@@ -1,6 +1,8 @@
 """Data classes that flow through the package."""
 
 from lira_plugin.structures.answer_truth import LETTERS, AnswerTruth
+from lira_plugin.structures.attribute_lexicon import AttributeLexicon, load_lexicon, load_lexicons
+from lira_plugin.structures.attribute_truth import ATTRIBUTE_KINDS, AttributeKind, AttributeTruth
 from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
 from lira_plugin.structures.fault_kinds import DataFault, FaultKind, kind_of
 from lira_plugin.structures.gcg_truth import GCGTruth, gcg_truth_files, read_gcg_truth
@@ -16,6 +18,7 @@ from lira_plugin.structures.grounding import (
 from lira_plugin.structures.input_spec import InputSpec
 from lira_plugin.structures.letterbox import Letterbox
 from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, is_empty_annotation, logit_of
+from lira_plugin.structures.plurals import plurals
 from lira_plugin.structures.prompts import (
     CHAT_TEMPLATES,
     GCG_QUESTIONS,
@@ -34,12 +37,16 @@ from lira_plugin.structures.shown import shown
 from lira_plugin.structures.visual_layout import VisualLayout
 
 __all__ = [
+    "ATTRIBUTE_KINDS",
     "CHAT_TEMPLATES",
     "GCG_QUESTIONS",
     "IGNORE_INDEX",
     "INTERNVL2_TEMPLATE",
     "LETTERS",
     "AnswerTruth",
+    "AttributeKind",
+    "AttributeLexicon",
+    "AttributeTruth",
     "ChatTemplate",
     "Conversation",
     "DataFault",
@@ -67,7 +74,10 @@ __all__ = [
     "instances_turn",
     "is_empty_annotation",
     "kind_of",
+    "load_lexicon",
+    "load_lexicons",
     "logit_of",
+    "plurals",
     "read_gcg_truth",
     "reason_question",
     "reason_turn",

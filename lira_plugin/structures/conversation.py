@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lira_plugin.structures.answer_truth import AnswerTruth
+from lira_plugin.structures.attribute_truth import AttributeTruth
 
 ExifRule = Literal["apply", "ignore"]
 """Whether the annotations of a data set are of upright images, or of the pixels as the files store them."""
@@ -99,7 +100,7 @@ class Record:
         image_path: path of the image file, or None for text only.
         size: (height, width) that the annotation states, or None.
         exif: whether the image is to be turned as its EXIF orientation says.
-        truth: what the answer in words is scored by, or None.
+        truth: what the answer in words, or the state of its ``<seg>``, is scored by, or None.
     """
 
     source: str
@@ -109,7 +110,7 @@ class Record:
     regions: tuple[Region, ...] = ()
     size: tuple[int, int] | None = None
     exif: ExifRule = "apply"
-    truth: AnswerTruth | None = None
+    truth: AnswerTruth | AttributeTruth | None = None
 
     def __post_init__(self) -> None:
         for index in self.conversation.mentioned_regions:

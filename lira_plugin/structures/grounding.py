@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from lira_plugin.structures.answer_truth import AnswerTruth
+from lira_plugin.structures.attribute_truth import AttributeTruth
 from lira_plugin.structures.conversation import Region
 from lira_plugin.structures.letterbox import Letterbox
 from lira_plugin.structures.masks import encode_mask, logit_of
@@ -63,7 +64,7 @@ class GroundingSample:
         forced_ids: tokens that the answer begins with, whatever the model would say; they are the whole answer where they end
             with a ``<seg>``.
         index: of the record in its data set, by which metrics put the answers of all processes in order.
-        truth: what the answer in words is scored by, kept for evaluation; or None.
+        truth: what the answer in words, or the state of its ``<seg>``, is scored by, kept for evaluation; or None.
     """
 
     source: str
@@ -88,7 +89,7 @@ class GroundingSample:
     image_key: str | None = None
     forced_ids: tuple[int, ...] = ()
     index: int | None = None
-    truth: AnswerTruth | None = None
+    truth: AnswerTruth | AttributeTruth | None = None
 
     @property
     def name(self) -> str:
