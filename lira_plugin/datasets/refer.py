@@ -110,7 +110,7 @@ class ReferSegDataset(GroundingDataset):
         super().__init__(source or f"{dataset}/{split}", pipeline, seed, exif)
         self.num_expressions = num_expressions
         folder = os.path.join(data_root, dataset)
-        refs_path = _find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY.get(dataset))
+        refs_path = find_refs(folder, dataset, split_by or DEFAULT_SPLIT_BY.get(dataset))
         instances_path = os.path.join(folder, "instances.json")
         report = ReaderReport(self.source, on_bad_record)
         self.protocol |= {"files": [refs_path, instances_path], "per": per}
@@ -139,14 +139,14 @@ class ReferSegDataset(GroundingDataset):
     ) -> Reading:
         """Each image with all of its sentences for training, or each sentence."""
         num_expressions = self.num_expressions
-        refs = _select_split(_read_refs(refs_path, report), refs_path, split, exact, report)
+        refs = select_split(read_refs(refs_path, report), refs_path, split, exact, report)
         coco = load_coco(instances_path)
         for fault in coco.faults:
             report.bad(instances_path, fault.where, fault.where, fault.error)
         expressions = []
         for where, ref in refs:
             try:
-                sentences = list(_expressions(ref, coco))
+                sentences = list(expressions_of(ref, coco))
             except BadRecord as error:
                 report.bad(refs_path, str(ref.ref_id), where, error)
                 continue
@@ -235,7 +235,7 @@ def _region(expression: Expression, coco: CocoFile) -> Region:
     )
 
 
-def _find_refs(folder: str, dataset: str, split_by: str | None) -> str:
+def find_refs(folder: str, dataset: str, split_by: str | None) -> str:
     if split_by is None:
         found = sorted(glob(os.path.join(glob_escape(folder), "*refs(*).*")))
         if len(found) == 1:
@@ -257,7 +257,7 @@ def _find_refs(folder: str, dataset: str, split_by: str | None) -> str:
     )
 
 
-def _read_refs(path: str, report: ReaderReport) -> Iterator[tuple[str, Ref]]:
+def read_refs(path: str, report: ReaderReport) -> Iterator[tuple[str, Ref]]:
     """The sound refs of a file with what messages call them; the others are reported."""
     seen: set[Id] = set()
     for position, value in enumerate(read_list(path, "a file of refs")):
@@ -275,7 +275,7 @@ def _read_refs(path: str, report: ReaderReport) -> Iterator[tuple[str, Ref]]:
         yield where, ref
 
 
-def _select_split(
+def select_split(
     refs: Iterable[tuple[str, Ref]], path: str, split: str, exact: bool, report: ReaderReport
 ) -> list[tuple[str, Ref]]:
     """The refs of a split; those of a split that is none of REFER's are reported, as a spelling may be wrong."""
@@ -294,7 +294,7 @@ def _select_split(
     return selected
 
 
-def _expressions(ref: Ref, coco: CocoFile) -> Iterator[Expression]:
+def expressions_of(ref: Ref, coco: CocoFile) -> Iterator[Expression]:
     """The sentences of a ref with the annotations that they name.
 
     Raises:

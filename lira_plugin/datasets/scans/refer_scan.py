@@ -8,7 +8,7 @@ import msgspec
 from lira_plugin.datasets.annotation_files import id_of, read_list, unknown_id
 from lira_plugin.datasets.entries import Ref, RefSentence, to_entry
 from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, BadRecord
-from lira_plugin.datasets.refer import _SPLIT, DEFAULT_SPLIT_BY, SUBSTRING_SPLITS, _find_refs
+from lira_plugin.datasets.refer import _SPLIT, DEFAULT_SPLIT_BY, SUBSTRING_SPLITS, find_refs
 from lira_plugin.datasets.scans.coco_scan import ScannedCoco, check_category, claim_image, claim_mask, scan_coco
 from lira_plugin.datasets.scans.scan import ImageClaim, Scan
 from lira_plugin.datasets.scans.unread import check_unread
@@ -18,7 +18,7 @@ from lira_plugin.structures import FaultKind
 def scan_refer(scan: Scan, settings: Any) -> None:
     """Scan the files of a :class:`~lira_plugin.datasets.ReferSegDataset`."""
     folder = os.path.join(settings.data_root, settings.dataset)
-    refs_path = _find_refs(folder, settings.dataset, settings.split_by or DEFAULT_SPLIT_BY.get(settings.dataset))
+    refs_path = find_refs(folder, settings.dataset, settings.split_by or DEFAULT_SPLIT_BY.get(settings.dataset))
     content = read_list(refs_path, "a file of refs")
     scan.files.append(refs_path)
     found = scan_coco(scan, os.path.join(folder, "instances.json"))
