@@ -8,6 +8,8 @@ saying the attribute nor as leaving it out.
 * A colour before a part or an accessory ("red hat", "gray beard") is not that of the object.
 * A location before "of" is a relation ("left of the car"), but for that of the image ("left of picture"). One after a relation, after
   "from", or in an expression that counts ("second from left") is ambiguous.
+* "black" and its like right before a person can be the colour of the skin: ambiguous.
+* "closest to the window" and "the car's front" are relations.
 * Of categories in a row the last is meant ("bus driver"); "man's" is another thing than the object.
 * After "not", "no", "without" and their like nothing is said.
 * A word that also names a thing ("orange", "rose") is a colour before a noun ("orange shirt"), after a shade ("dark orange") or after
@@ -26,7 +28,7 @@ Sense = Literal["said", "negated", "other thing", "ambiguous", "silent"]
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[,;.:()/|]", re.UNICODE)
 _BREAKS = frozenset(",;.:()/|")
-_NEGATIONS = frozenset("not no non nor without isn't aren't doesn't don't minus except excluding isnt aint ain't".split())
+_NEGATIONS = frozenset("not no non nor never without minus except excluding isnt arent doesnt dont aint".split())
 _DETERMINERS = frozenset("the a an his her its their this that all very far some most mostly".split())
 _SHADES = frozenset("dark light bright pale deep neon pastel medium dull solid vivid".split())
 _LINKS = frozenset("in on at to wearing wears with w has having wear dressed".split())
@@ -51,6 +53,8 @@ _PARTS = frozenset(
     "writing letters logo lettering text label trim bandana headband visor backpack background wall floor sky grass".split()
 )
 _PICTURE = frozenset("picture pic image photo photograph screen frame shot scene view pictures img camera viewer us you me side".split())
+_SUPERLATIVES = frozenset("closest nearest farthest furthest".split())
+_SKIN = frozenset("black white brown tan".split())
 _SIDES = frozenset("side hand half part section portion area edge corner end most".split())
 
 
@@ -181,14 +185,20 @@ class ExpressionReader:
             return "other thing"
         if kind == "category":
             return "other thing" if self._is(items, index + 1, "category") and not scope.is_other else "said"
+        if item.text in _SKIN and index + 1 < len(items) and items[index + 1].values.get("category") == "person":
+            return "ambiguous"
         return "other thing" if after in _PARTS else "said"
 
     def _is_relative(self, items: list[_Item], index: int) -> bool:
         """Whether a location is that of another thing: before "of", but for that of the image, or after "from"."""
         before = [item.text for item in items[max(0, index - 2) : index]]
+        if index and items[index - 1].is_possessive:
+            return True
         if before[-1:] == ["from"] or (before[:1] == ["from"] and before[1] in _DETERMINERS):
             return True
         rest = [item.text for item in items[index + 1 :]]
+        if items[index].text in _SUPERLATIVES and rest and rest[0] in {"to", "from", *_DETERMINERS}:
+            return not set(rest[:3]) & _PICTURE
         while rest and rest[0] in _SIDES:
             rest = rest[1:]
         if rest[:1] != ["of"]:
@@ -207,7 +217,9 @@ class ExpressionReader:
             return items[rest].text in _LINKS | _FILLERS | _BREAKS | _SIDES | _PICTURE
         while rest < len(items) and (self._is(items, rest, "color") or items[rest].text in {"and", "/", *_SHADES}):
             rest += 1
-        if rest >= len(items) or not _is_noun(items[rest].text) or self._is(items, rest, "location"):
+        if self._is(items, rest, "location"):
+            return items[index].text not in ("with", "w", "has", "having")  # "with green front"
+        if rest >= len(items) or not _is_noun(items[rest].text):
             return True
         if items[rest].text in _GARMENTS | _PARTS:
             return True
@@ -225,9 +237,11 @@ class _Scope:
     def enter(self, items: list[_Item], index: int, keeps: bool) -> None:
         """Take the word at ``index``; ``keeps`` says whether what follows it is about the object, if the word is a link."""
         text = items[index].text
-        if text in _BREAKS or text == "but":
+        if text == "but" and index and items[index - 1].text in ("anything", "everything", "all"):
+            self.is_negated = True
+        elif text in _BREAKS or text == "but":
             self.is_other = self.is_negated = False
-        elif text in _NEGATIONS:
+        elif text in _NEGATIONS or text.endswith("n't"):
             self.is_negated = True
         elif text in _RELATIONS:
             is_picture = text == "of" and any(item.text in _PICTURE for item in items[index + 1 : index + 3])

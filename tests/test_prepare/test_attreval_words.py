@@ -4,6 +4,7 @@ import pytest
 
 from lira_plugin.prepare.attreval_words import ExpressionReader
 from lira_plugin.structures import load_lexicons
+from lira_plugin.structures.attribute_lexicon import parse_lexicon
 
 READER = ExpressionReader(load_lexicons())
 
@@ -66,6 +67,9 @@ SAID = {
     "guy with no hat on left": {"person"},
     "the blue one, not the black": {"blue"},
     "person without red shirt": {"person"},
+    "car that isn't red": {"car"},
+    "anything but red": set(),
+    "not red but blue": {"blue"},
     # counted
     "second from left": set(),
     "2nd cow from the right": {"cow"},
@@ -90,6 +94,14 @@ SAID = {
     "his right hand": set(),
     "front wheel": set(),
     "girl in tank top": {"person"},
+    "right-handed batter": {"person"},
+    # skin
+    "white guy on left": {"left", "person"},
+    "black dog": {"black", "dog"},
+    # parts of things
+    "red truck's front": {"red"},
+    "bus with green front": {"bus"},
+    "chair closest to window": {"chair"},
     # front and back
     "man in front": {"front", "person"},
     "man in front of the bus": {"person"},
@@ -106,3 +118,40 @@ def test_handwritten_expressions(expression, values):
 
 def test_there_are_fifty():
     assert len(SAID) >= 50
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "expected"),
+    [
+        ("not red", "color", {("red", "negated")}),
+        ("man next to red car", "color", {("red", "other thing")}),
+        ("the man on the bike on the left", "location", {("left", "ambiguous")}),
+        ("second from left", "location", {("left", "other thing")}),
+        ("third zebra on left", "location", {("left", "ambiguous")}),
+        ("orange on left", "color", {("orange", "ambiguous")}),
+        ("orange on left", "category", {("orange", "ambiguous")}),
+        ("an orange", "color", set()),
+        ("two oranges", "color", set()),
+        ("orange shirt", "category", set()),
+        ("rose on the left", "color", {("pink", "ambiguous")}),
+        ("glass of orange juice", "color", {("orange", "silent")}),
+        ("white guy", "color", {("white", "ambiguous")}),
+        ("left hand", "location", {("left", "silent")}),
+        ("front guy", "color", set()),
+        ("silver car", "location", set()),
+    ],
+)
+def test_senses(expression, kind, expected):
+    """A word that is not said of the object is kept all the same: the expression is not without a word of its kind."""
+    assert senses(expression, kind) == expected
+
+
+def test_case_and_signs_do_not_matter():
+    assert READER.read("The LEFT-MOST  zebra!") == READER.read("the left most zebra")
+
+
+def test_words_of_a_lexicon_of_ones_own():
+    lexicon = parse_lexicon("color", "mauve, mauvish\ntaupe\n! mauve room\n", "color.txt")
+    reader = ExpressionReader(load_lexicons() | {"color": lexicon})
+    assert [entry.value for entry in reader.read("mauvish red car") if entry.kind == "color"] == ["mauve"]
+    assert [entry.sense for entry in reader.read("mauve room") if entry.kind == "color"] == ["silent"]
