@@ -3,8 +3,8 @@
 OUT gets attreval_vqa.jsonl (pairs of yes-or-no questions), attreval_refseg.jsonl (expressions with the attribute that they leave
 out, and a mask) and summary.json (what was taken, what was dropped and why).
 
-The paper has 1,436 questions and 618 expressions; its exact selection is not published. `--questions 1436 --expressions 618` draws
-as many, of all kinds as evenly as they allow. `--min-agree 2` wants two descriptions that say the attribute.
+The paper has 1,436 questions and 618 expressions; its exact selection is not published. `--questions 1436 --expressions 618`
+draws as many, of all kinds as evenly as they allow. `--min-agree 2` wants two descriptions that say the attribute.
 """
 
 import argparse

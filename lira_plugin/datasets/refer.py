@@ -236,6 +236,12 @@ def _region(expression: Expression, coco: CocoFile) -> Region:
 
 
 def find_refs(folder: str, dataset: str, split_by: str | None) -> str:
+    """The file of refs of a data set; without ``split_by`` the only one that there is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are several to choose from.
+    """
     if split_by is None:
         found = sorted(glob(os.path.join(glob_escape(folder), "*refs(*).*")))
         if len(found) == 1:

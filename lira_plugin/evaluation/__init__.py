@@ -2,6 +2,7 @@
 
 from lira_plugin.evaluation.answer_metric import AnswerMetric
 from lira_plugin.evaluation.answer_rules import AnswerResult, judge_answer, summarise_answers
+from lira_plugin.evaluation.attreval_metric import AttrEvalMetric
 from lira_plugin.evaluation.caption_scores import CaptionScorer
 from lira_plugin.evaluation.chair_metric import ChairMetric
 from lira_plugin.evaluation.chance_level import ChanceLevel, chance_level
@@ -29,6 +30,7 @@ from lira_plugin.evaluation.text_similarity import TextSimilarity, build_similar
 __all__ = [
     "AnswerMetric",
     "AnswerResult",
+    "AttrEvalMetric",
     "CaptionScorer",
     "ChairMetric",
     "ChanceLevel",

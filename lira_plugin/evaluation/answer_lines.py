@@ -8,8 +8,9 @@ scienceqa, ``choices``: the texts of the options in order, or an object ``{"A": 
 mmbench
 ========== ===================================================================================================
 
-``choices`` may stand in the lines of any rule. The group of an MMBench line without ``group`` is its ``index`` without the
-millions: its turned options are numbered so. Where there is no ``index`` either, the record's id is taken for it. Groups of
+``choices`` may stand in the lines of any rule. Lines of AttrEval are pairs by their ``group``, or, where none has one, in their
+order: 2i and 2i + 1. Their ``annotation`` stands for ``label``, and ``attribute`` for ``category``, as in the files of its
+questions. The group of an MMBench line without ``group`` is its ``index`` without the millions: its turned options are numbered so. Where there is no ``index`` either, the record's id is taken for it. Groups of
 different sources are different.
 """
 
@@ -45,7 +46,7 @@ def score_answer_lines(lines: Iterable[tuple[str, Mapping[str, Any]]], rule: Rul
             names the line.
     """
     results: list[AnswerResult] = []
-    known: dict[tuple[str, str, str], str] = {}
+    known: dict[tuple[str, ...], str] = {}
     for name, line in lines:
         try:
             record_id, answer, truth = read_answer_line(line, rule)
@@ -53,7 +54,8 @@ def score_answer_lines(lines: Iterable[tuple[str, Mapping[str, Any]]], rule: Rul
             results.append(AnswerResult(record_id or name, answer, truth, judge_answer(rule, answer, truth), source))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        key = (source, truth.category, record_id)
+        # both questions of a pair of AttrEval may have one id
+        key = (source, truth.category, record_id, truth.label if rule == "attreval" else "")
         if record_id and key in known:
             raise ValueError(
                 f"{name}: record {record_id!r} was in {known[key]} already; each counts once: remove one of them"
@@ -85,6 +87,8 @@ def read_answer_line(line: Mapping[str, Any], rule: RuleName) -> tuple[str, str,
     """
     ids = [_optional_id(line, key) for key in ("record_id", "question_id", "index")]
     record_id = next(filter(None, ids), "")
+    if rule == "attreval":
+        line = {"label": line.get("annotation"), "category": line.get("attribute")} | dict(line)
     choices = _choices(line, rule)
     group = _optional_id(line, "group")
     if rule == "mmbench" and not group:

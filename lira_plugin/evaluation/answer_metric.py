@@ -32,6 +32,7 @@ class AnswerMetric(RecordMetric):
     pope         ``accuracy``, ``precision``, ``recall``, ``F1``, ``yes_share``; ``mean_F1`` over the categories
     relaxed      ``accuracy``: ChartQA's 5 %
     mme          ``accuracy``; by category ``accuracy``, ``accuracy_plus``, ``score``; sums ``perception``, ``cognition``
+    attreval     see :class:`~lira_plugin.evaluation.AttrEvalMetric`
     seed         ``accuracy``, by type, ``image/accuracy``, ``video/accuracy``
     ============ =====================================================================================================
 

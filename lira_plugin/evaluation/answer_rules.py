@@ -11,6 +11,8 @@ from lira_plugin.evaluation.vqa_scores import normalize_answer, vqa_accuracy
 from lira_plugin.evaluation.yes_no_scores import (
     MME_PARTS,
     YesNo,
+    count_pairs,
+    first_verdict,
     mme_figures,
     mme_verdict,
     pope_verdict,
@@ -18,7 +20,7 @@ from lira_plugin.evaluation.yes_no_scores import (
 )
 from lira_plugin.structures import AnswerTruth
 
-RuleName = Literal["vqa", "gqa", "scienceqa", "choice", "mmbench", "pope", "relaxed", "mme", "seed"]
+RuleName = Literal["vqa", "gqa", "scienceqa", "choice", "mmbench", "pope", "relaxed", "mme", "seed", "attreval"]
 """The names of :data:`ANSWER_RULES`."""
 
 SEED_IMAGE_TYPES = range(1, 10)
@@ -118,6 +120,11 @@ def _mme(answer: str, truth: AnswerTruth) -> Judged:
     return Judged(verdict, float(verdict == _yes_or_no(truth)))
 
 
+def _attreval(answer: str, truth: AnswerTruth) -> Judged:
+    label, verdict = _yes_or_no(truth), first_verdict(answer)
+    return Judged(verdict, float(answer.strip().lower() == label), {"tolerant": float(verdict == label)})
+
+
 def _relaxed(answer: str, truth: AnswerTruth) -> Judged:
     return Judged(answer.strip(), float(relaxed_match(answer, _label(truth))))
 
@@ -172,6 +179,24 @@ def _images(results: Sequence[AnswerResult]) -> dict[str, float]:
     return mme_figures(_verdicts(results))
 
 
+def _paired(results: Sequence[AnswerResult]) -> dict[str, float]:
+    """Means, the same of pairs of which both are right, of the answers where yes or no is right, and the share of yes."""
+    pairs = count_pairs([result.group for result in results])
+    figures = {"pairs": len(pairs)} | {
+        f"pair_{name}": sum(min(scores[first], scores[second]) for first, second in pairs) / len(pairs)
+        for name, scores in (
+            ("accuracy", [result.judged.score for result in results]),
+            ("accuracy_tolerant", [result.judged.others["tolerant"] for result in results]),
+        )
+    }
+    for label in ("yes", "no"):
+        own = [result.judged.score for result in results if _yes_or_no(result.truth) == label]
+        if own:
+            figures[f"accuracy_where_{label}"] = sum(own) / len(own)
+    yes_share = sum(result.judged.extracted == "yes" for result in results) / len(results)
+    return figures | _means(results) | {"yes_share": yes_share}
+
+
 def _by_category(
     figures_of: Callable[[Sequence[AnswerResult]], dict[str, float]], results: Sequence[AnswerResult]
 ) -> dict[str, dict[str, float]]:
@@ -212,6 +237,18 @@ def _summarise_mme(results: Sequence[AnswerResult]) -> dict[str, float]:
     return _means(results) | sums | _flat(by_category)
 
 
+def _summarise_attreval(results: Sequence[AnswerResult]) -> dict[str, float]:
+    """By kind, too: a pair is of one kind, so the pairs of a kind are pairs of the whole."""
+    categories = [result.truth.category for result in results]
+    for first, second in count_pairs([result.group for result in results]):
+        if categories[first] != categories[second]:
+            kinds = f"{categories[first]!r} and {categories[second]!r}"
+            raise ValueError(
+                f"both questions of a pair ask for one attribute, but answers {first} and {second} are {kinds}"
+            )
+    return _paired(results) | _flat(_by_category(_paired, results))
+
+
 def _summarise_seed(results: Sequence[AnswerResult]) -> dict[str, float]:
     by_medium: dict[str, list[AnswerResult]] = {}
     for result in results:
@@ -232,6 +269,11 @@ ANSWER_RULES: dict[RuleName, AnswerRule] = {
     "pope": AnswerRule("POPE: accuracy, precision, recall, F1, yes share, by category too", _pope, _summarise_pope),
     "relaxed": AnswerRule("ChartQA: equal, or a number within 5 percent", _relaxed, _summarise_means),
     "mme": AnswerRule("MME: accuracy, accuracy+ and scores by category, perception, cognition", _mme, _summarise_mme),
+    "attreval": AnswerRule(
+        "AttrEval: pairs of which both answers are right, by the reference's rule and a tolerant one, by attribute",
+        _attreval,
+        _summarise_attreval,
+    ),
     "seed": AnswerRule("SEED-Bench: the first character, by type, image and video", _seed, _summarise_seed),
 }
 """Every rule by its name."""

@@ -10,7 +10,7 @@ from lira_plugin.evaluation.record_metric import RecordMetric
 from lira_plugin.registry import METRICS
 from lira_plugin.structures import AnswerTruth, GroundedText, GroundingSample
 
-HEADLINES: dict[RuleName, str] = {"pope": "mean_F1", "mmbench": "circular_accuracy"}
+HEADLINES: dict[RuleName, str] = {"pope": "mean_F1", "mmbench": "circular_accuracy", "attreval": "pair_accuracy"}
 """The figure that tables show of a suite, where it is not ``accuracy``."""
 _CANDIDATES = 20
 """Frequent answers that are tried as the one answer to all questions."""
@@ -55,13 +55,15 @@ def headline(rule: RuleName) -> str:
 def chance_level(rule: RuleName, truths: Sequence[AnswerTruth]) -> float:
     """The figure :func:`headline` of a model that does not look.
 
-    With choices it guesses one of them: the expected figure. Else it gives one answer to all questions: that of the frequent ones
-    which scores best.
+    With choices it guesses one of them: the expected figure. In AttrEval it guesses yes or no: a quarter of the pairs. Else it
+    gives one answer to all questions: that of the frequent ones which scores best.
 
     Args:
         rule: of the suite.
         truths: at least one, each known.
     """
+    if rule == "attreval":
+        return 0.25
     if all(truth.choices for truth in truths):
         return _guessed(truths, by_group=headline(rule) == "circular_accuracy")
     counts = Counter(text for truth in truths for text in truth.answers or (truth.label,))

@@ -1,5 +1,6 @@
-"""Questions that are answered by yes or no: POPE's figures, and MME's accuracy and accuracy+."""
+"""Questions that are answered by yes or no: POPE's figures, MME's accuracy and accuracy+, and the pairs of AttrEval."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class YesNo(NamedTuple):
     said: str
     label: str
     group: str = ""
-    """MME: the image; both of its questions count together."""
+    """MME: the image; both of its questions count together. AttrEval: the pair."""
 
 
 def pope_verdict(answer: str) -> str:
@@ -44,6 +45,39 @@ def mme_verdict(answer: str) -> str:
     """``yes`` or ``no``, whichever the first four characters hold, in small letters (``yes`` before ``no``); else ``other``."""
     opening = answer.strip().lower()[:4]
     return next((verdict for verdict in ("yes", "no") if verdict in opening), "other")
+
+
+def first_verdict(answer: str) -> str:
+    """``yes`` or ``no``, whichever word comes first, in whatever case and between whatever signs; else ``other``."""
+    found = re.search(r"\b(yes|no)\b", answer.lower())
+    return found.group(1) if found else "other"
+
+
+def count_pairs(groups: Sequence[str]) -> list[tuple[int, int]]:
+    """The indices of each pair: answers of one group, or, where none has a group, those with the indices 2i and 2i + 1.
+
+    Args:
+        groups: of the answers in their order, ``""`` for none.
+
+    Raises:
+        ValueError: a group has not two answers, some answers have none, or there is an odd count of answers without groups.
+    """
+    if not any(groups):
+        if len(groups) % 2:
+            raise ValueError(
+                f"AttrEval's questions come in pairs, line 2i and 2i + 1, but there are {len(groups)} answers"
+            )
+        return [(index, index + 1) for index in range(0, len(groups), 2)]
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    for group, indices in members.items():
+        if not group or len(indices) != 2:
+            name = f"the group {group!r}" if group else "no group"
+            raise ValueError(
+                f"AttrEval's questions come in pairs, but {len(indices)} answers have {name}: both must share one"
+            )
+    return [(first, second) for first, second in members.values()]
 
 
 def yes_no_figures(answers: Sequence[YesNo]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """AttrEval: what the several descriptions of an object agree on, and which of them leave it out.
 
-An item asks for an attribute that its expression does not say, but that other descriptions of the same object do. The paper builds
-its set so from RefCOCO (supplement, section 4); its exact selection is not published. Everything here is a pure function of the
+An item asks for an attribute that its expression does not say, but that other descriptions of the same object do. So the paper
+builds its set from RefCOCO (supplement, section 4); its exact selection is not published. Everything here is a pure function of the
 objects and the seed: neither the order of the objects nor that of their descriptions matters.
 """
 
@@ -255,7 +255,7 @@ def _false_value(
 
 
 def limit_items(items: Sequence[MissingAttribute], count: int | None, seed: int) -> list[MissingAttribute]:
-    """Draw ``count`` items, of the kinds as evenly as they allow, in their order; all where ``count`` is None or there are fewer."""
+    """Draw ``count`` items, of the kinds as evenly as they allow, in their order; all where ``count`` is None or too large."""
     if count is None or len(items) <= count:
         return list(items)
     ranked: dict[str, list[int]] = defaultdict(list)
@@ -302,9 +302,7 @@ def refseg_lines(items: Iterable[MissingAttribute]) -> list[dict[str, Any]]:
             "expression": item.expression,
             "attribute": item.kind,
             "value": item.value,
-            "segmentation": encode_mask(
-                decode_union(item.object.segmentations, item.object.height, item.object.width)
-            ),
+            "segmentation": encode_mask(decode_union(item.object.segmentations, item.object.height, item.object.width)),
         }
         for index, item in enumerate(items)
     ]

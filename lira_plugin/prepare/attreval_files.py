@@ -145,8 +145,8 @@ def build_attreval(
         The summary, in plain types.
 
     Raises:
-        ValueError: ``num_questions`` is odd, a count is not positive, the category lexicon has none of the categories of the data, or
-            no attribute is found.
+        ValueError: ``num_questions`` is odd, a count is not positive, the lexicon has none of the categories of the data, or no
+            attribute is found.
     """
     for name, count in (("num_questions", num_questions), ("num_expressions", num_expressions)):
         if count is not None and count < 1:

@@ -1,19 +1,19 @@
 """What a referring expression says of its object: categories, locations and colours, and in which sense.
 
-The rules are few and stated here, not learnt. Where they cannot tell, a word is *ambiguous*: then the expression neither counts as
-saying the attribute nor as leaving it out.
+The rules are few and stated here, not learnt. Where they cannot tell, a word is *ambiguous*: then the expression counts neither
+as saying the attribute nor as leaving it out.
 
 * A word belongs to the object unless it follows a relation ("next to the red car", "holding a blue umbrella"). A comma ends that.
   "in", "wearing" and "with" keep to the object before a location ("in front"), a colour by itself ("in red") and a garment.
 * A colour before a part or an accessory ("red hat", "gray beard") is not that of the object.
-* A location before "of" is a relation ("left of the car"), but for that of the image ("left of picture"). One after a relation, after
-  "from", or in an expression that counts ("second from left") is ambiguous.
+* A location before "of" is a relation ("left of the car"), but for that of the image ("left of picture"). One after a relation,
+  after "from", or in an expression that counts ("second from left") is ambiguous.
 * "black" and its like right before a person can be the colour of the skin: ambiguous.
 * "closest to the window" and "the car's front" are relations.
 * Of categories in a row the last is meant ("bus driver"); "man's" is another thing than the object.
 * After "not", "no", "without" and their like nothing is said.
-* A word that also names a thing ("orange", "rose") is a colour before a noun ("orange shirt"), after a shade ("dark orange") or after
-  "in" and "wearing". It is the thing in the plural and after "a", "an" or a count. Else it is ambiguous.
+* A word that also names a thing ("orange", "rose") is a colour before a noun ("orange shirt"), after a shade ("dark orange") or
+  after "in" and "wearing". It is the thing in the plural and after "a", "an" or a count. Else it is ambiguous.
 """
 
 import re
@@ -26,36 +26,46 @@ from lira_plugin.structures import AttributeKind, AttributeLexicon
 Sense = Literal["said", "negated", "other thing", "ambiguous", "silent"]
 """Of the object; denied; of another thing; not to be told; in a phrase that says nothing (:attr:`AttributeLexicon.silent`)."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[,;.:()/|]", re.UNICODE)
 _BREAKS = frozenset(",;.:()/|")
-_NEGATIONS = frozenset("not no non nor never without minus except excluding isnt arent doesnt dont aint".split())
-_DETERMINERS = frozenset("the a an his her its their this that all very far some most mostly".split())
-_SHADES = frozenset("dark light bright pale deep neon pastel medium dull solid vivid".split())
-_LINKS = frozenset("in on at to wearing wears with w has having wear dressed".split())
-_WORN = frozenset("wearing wears wear dressed in".split())
-_RELATIONS = frozenset(
-    "of near nearby beside besides behind above below under underneath beneath over between against holding riding carrying "
-    "facing touching eating by from inside around across along towards toward pulling pushing watching next than drinking using "
-    "playing hugging feeding petting driving throwing hitting swinging catching cutting serving reading petting like".split()
+_NEGATIONS = _words("not no non nor never without minus except excluding isnt arent doesnt dont aint")
+_DETERMINERS = _words("the a an his her its their this that all very far some most mostly")
+_SHADES = _words("dark light bright pale deep neon pastel medium dull solid vivid")
+_LINKS = _words("in on at to wearing wears with w has having wear dressed")
+_WORN = _words("wearing wears wear dressed in")
+_RELATIONS = _words(
+    "of near nearby beside besides behind above below under underneath beneath over between against holding "
+    "riding carrying facing touching eating by from inside around across along towards toward pulling pushing "
+    "watching next than drinking using playing hugging feeding petting driving throwing hitting swinging catching "
+    "cutting serving reading petting like"
 )
-_FILLERS = frozenset("is are who that which thats whos that's who's there here one ones just only also".split())
+_FILLERS = _words("is are who that which thats whos that's who's there here one ones just only also")
 _COUNTED = re.compile(r"\d+(?:nd|rd|th)|second|third|fourth|fifth|sixth|2|3|4|5")
-_COUNTS = frozenset("a an one two three four five six single 1 2 3 4 5 6".split())
-_GARMENTS = frozenset(
-    "shirt shirts tshirt tshirts tee top tops tanktop jacket coat dress pants shorts jeans sweater sweatshirt hoodie suit skirt vest "
-    "tank uniform jersey outfit blouse robe gown apron polo bikini swimsuit trunks clothes clothing gear t plaid striped stripes "
-    "stripe checkered overalls leggings pajamas sweats turtleneck blazer cardigan tunic kimono wetsuit snowsuit costume".split()
+_COUNTS = _words("a an one two three four five six single 1 2 3 4 5 6")
+_GARMENTS = _words(
+    "shirt shirts tshirt tshirts tee top tops tanktop jacket coat dress pants shorts jeans sweater sweatshirt "
+    "hoodie suit skirt vest tank uniform jersey outfit blouse robe gown apron polo bikini swimsuit trunks clothes "
+    "clothing gear t plaid striped stripes stripe checkered overalls leggings pajamas sweats turtleneck blazer "
+    "cardigan tunic kimono wetsuit snowsuit costume"
 )
-_PARTS = frozenset(
-    "hat hats cap helmet helmets shoe shoes sock socks sneakers boots glove gloves tie scarf glasses sunglasses goggles belt strap "
-    "hair haired beard bearded mustache eyes eye eyed face faced nose skin skinned head headed tail spot spots spotted ear ears leg "
-    "legs foot feet hand hands collar sleeve sleeves stripe lid handle wheel wheels roof door doors window windows frosting icing "
-    "writing letters logo lettering text label trim bandana headband visor backpack background wall floor sky grass".split()
+_PARTS = _words(
+    "hat hats cap helmet helmets shoe shoes sock socks sneakers boots glove gloves tie scarf glasses sunglasses "
+    "goggles belt strap hair haired beard bearded mustache eyes eye eyed face faced nose skin skinned head headed "
+    "tail spot spots spotted ear ears leg legs foot feet hand hands collar sleeve sleeves stripe lid handle wheel "
+    "wheels roof door doors window windows frosting icing writing letters logo lettering text label trim bandana "
+    "headband visor backpack background wall floor sky grass"
 )
-_PICTURE = frozenset("picture pic image photo photograph screen frame shot scene view pictures img camera viewer us you me side".split())
-_SUPERLATIVES = frozenset("closest nearest farthest furthest".split())
-_SKIN = frozenset("black white brown tan".split())
-_SIDES = frozenset("side hand half part section portion area edge corner end most".split())
+_PICTURE = _words(
+    "picture pic image photo photograph screen frame shot scene view pictures img camera viewer us you me side"
+)
+_SUPERLATIVES = _words("closest nearest farthest furthest")
+_SKIN = _words("black white brown tan")
+_SIDES = _words("side hand half part section portion area edge corner end most")
 
 
 class Mention(NamedTuple):
@@ -148,7 +158,7 @@ class ExpressionReader:
         return item
 
     def _meant(self, items: list[_Item], index: int) -> dict[AttributeKind, str]:
-        """The values of a word; of one that is a colour and a thing, those of what it is here, or all where that cannot be told."""
+        """The values of a word; of one that is a colour and a thing, those of what it is here, or all where nothing tells."""
         item = items[index]
         if item.text not in self._things or "color" not in item.values:
             return item.values
