@@ -10,8 +10,9 @@ mmbench
 
 ``choices`` may stand in the lines of any rule. Lines of AttrEval are pairs by their ``group``, or, where none has one, in their
 order: 2i and 2i + 1. Their ``annotation`` stands for ``label``, and ``attribute`` for ``category``, as in the files of its
-questions. The group of an MMBench line without ``group`` is its ``index`` without the millions: its turned options are numbered so. Where there is no ``index`` either, the record's id is taken for it. Groups of
-different sources are different.
+questions. The group of an MMBench line without ``group`` is its ``index`` without the millions: its turned
+options are numbered so. Where there is no ``index`` either, the record's id is taken for it. Groups of different sources are
+different.
 """
 
 import os

@@ -1,8 +1,8 @@
 """AttrEval: what the several descriptions of an object agree on, and which of them leave it out.
 
 An item asks for an attribute that its expression does not say, but that other descriptions of the same object do. So the paper
-builds its set from RefCOCO (supplement, section 4); its exact selection is not published. Everything here is a pure function of the
-objects and the seed: neither the order of the objects nor that of their descriptions matters.
+builds its set from RefCOCO (supplement, section 4); its exact selection is not published. Everything here is a pure function of
+the objects and the seed: neither the order of the objects nor that of their descriptions matters.
 """
 
 import hashlib
