@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from lira_plugin.prepare.attreval_words import ExpressionReader, Mention
-from lira_plugin.structures import ATTRIBUTE_KINDS, AttributeKind, AttributeLexicon, decode_union, encode_mask
-from lira_plugin.structures.attribute_prompts import attribute_question
+from lira_plugin.structures import ATTRIBUTE_KINDS, AttributeKind, AttributeLexicon, decode_union
 
 Sortable = tuple[str, Any]
 
@@ -266,46 +265,6 @@ def limit_items(items: Sequence[MissingAttribute], count: int | None, seed: int)
         indices.sort(key=lambda index: _digest(seed, "limit", items[index].object.key, kind, items[index].expression))
         order += [(position, ATTRIBUTE_KINDS.index(kind), index) for position, index in enumerate(indices)]
     return [items[index] for index in sorted(index for *_, index in sorted(order)[:count])]
-
-
-def vqa_lines(items: Iterable[MissingAttribute]) -> list[dict[str, Any]]:
-    """AttrEval-VQA: for each item with a false value a question to be answered by yes, then one to be answered by no."""
-    lines: list[dict[str, Any]] = []
-    for item in items:
-        if item.false_value is None:
-            continue
-        for value, answer in ((item.value, "yes"), (item.false_value, "no")):
-            lines.append(
-                {
-                    "image": item.object.image,
-                    "question": attribute_question(item.expression, item.kind, value),
-                    "question_id": len(lines),
-                    "answer": answer,
-                    "attribute": item.kind,
-                    "value": value,
-                    "ann_id": item.object.ann_id,
-                }
-            )
-    return lines
-
-
-def refseg_lines(items: Iterable[MissingAttribute]) -> list[dict[str, Any]]:
-    """AttrEval-RefSeg: expression, kind and true value of the attribute that it leaves out, and mask."""
-    return [
-        {
-            "id": index,
-            "image": item.object.image,
-            "image_id": item.object.image_id,
-            "ann_id": item.object.ann_id,
-            "height": item.object.height,
-            "width": item.object.width,
-            "expression": item.expression,
-            "attribute": item.kind,
-            "value": item.value,
-            "segmentation": encode_mask(decode_union(item.object.segmentations, item.object.height, item.object.width)),
-        }
-        for index, item in enumerate(items)
-    ]
 
 
 def _digest(*parts: Any) -> bytes:

@@ -26,17 +26,16 @@ from lira_plugin.prepare.attreval import (
     Selection,
     SelectionRule,
     limit_items,
-    refseg_lines,
     select_missing,
-    vqa_lines,
 )
+from lira_plugin.prepare.attreval_lines import REFSEG_FILE, VQA_FILE, lines_text, refseg_lines, vqa_lines
 from lira_plugin.structures import ATTRIBUTE_KINDS, AttributeKind, AttributeLexicon
 from lira_plugin.version import __version__
-from lira_plugin.written_aside import json_line, write_json, write_text
+from lira_plugin.written_aside import write_json, write_text
 
 PAPER_QUESTIONS, PAPER_EXPRESSIONS = 1436, 618
 """Questions of AttrEval-VQA (718 pairs) and expressions of AttrEval-RefSeg in the paper (supplement, section 4)."""
-VQA_FILE, REFSEG_FILE, SUMMARY_FILE = "attreval_vqa.jsonl", "attreval_refseg.jsonl", "summary.json"
+SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def build_attreval(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in ((VQA_FILE, vqa_lines(pairs)), (REFSEG_FILE, refseg_lines(expressions))):
-        write_text(folder / name, "".join(json_line(line) + "\n" for line in lines))
+        write_text(folder / name, lines_text(lines))
     write_json(folder / SUMMARY_FILE, summary, indent=1)
     return summary
 

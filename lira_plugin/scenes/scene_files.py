@@ -15,6 +15,8 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from lira_plugin.datasets.safe_pickle import safe_load
+from lira_plugin.prepare.attreval_lines import REFSEG_FILE, VQA_FILE, lines_text
+from lira_plugin.scenes.scene_attributes import attribute_lines, attribute_records
 from lira_plugin.scenes.scene_drawing import Background, make_scene
 from lira_plugin.scenes.scene_reason import REASON_SPLITS, reason_entry
 from lira_plugin.scenes.scene_records import (
@@ -33,7 +35,7 @@ from lira_plugin.scenes.scene_suites import SUITE_ANNOTATIONS, SuiteRecords
 from lira_plugin.structures import gcg_truth_files
 from lira_plugin.written_aside import written_aside
 
-GENERATOR_VERSION = 13
+GENERATOR_VERSION = 14
 """Raised whenever the same settings would give other scenes or files."""
 _REASON_DONE = "questions.json"
 """Lists the pictures of ReasonSeg's folders, written after them."""
@@ -106,6 +108,16 @@ class SceneFiles:
         return self.root / "llava" / "scenes_val.json"
 
     @property
+    def attributes_train(self) -> Path:
+        """Yes-or-no questions about attributes that a sentence about a train image leaves out, laid out as LLaVA's."""
+        return self.root / "llava" / "attributes_train.json"
+
+    @property
+    def attreval(self) -> Path:
+        """Folder with AttrEval's files about val, testA and testB, as ``tools/build_attreval.py`` writes them."""
+        return self.root / "attreval"
+
+    @property
     def reason_seg(self) -> Path:
         """Folder with ``train``, ``val`` and ``test``: pictures with JSON files beside them, laid out as ReasonSeg."""
         return self.root / "reason_seg"
@@ -129,6 +141,9 @@ class SceneFiles:
             self.coco_val,
             self.llava_train,
             self.llava_val,
+            self.attributes_train,
+            self.attreval / VQA_FILE,
+            self.attreval / REFSEG_FILE,
             self.reason_seg / _REASON_DONE,
             *(self.suites / name for name in SUITE_ANNOTATIONS),
         )
@@ -155,7 +170,7 @@ def write_scenes(
     background: Background = "plain",
     progress: bool = True,
 ) -> SceneFiles:
-    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA and ReasonSeg files, and as suites of questions.
+    """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA, ReasonSeg and AttrEval files, and as suites of questions.
 
     Scene number i of a split depends on ``seed``, the split and i alone. A folder that already holds these very scenes
     is left as it is; one that an interrupted call left behind is written anew.
@@ -210,7 +225,7 @@ def write_scenes(
             picture.with_suffix(".json").write_text(json.dumps(entry))
             asked.append(str(picture.relative_to(files.reason_seg)))
     _write(files.reason_seg / _REASON_DONE, asked)
-    _write_annotations(files, annotations)
+    _write_annotations(files, annotations, seed)
     for path, content in suites.files():
         _write(files.suites / path, content)
     os.replace(files.root / _PARTIAL, files.root / _DONE)
@@ -274,7 +289,7 @@ def _write(path: Path, content: Any) -> None:
         )
 
 
-def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) -> None:
+def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords], seed: int) -> None:
     refs = number_refs([ref for split in SPLITS for ref in annotations[split].refs])
     grefs = number_refs([ref for split in ("train", "val") for ref in annotations[split].grefs])
     train, val = annotations["train"], annotations["val"]
@@ -292,3 +307,7 @@ def _write_annotations(files: SceneFiles, annotations: dict[str, SceneRecords]) 
     _write(files.coco_val, described_instances(val))
     _write(files.llava_train, train.llava + text_only_records())
     _write(files.llava_val, val.llava)
+    _write(files.attributes_train, attribute_records(train, seed))
+    asked = [records for split, records in annotations.items() if split != "train"]
+    for name, lines in zip((VQA_FILE, REFSEG_FILE), attribute_lines(asked, seed)):
+        _write(files.attreval / name, lines_text(lines).encode())

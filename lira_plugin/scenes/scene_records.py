@@ -100,14 +100,15 @@ def caption_truth(entries: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], di
 
 def text_only_records() -> list[dict[str, Any]]:
     """LLaVA records without an image."""
-    return [_llava_record(f"text-{index}", None, turns) for index, turns in enumerate(_TEXT_ONLY)]
+    return [llava_record(f"text-{index}", None, turns) for index, turns in enumerate(_TEXT_ONLY)]
 
 
 def _sentence(text: str) -> dict[str, Any]:
     return {"sent": text, "raw": text.capitalize(), "tokens": text.split()}
 
 
-def _llava_record(record_id: str, image: str | None, turns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def llava_record(record_id: str, image: str | None, turns: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A LLaVA record of (question, answer) pairs about an image, or without one."""
     conversations = []
     for index, (question, answer) in enumerate(turns):
         marker = "<image>\n" if image and not index else ""
@@ -162,7 +163,7 @@ class SceneRecords:
             turns = [(question.question, question.answer) for question in scene.questions]
             turns.append((CAPTION_REQUEST, scene.caption.text))
             order = rng.permutation(len(turns))  # so that each kind of question comes first now and then
-            self.llava.append(_llava_record(str(image_id), name, [turns[position] for position in order]))
+            self.llava.append(llava_record(str(image_id), name, [turns[position] for position in order]))
         return name
 
     def _add_objects(self, scene: Scene, image_id: int, name: str) -> None:

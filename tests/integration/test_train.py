@@ -381,6 +381,21 @@ def test_the_grefcoco_recipe_trains_on_and_scores_sentences_without_a_target(roo
     assert {len(turn.spans) for turn in turns} == {0, 1}
 
 
+def test_the_attreval_recipe_asks_both_parts_in_one_test(root, tmp_path, monkeypatch):
+    config = recipe(root, "lira_tiny_attreval", monkeypatch)
+    config.model["init_from"] = []
+    config.model["generation"]["max_new_tokens"] = 8
+    scores = runner(config, tmp_path / "run", 1).test()
+    figures = {"pair_accuracy", "pair_accuracy_tolerant", "accuracy", "accuracy_tolerant", "yes_share", "pairs"}
+    assert figures <= names_below(scores, "attreval/vqa/")
+    assert figures <= names_below(scores, "attreval/vqa/color/")
+    assert 2 * scores["attreval/vqa/pairs"] == scores["attreval/vqa/questions"]
+    assert scores["answers/attreval/refseg/answers"] >= scores["attreval/vqa/pairs"]
+    written = json.loads((root / "lira_attreval" / "attreval.json").read_text())
+    (path,) = written["settings"]["data"]["attreval/vqa"]["files"]
+    assert Path(path).name == "attreval_vqa.jsonl"
+
+
 def test_the_reason_recipe_scores_short_and_long_questions_and_all(root, tmp_path, monkeypatch):
     config = recipe(root, "lira_tiny_reason", monkeypatch)
     config.model["init_from"] = []
