@@ -164,7 +164,13 @@ def build_attreval(
     pairs = limit_items(askable, None if num_questions is None else num_questions // 2, rule.seed)
     expressions = limit_items(found.items, num_expressions, rule.seed)
     summary = _summary(read, found, pairs, expressions) | {
-        "settings": {**asdict(rule), "questions": num_questions, "expressions": num_expressions, **(settings or {})},
+        "settings": {
+            **asdict(rule),
+            "kinds": list(rule.kinds),
+            "questions": num_questions,
+            "expressions": num_expressions,
+            **(settings or {}),
+        },
         "files": file_hashes(read.files),
         "version": __version__,
     }
