@@ -144,11 +144,11 @@ def select_missing(
             if values:
                 candidates.append((thing, mentions, kind, values))
     for thing, mentions, kind, values in candidates:
-        rng = _rng(rule.seed, thing.key, kind)
         silent = [text for text, own in mentions.items() if all(entry.kind != kind for entry in own)]
         if not silent:
             found.dropped[kind]["always mentioned"] += 1
             continue
+        rng = _rng(rule.seed, thing.key, kind)
         mentioned = {entry.value for own in mentions.values() for entry in own if entry.kind == kind}
         for position in sorted(rng.permutation(len(silent))[: rule.per_object].tolist()):
             value = values[int(rng.integers(len(values)))]

@@ -111,6 +111,7 @@ class ExpressionReader:
                 if word not in lexicon.silent:
                     phrases.setdefault(word, {})[kind] = value
         self._phrases = phrases
+        self._known: dict[str, tuple[Mention, ...]] = {}
         self._longest = max((phrase.count(" ") + 1 for phrase in phrases), default=1)
         words_of = {kind: set(lexicon.words) for kind, lexicon in self.lexicons.items()}
         colors, categories = words_of.get("color", set()), words_of.get("category", set())
@@ -121,7 +122,11 @@ class ExpressionReader:
 
         ``sense`` is ``said`` where the word is true of the object, if the expression is.
         """
-        items = self._items(expression)
+        if expression not in self._known:  # people often say the same of different objects
+            self._known[expression] = tuple(self._mentions(self._items(expression)))
+        return self._known[expression]
+
+    def _mentions(self, items: list[_Item]) -> list[Mention]:
         mentions: list[Mention] = []
         scope = _Scope(counts=any(_COUNTED.fullmatch(item.text) for item in items))
         for index, item in enumerate(items):
@@ -130,7 +135,7 @@ class ExpressionReader:
                 for kind, value in self._meant(items, index).items():
                     mentions.append(Mention(kind, value, self._sense(kind, items, index, scope), item.text))
             scope.enter(items, index, self._keeps_to_the_object(items, index))
-        return tuple(mentions)
+        return mentions
 
     def _items(self, expression: str) -> list[_Item]:
         """Words and phrases of an expression, the longest known phrases first."""
