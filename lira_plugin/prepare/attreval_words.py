@@ -6,14 +6,16 @@ as saying the attribute nor as leaving it out.
 * A word belongs to the object unless it follows a relation ("next to the red car", "holding a blue umbrella"). A comma ends that.
   "in", "wearing" and "with" keep to the object before a location ("in front"), a colour by itself ("in red") and a garment.
 * A colour before a part or an accessory ("red hat", "gray beard") is not that of the object.
-* A location before "of" is a relation ("left of the car"), but for that of the image ("left of picture"). One after a relation,
-  after "from", or in an expression that counts ("second from left") is ambiguous.
+* A location before "of" or after "from" is a relation ("left of the car"), but for that of the image ("left of picture"). One
+  after a relation, or in an expression that counts ("second from left") is ambiguous.
 * "black" and its like right before a person can be the colour of the skin: ambiguous.
 * "closest to the window" and "the car's front" are relations.
 * Of categories in a row the last is meant ("bus driver"); "man's" is another thing than the object.
 * After "not", "no", "without" and their like nothing is said.
 * A word that also names a thing ("orange", "rose") is a colour before a noun ("orange shirt"), after a shade ("dark orange") or
   after "in" and "wearing". It is the thing in the plural and after "a", "an" or a count. Else it is ambiguous.
+* The plural of another colour ("the reds") says nothing, and is a word for a colour all the same.
+* "piece of cake", "bunch of bananas": what comes after a part or an amount is the object.
 """
 
 import re
@@ -21,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from lira_plugin.structures import AttributeKind, AttributeLexicon
+from lira_plugin.structures import AttributeKind, AttributeLexicon, plurals
 
 Sense = Literal["said", "negated", "other thing", "ambiguous", "silent"]
 """Of the object; denied; of another thing; not to be told; in a phrase that says nothing (:attr:`AttributeLexicon.silent`)."""
@@ -33,14 +35,14 @@ def _words(text: str) -> frozenset[str]:
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?|[,;.:()/|]", re.UNICODE)
 _BREAKS = frozenset(",;.:()/|")
-_NEGATIONS = _words("not no non nor never without minus except excluding isnt arent doesnt dont aint")
+_NEGATIONS = _words("not no non nor neither never without minus except excluding isnt arent doesnt dont aint")
 _DETERMINERS = _words("the a an his her its their this that all very far some most mostly")
 _SHADES = _words("dark light bright pale deep neon pastel medium dull solid vivid")
-_LINKS = _words("in on at to wearing wears with w has having wear dressed")
+_LINKS = _words("in on at to from wearing wears with w has having wear dressed")
 _WORN = _words("wearing wears wear dressed in")
 _RELATIONS = _words(
     "of near nearby beside besides behind above below under underneath beneath over between against holding "
-    "riding carrying facing touching eating by from inside around across along towards toward pulling pushing "
+    "riding carrying facing touching eating by inside around across along towards toward pulling pushing "
     "watching next than drinking using playing hugging feeding petting driving throwing hitting swinging catching "
     "cutting serving reading petting like"
 )
@@ -63,6 +65,9 @@ _PARTS = _words(
 _PICTURE = _words(
     "picture pic image photo photograph screen frame shot scene view pictures img camera viewer us you me side"
 )
+_PARTITIVES = _words("piece pieces slice slices half halves bunch pair group herd flock row stack pile set")
+_ALL = _words("anything anyone anybody everything everyone everybody all any nothing")
+_ABBREVIATION = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _SUPERLATIVES = _words("closest nearest farthest furthest")
 _SKIN = _words("black white brown tan")
 _SIDES = _words("side hand half part section portion area edge corner end most")
@@ -73,7 +78,7 @@ class Mention(NamedTuple):
 
     Args:
         kind: of the attribute.
-        value: of the lexicon.
+        value: of the lexicon; ``""`` where a phrase that says nothing has no word of this kind.
         sense: what the word says of the object.
         word: as the expression has it.
     """
@@ -116,6 +121,12 @@ class ExpressionReader:
         words_of = {kind: set(lexicon.words) for kind, lexicon in self.lexicons.items()}
         colors, categories = words_of.get("color", set()), words_of.get("category", set())
         self._things = (colors & categories) | {word for lexicon in self.lexicons.values() for word in lexicon.things}
+        self._plural_colors = {
+            form: value
+            for word, value in (self.lexicons["color"].words.items() if "color" in self.lexicons else ())
+            for form in plurals(word)
+            if form not in phrases and word not in self._things
+        }
 
     def read(self, expression: str) -> tuple[Mention, ...]:
         """The attributes that an expression has a word for, in its order; each word once for each kind.
@@ -139,7 +150,8 @@ class ExpressionReader:
 
     def _items(self, expression: str) -> list[_Item]:
         """Words and phrases of an expression, the longest known phrases first."""
-        tokens = _TOKEN.findall(expression.lower().replace("-", " ").replace("’", "'"))
+        text = _ABBREVIATION.sub(lambda found: found.group().replace(".", ""), expression.lower())  # "t.v."
+        tokens = _TOKEN.findall(text.replace("-", " ").replace("’", "'"))
         items, index = [], 0
         while index < len(tokens):
             for count in range(min(self._longest, len(tokens) - index), 1, -1):
@@ -155,11 +167,13 @@ class ExpressionReader:
     def _item(self, text: str) -> _Item:
         stem = text.removesuffix("'s").removesuffix("s'")
         item = _Item(text, dict(self._phrases.get(stem, {})), is_possessive=stem != text)
-        parts = text.split(" ")
-        if len(parts) > 1:  # what its words say alone is hidden by the phrase
-            for kind, lexicon in self.lexicons.items():
-                values = [lexicon.words[part] for part in parts if part in lexicon.words]
-                item.hidden += [(kind, value) for value in dict.fromkeys(values) if kind not in item.values]
+        for kind, lexicon in self.lexicons.items():  # what the words of a phrase say alone is hidden by it
+            values = [lexicon.words[part] for part in text.split(" ") if part in lexicon.words]
+            if not values and stem in lexicon.silent:
+                values = [""]
+            item.hidden += [(kind, value) for value in dict.fromkeys(values) if kind not in item.values]
+        if text in self._plural_colors:
+            item.hidden.append(("color", self._plural_colors[text]))
         return item
 
     def _meant(self, items: list[_Item], index: int) -> dict[AttributeKind, str]:
@@ -252,15 +266,18 @@ class _Scope:
     def enter(self, items: list[_Item], index: int, keeps: bool) -> None:
         """Take the word at ``index``; ``keeps`` says whether what follows it is about the object, if the word is a link."""
         text = items[index].text
-        if text == "but" and index and items[index - 1].text in ("anything", "everything", "all"):
+        before = items[index - 1].text if index else ""
+        if text == "but" and before in _ALL:
             self.is_negated = True
         elif text in _BREAKS or text == "but":
             self.is_other = self.is_negated = False
         elif text in _NEGATIONS or text.endswith("n't"):
             self.is_negated = True
-        elif text in _RELATIONS:
-            is_picture = text == "of" and any(item.text in _PICTURE for item in items[index + 1 : index + 3])
-            self.is_other = self.is_other or not is_picture
+        elif text == "of":
+            is_picture = any(item.text in _PICTURE for item in items[index + 1 : index + 3])
+            self.is_other = self.is_other or not (is_picture or before in _PARTITIVES)
+        elif _RELATIONS.intersection(text.split(" ")):
+            self.is_other = True
         elif text in _LINKS:
             self.is_other = self.is_other or not keeps
 

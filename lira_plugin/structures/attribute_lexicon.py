@@ -25,7 +25,8 @@ class AttributeLexicon:
         kind: of the attribute.
         words: value by word, in lower case, with spaces for hyphens; the values are among the words.
         things: words that also name a thing, such as "orange" and "rose" among the colours.
-        silent: phrases that hold a word and yet say nothing of this kind, such as "in front of".
+        silent: phrases that have to do with this kind and yet say nothing of it, such as "left hand" and "glass": an expression
+            with one neither says a value nor leaves it out.
         axes: values along an axis of the image, from one end to the other, by the name of the axis. They exclude one another; the
             axes ``horizontal`` (from the left) and ``vertical`` (from the top) are those of the image.
         near: pairs of values that are hard to tell apart, in either order: one is no false value of the other.
@@ -108,7 +109,7 @@ def parse_lexicon(kind: AttributeKind, text: str, path: str) -> AttributeLexicon
 
         red, crimson, dark red        # a value, and further words that say it
         orange*                       # the word also names a thing
-        ! red wine                    # a phrase that says no attribute, for all its words
+        ! red wine                    # a phrase that says no attribute, but has to do with it
         ~ red, orange                 # values too close to be told apart
         = horizontal: left, right     # values along an axis, from one end to the other
 
