@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lira_plugin.datasets.annotation_files import CocoFile, load_coco
+from lira_plugin.datasets.empty_masks import EMPTY_EXPRESSION
 from lira_plugin.datasets.entries import Ref
 from lira_plugin.datasets.findings import BadRecord
 from lira_plugin.datasets.reader_report import ReaderReport
@@ -29,7 +30,15 @@ from lira_plugin.prepare.attreval import (
     select_missing,
 )
 from lira_plugin.prepare.attreval_lines import REFSEG_FILE, VQA_FILE, lines_text, refseg_lines, vqa_lines
-from lira_plugin.structures import ATTRIBUTE_KINDS, AttributeKind, AttributeLexicon
+from lira_plugin.structures import (
+    ATTRIBUTE_KINDS,
+    AttributeKind,
+    AttributeLexicon,
+    DataFault,
+    FaultKind,
+    decode_segmentation,
+    encode_mask,
+)
 from lira_plugin.version import __version__
 from lira_plugin.written_aside import write_json, write_text
 
@@ -70,7 +79,7 @@ def read_described(
 
     Raises:
         FileNotFoundError: there is no file of refs or instances.
-        ValueError: the files are not of their form, a split is unknown, or splits are missing.
+        ValueError: the files are not of their form, a mask cannot be decoded, a split is unknown, or no split is given.
     """
     if not splits:
         raise ValueError("no split is given; those of RefCOCO are train, val, testA and testB")
@@ -99,22 +108,40 @@ def read_described(
             continue
         for expression in expressions:
             described.setdefault(expression.ann_ids[0], []).append(expression.label)
+    objects = []
+    for ann_id, texts in described.items():
+        try:
+            found = _object(ann_id, texts, coco)
+        except DataFault as error:
+            report.bad(instances_path, str(ann_id), f"annotation {ann_id}", BadRecord(str(error), kind=error.kind))
+            continue
+        if found is None:
+            report.left_out(instances_path, str(ann_id), EMPTY_EXPRESSION, kind=FaultKind.EMPTY_MASK)
+        else:
+            objects.append(found)
     report.finish()
-    objects = [_object(ann_id, texts, coco) for ann_id, texts in described.items()]
     names = tuple(category.name.strip().lower() for category in coco.categories.values())
     return ReferFiles(objects, {"refs": refs_path, "instances": instances_path}, groups, names)
 
 
-def _object(ann_id: Any, texts: Sequence[str], coco: CocoFile) -> DescribedObject:
+def _object(ann_id: Any, texts: Sequence[str], coco: CocoFile) -> DescribedObject | None:
+    """An object with its mask as RLE; None for one whose mask has no pixel.
+
+    Raises:
+        DataFault: its mask cannot be decoded.
+    """
     annotation = coco.annotations[ann_id]
     image, category = coco.images[annotation.image_id], coco.categories.get(annotation.category_id)
+    mask = decode_segmentation(annotation.segmentation, image.height, image.width)
+    if not mask.any():
+        return None
     return DescribedObject(
         ann_id=ann_id,
         image_id=image.id,
         image=image.file_name,
         height=image.height,
         width=image.width,
-        segmentations=(annotation.segmentation,),
+        segmentations=(encode_mask(mask),),
         descriptions=tuple(texts),
         category="" if category is None else category.name.strip().lower(),
     )

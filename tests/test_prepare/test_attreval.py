@@ -289,3 +289,20 @@ def test_bad_rules_and_splits_are_refused(tmp_path):
         read_described(folder, "refcoco", ["val", "testA"])
     with pytest.raises(ValueError, match="no split is given"):
         read_described(folder, "refcoco", [])
+
+
+def test_a_mask_that_cannot_be_decoded_is_named_and_one_without_pixels_left_out(tmp_path):
+    folder = refer_files(tmp_path / "a")
+    path = folder / "refcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"] = [[0, 0, 90, 0, 90, 9]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"instances.json: annotation 11: the polygon reaches from x=0 to 90"):
+        read_described(folder, "refcoco", ["val"])
+    assert {each.ann_id for each in read_described(folder, "refcoco", ["val"], on_bad_record="skip").objects} == {
+        12,
+        21,
+    }
+    content["annotations"][0]["segmentation"] = encode_mask(np.zeros((10, 20), bool))
+    path.write_text(json.dumps(content))
+    assert {each.ann_id for each in read_described(folder, "refcoco", ["val"]).objects} == {12, 21}
