@@ -3,7 +3,7 @@
 Shape letters: B samples, L positions, N images, K ``<seg>`` states, U tokens of a view, H width of the LLM.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +13,8 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
+from lira_plugin.models.generation.seg_words import make_seg_words
+from lira_plugin.models.generation.word_tokens import WordRule, WordSet
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
 from lira_plugin.models.visual_blocks import image_of_sample, slice_batch, visible_positions
 from lira_plugin.precision import autocast_to_weights
@@ -26,6 +28,8 @@ GENERATION_SETTINGS = (
     "end_token",
     "batch_size",
     "prompt_lookup_num_tokens",
+    "seg_words",
+    "seg_word_rule",
     *(field.name for field in fields(Decoding)),
 )
 """What ``generation`` of a recipe may set, and an inferencer for a call."""
@@ -73,6 +77,8 @@ def make_generator(
     end_token: str = END_TOKEN,
     batch_size: int = 32,
     prompt_lookup_num_tokens: int = 0,
+    seg_words: Mapping[str, WordSet] | None = None,
+    seg_word_rule: WordRule = "first",
     **decoding: Any,
 ) -> InterleavedGenerator:
     """Algorithm 1 with a LIRA.
@@ -82,6 +88,11 @@ def make_generator(
         end_token: text of the token that ends an answer.
         batch_size: answers written at the same time.
         prompt_lookup_num_tokens: see :class:`~lira_plugin.models.generation.InterleavedGenerator`.
+        seg_words: for each kind of attribute its words, or a mapping from words to values, such as
+            ``{"color": ["red", "blue"]}``. Spans then say how probable each is at their ``<seg>`` (``GroundedSpan.words``).
+            None asks for none.
+        seg_word_rule: ``first``: a word counts up to its first token that tells it from the others of its set. ``whole``: all
+            of its tokens count, so that long words are less probable.
         decoding: arguments of :class:`~lira_plugin.models.generation.Decoding`.
 
     Raises:
@@ -90,6 +101,7 @@ def make_generator(
     refuse_unknown(decoding, GENERATION_SETTINGS, "generation")
     refuse_type("batch_size", batch_size, int)
     refuse_type("prompt_lookup_num_tokens", prompt_lookup_num_tokens, int)
+    refuse_type("seg_words", seg_words, Mapping | None)
     tokenizer = model.tokenizer
     phrase_start = tokenizer.convert_ids_to_tokens(model.ids.phrase_start)
 
@@ -106,6 +118,7 @@ def make_generator(
         decoding=Decoding(**decoding),
         batch_size=batch_size,
         prompt_lookup_num_tokens=prompt_lookup_num_tokens,
+        seg_words=make_seg_words(model.llm, tokenizer, model.ids.seg, seg_words, seg_word_rule, first_slot=batch_size),
     )
 
 

@@ -14,6 +14,7 @@ from lira_plugin.structures.grounding import (
     GroundingSample,
     MaskStage,
     TokenKind,
+    WordLogProbs,
 )
 from lira_plugin.structures.input_spec import InputSpec
 from lira_plugin.structures.letterbox import Letterbox
@@ -66,6 +67,7 @@ __all__ = [
     "TokenKind",
     "Turn",
     "VisualLayout",
+    "WordLogProbs",
     "build_template",
     "decode_segmentation",
     "decode_union",

@@ -4,6 +4,7 @@ Shape letters: B samples, L positions of the LLM's sequence, N images, T tiles, 
 tokens, S side of the letterboxed image, t side of a tile, H x W an original image.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
@@ -22,6 +23,9 @@ IGNORE_INDEX = -100
 
 MaskStage = Literal["refined", "coarse"]
 """The masks of a span: decoded after and before its phrase."""
+
+WordLogProbs = Mapping[str, Mapping[str, float]]
+"""Log of the probability of each value (a word) of each kind of attribute, among all texts that might follow a ``<seg>``."""
 
 
 class TokenKind(IntEnum):
@@ -155,6 +159,8 @@ class GroundedSpan:
         phrase_prob: probability that the model gave to the phrase as it chose its words: the product of the probabilities of its
             tokens and of the ``</p>`` behind them. None without ``<p>``, or where the text was given.
         coarse_score: mean foreground probability inside ``coarse_mask``, 0 for an empty mask; None where there is none.
+        words: what the LLM would say at the ``<seg>`` of ``mask``, where words were asked for (``generation.seg_words``).
+        coarse_words: the same at the ``<seg>`` of ``coarse_mask``; None where there is none.
     """
 
     start: int
@@ -168,6 +174,8 @@ class GroundedSpan:
     coarse_logits: np.ndarray | None = None
     phrase_prob: float | None = None
     coarse_score: float | None = None
+    words: WordLogProbs | None = None
+    coarse_words: WordLogProbs | None = None
 
     def mask_of(self, stage: MaskStage) -> np.ndarray:
         """(H, W) bool; without ILVC there is one mask, which is both views."""
@@ -176,6 +184,10 @@ class GroundedSpan:
     def score_of(self, stage: MaskStage) -> float:
         """Mean foreground probability inside the mask of a stage."""
         return self.coarse_score if stage == "coarse" and self.coarse_score is not None else self.score
+
+    def words_of(self, stage: MaskStage) -> WordLogProbs | None:
+        """The words at the ``<seg>`` of a stage."""
+        return self.coarse_words if stage == "coarse" and self.coarse_words is not None else self.words
 
     def at(self, threshold: float) -> "GroundedSpan":
         """The span as if it had been generated with another threshold, from the logits that were kept.
@@ -230,7 +242,10 @@ class GroundedText:
         return replace(self, spans=tuple(span.at(threshold) for span in self.spans))
 
     def to_json(self) -> dict[str, Any]:
-        """The answer in plain types: masks as COCO's compressed RLE, ``segmentation`` and ``coarse_segmentation``."""
+        """The answer in plain types: masks as COCO's compressed RLE, ``segmentation`` and ``coarse_segmentation``.
+
+        Spans whose words were asked for have ``words`` and ``coarse_words`` too.
+        """
         return {
             "text": self.text,
             "raw_text": self.raw_text,
@@ -247,6 +262,7 @@ class GroundedText:
                     "segmentation": span.rle,
                     "coarse_segmentation": None if span.coarse_mask is None else encode_mask(span.coarse_mask),
                 }
+                | ({} if span.words is None else {"words": span.words, "coarse_words": span.coarse_words})
                 for span in self.spans
             ],
         }

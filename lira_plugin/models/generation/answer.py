@@ -193,6 +193,8 @@ def _span(state: AnswerState, text: str, phrase: PhraseTokens) -> GroundedSpan |
         None if coarse is None else coarse.logits,
         phrase_prob=phrase_prob(state.log_probs, phrase.tokens),
         coarse_score=None if coarse is None else coarse.score,
+        words=state.seg_words.get(phrase.before if refined is None else phrase.after),
+        coarse_words=state.seg_words.get(phrase.before),
     )
 
 

@@ -34,6 +34,7 @@ from lira_plugin.models.generation.kv_cache import SlotKVCache
 from lira_plugin.models.generation.pass_groups import group_by_length
 from lira_plugin.models.generation.prompt_lookup import NoLookup, PromptLookup, trim_proposals
 from lira_plugin.models.generation.protocols import DecoderPass, Grounder
+from lira_plugin.models.generation.seg_words import NoSegWords, SegPosition, SegWords
 from lira_plugin.models.generation.state import AnswerState, Phase, Request
 from lira_plugin.models.generation.stopping import StopRule
 from lira_plugin.structures import GroundedText
@@ -75,6 +76,7 @@ class InterleavedGenerator:
         decoding: settings of requests that have none of their own.
         batch_size: answers that are written at the same time; those that are done make room for the next requests.
         prompt_lookup_num_tokens: tokens guessed and checked in one pass at most (:class:`PromptLookup`); 0 guesses nothing.
+        seg_words: looks at the words that may follow each ``<seg>``.
 
     Raises:
         ValueError: ``batch_size`` is not positive, or ``prompt_lookup_num_tokens`` is negative.
@@ -90,6 +92,7 @@ class InterleavedGenerator:
         decoding: Decoding | None = None,
         batch_size: int = 32,
         prompt_lookup_num_tokens: int = 0,
+        seg_words: NoSegWords | SegWords | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be positive, got {batch_size}")
@@ -99,6 +102,7 @@ class InterleavedGenerator:
         self.decoding, self.batch_size = decoding or Decoding(), batch_size
         self.stop = StopRule(special, end_id, decode)
         self.writer = AnswerWriter(special, decode, self.stop)
+        self.seg_words = seg_words or NoSegWords()
         self.lookup: NoLookup | PromptLookup = NoLookup()
         if prompt_lookup_num_tokens:
             self.lookup = PromptLookup(prompt_lookup_num_tokens, blocked_ids=(end_id, special.image_id))
@@ -232,7 +236,7 @@ class InterleavedGenerator:
     def _step(self, states: list[AnswerState], cache: SlotKVCache) -> None:
         """Run what is pending, write the next tokens of each answer, and keep the states of ``<seg>`` tokens."""
         hidden = self._forward([state.pending_embeds for state in states], states, cache)
-        following = []
+        following, segs = [], []
         for state, own_hidden, (tokens, log_probs) in zip(states, hidden, self._sample(states, hidden)):
             num_written, num_wrong = len(state.ids), len(state.proposed)
             if tokens:
@@ -248,8 +252,11 @@ class InterleavedGenerator:
             for position, index in state.pending_segs:
                 if index < min(num_run, len(state.ids)):
                     state.seg_states[index] = own_hidden[position].clone()  # a view would keep a whole prompt's alive
+                    behind = len(state.pending_embeds) - 1 - position
+                    segs.append(SegPosition(state, index, cache.lengths[state.slot] - behind))
             cache.lengths[state.slot] -= num_wrong
             state.pending_embeds, state.pending_segs, state.proposed = state.pending_embeds[:0], [], []
+        self.seg_words.read(segs, cache, self._decoder_pass)
         self._extend(states, following)
 
     def _forward(self, embeds: list[Tensor], states: list[AnswerState], cache: SlotKVCache) -> Tensor:

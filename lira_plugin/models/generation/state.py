@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.image_masks import ImageMask
-from lira_plugin.structures import Letterbox
+from lira_plugin.structures import Letterbox, WordLogProbs
 
 
 class Phase(Enum):
@@ -98,6 +98,7 @@ class AnswerState:
         forced_tokens: tokens to be written next, whatever the model would sample.
         ids: tokens of the answer.
         seg_states: (H,) hidden state of each ``<seg>`` that was run, by index in ``ids``.
+        seg_words: log probabilities of words at each of them, where they were asked for, by index in ``ids``.
         masks: those that were decoded, by index in ``ids``.
         log_probs: log of the probability that the model gave to each token that it sampled, by index in ``ids``. It is of the
             logits as they are: temperature, cuts and repetition penalty of the settings do not change it.
@@ -119,6 +120,7 @@ class AnswerState:
     phase: Phase = Phase.SAMPLING
     ids: list[int] = field(default_factory=list)
     seg_states: dict[int, Tensor] = field(default_factory=dict)
+    seg_words: dict[int, WordLogProbs] = field(default_factory=dict)
     masks: dict[int, ImageMask] = field(default_factory=dict)
     log_probs: dict[int, float] = field(default_factory=dict)
     num_sampled: int = 0
@@ -160,6 +162,7 @@ class AnswerState:
         """Keep the first tokens ``ids`` of the answer, and some characters of the next one."""
         self.ids, self.partial_text = ids, partial_text
         self.seg_states = {index: state for index, state in self.seg_states.items() if index < len(ids)}
+        self.seg_words = {index: words for index, words in self.seg_words.items() if index < len(ids)}
         self.masks = {index: mask for index, mask in self.masks.items() if index < len(ids)}
         self.log_probs = {index: value for index, value in self.log_probs.items() if index < len(ids)}
 
