@@ -31,6 +31,9 @@ from lira_plugin.tokens import TextEncoder
 _TOGETHER = 8
 """``<seg>`` tokens whose sequences are copied for words of several tokens at a time."""
 
+NO_LOG_PROB = -1e30
+"""Log of a probability that is 0, or of scores that hold NaN: finite, as JSON wants it."""
+
 
 class SegPosition(NamedTuple):
     """A ``<seg>`` that was just run.
@@ -167,8 +170,8 @@ def _begins(other: Tokens, start: Tokens) -> bool:
 
 
 def _total(forms: Sequence[Tokens], found: Mapping[tuple[Tokens, int], Sequence[float]], row: int) -> float:
-    """Log of the sum of the probabilities of token sequences; -inf where nothing is known (NaN)."""
+    """Log of the sum of the probabilities of token sequences."""
     logs = [sum(found[form[:end], form[end]][row] for end in range(len(form))) for form in forms]
-    logs = [-math.inf if math.isnan(value) else value for value in logs]
-    greatest = max(logs)
-    return greatest + math.log(sum(math.exp(value - greatest) for value in logs)) if greatest > -math.inf else -math.inf
+    logs = [value for value in logs if math.isfinite(value)]
+    greatest = max(logs, default=NO_LOG_PROB)
+    return greatest + math.log(sum(math.exp(value - greatest) for value in logs)) if logs else NO_LOG_PROB
