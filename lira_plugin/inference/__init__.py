@@ -1,8 +1,18 @@
 """Ask a trained LIRA about images."""
 
+from lira_plugin.inference.attribute_reading import AttributeReading
 from lira_plugin.inference.inferencer import LIRAInferencer
 from lira_plugin.inference.inputs import ImageInput, Prompt, read_prompts
 from lira_plugin.inference.loading import find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 
-__all__ = ["ImageInput", "InferenceResult", "LIRAInferencer", "Prompt", "ResultWriter", "find_recipe", "read_prompts"]
+__all__ = [
+    "AttributeReading",
+    "ImageInput",
+    "InferenceResult",
+    "LIRAInferencer",
+    "Prompt",
+    "ResultWriter",
+    "find_recipe",
+    "read_prompts",
+]

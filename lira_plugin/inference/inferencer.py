@@ -1,6 +1,6 @@
 """The inferencer: a trained model that speaks files, arrays and text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
@@ -20,16 +20,17 @@ from lira_plugin.checkpoint.finite import non_finite, refuse_non_finite
 from lira_plugin.compat.checked_settings import check_recipe
 from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, grounding_collate, image_batches
 from lira_plugin.datasets.grounding_dataset import build_pipeline
+from lira_plugin.inference.attribute_reading import AttributeReading
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
 from lira_plugin.inference.loading import Recipe, find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
-from lira_plugin.models.generation import Progress, Request
+from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import MODELS, SCOPE
 from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
-from lira_plugin.structures import GroundedText, GroundingSample
+from lira_plugin.structures import GroundedText, GroundingSample, refer_question
 from lira_plugin.visualization import GroundingVisualizer
 
 _OPTIONS = ("out_dir", "force", "history", "return_logits")
@@ -194,6 +195,38 @@ class LIRAInferencer(BaseInferencer):
         requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
         requests = (replace(request, draw_index=draw_index) for request in requests)
         return self.model.generator(**settings).stream(requests)
+
+    def attributes(
+        self,
+        image: ImageInput,
+        expression: str,
+        sets: Mapping[str, WordSet],
+        *,
+        rule: WordRule = "first",
+        **settings: Any,
+    ) -> AttributeReading:
+        """What the model thinks an object is: the words of its attributes, by their probability at the ``<seg>``.
+
+        >>> lira.attributes("street.jpg", "the car", {"color": ["red", "blue", "gray"]})  # doctest: +SKIP
+        AttributeReading('the car': color red 0.71, gray 0.20, blue 0.09)
+
+        Args:
+            image: path, array or PIL image.
+            expression: what ``Please segment X.`` is to segment, whatever the model would say.
+            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name.
+            rule: which tokens of a word count (``seg_word_rule``): ``first`` or ``whole``.
+            settings: see :meth:`iterate`.
+
+        Raises:
+            WrongSetting: ``sets`` has no kind, or a kind no words.
+            ValueError: the image cannot be read, the expression is empty, or the tokenizer does not know a word.
+        """
+        refuse_type("sets", sets, Mapping)
+        if not sets:
+            raise WrongSetting("sets has no kind of attribute: give words such as {'color': ['red', 'blue']}")
+        asked = {"seg_words": sets, "seg_word_rule": rule, **settings}
+        (result,) = self.iterate(image, refer_question(expression), force=True, **asked)
+        return AttributeReading.of_span(expression, result.image, result.answer.spans[0])
 
     def preprocess(
         self,

@@ -12,9 +12,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request
+from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request, WordRule, WordSet
 from lira_plugin.models.generation.seg_words import make_seg_words
-from lira_plugin.models.generation.word_tokens import WordRule, WordSet
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
 from lira_plugin.models.visual_blocks import image_of_sample, slice_batch, visible_positions
 from lira_plugin.precision import autocast_to_weights

@@ -7,6 +7,7 @@ from lira_plugin.models.generation.engine import InterleavedGenerator, Progress
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 from lira_plugin.models.generation.protocols import GroundedLLM, Grounder
 from lira_plugin.models.generation.state import Prefix, Request
+from lira_plugin.models.generation.word_tokens import WordRule, WordSet
 
 __all__ = [
     "Decoding",
@@ -20,5 +21,7 @@ __all__ = [
     "Progress",
     "Request",
     "SlotKVCache",
+    "WordRule",
+    "WordSet",
     "read_answer",
 ]

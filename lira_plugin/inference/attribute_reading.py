@@ -1,0 +1,57 @@
+"""What a model thinks an object is: the words of its attributes at the ``<seg>``, ranked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lira_plugin.evaluation import RankedWord, ranked_words
+from lira_plugin.structures import GroundedSpan, MaskStage
+
+_SHOWN = 3
+"""Words of each kind in a repr."""
+
+
+@dataclass(frozen=True, repr=False)
+class AttributeReading:
+    """The words of an object, the most probable first; the probabilities of a kind add up to 1.
+
+    Args:
+        expression: what the object is called.
+        image: (H, W, 3) uint8.
+        span: its masks; ``span.words`` has the log probabilities among all texts.
+        coarse, refined: the words of each kind at the ``<seg>`` before and after the phrase.
+    """
+
+    expression: str
+    image: np.ndarray
+    span: GroundedSpan
+    coarse: Mapping[str, tuple[RankedWord, ...]]
+    refined: Mapping[str, tuple[RankedWord, ...]]
+
+    @classmethod
+    def of_span(cls, expression: str, image: np.ndarray, span: GroundedSpan) -> "AttributeReading":
+        """Rank the words of a span that was asked for them."""
+        stages: tuple[MaskStage, ...] = ("coarse", "refined")
+        ranked = [{kind: tuple(ranked_words(own)) for kind, own in span.words_of(stage).items()} for stage in stages]
+        return cls(expression, image, span, *ranked)
+
+    def words_of(self, stage: MaskStage) -> Mapping[str, tuple[RankedWord, ...]]:
+        """The words of each kind at the ``<seg>`` of a stage."""
+        return self.coarse if stage == "coarse" else self.refined
+
+    def to_json(self) -> dict[str, Any]:
+        """All but image and masks, in plain types."""
+        ranked = {
+            stage: {kind: {word.value: word.prob for word in own} for kind, own in words.items()}
+            for stage, words in (("coarse", self.coarse), ("refined", self.refined))
+        }
+        return {"expression": self.expression, "score": self.span.score, **ranked}
+
+    def __repr__(self) -> str:
+        kinds = [
+            f"{kind} " + ", ".join(f"{word.value} {word.prob:.2f}" for word in own[:_SHOWN])
+            for kind, own in self.coarse.items()
+        ]
+        return f"{type(self).__name__}({self.expression!r}: {'; '.join(kinds)})"
