@@ -77,7 +77,7 @@ def true_rank(log_probs: Mapping[str, float], value: str) -> TrueRank:
     logs = np.array(list(log_probs.values()))
     own = log_probs[value]
     prob = float(_within(logs)[list(log_probs).index(value)])
-    return TrueRank(int((logs >= own).sum()), prob, min(1.0, float(np.exp(logs).sum())))
+    return TrueRank(int((logs >= own).sum()), prob, min(1.0, math.exp(_log_sum(log_probs))))
 
 
 def shown_set(values: Sequence[str] | Mapping[str, float]) -> str:
@@ -94,7 +94,7 @@ def attribute_figures(items: Sequence[Witness]) -> dict[str, float]:
     top1, top5         share of objects whose true value is among the first k; one without ``<seg>`` is not
     mean_rank          of the true value; the last rank without ``<seg>``
     prob               mean probability of the true value within the set; 0 without ``<seg>``
-    mass               mean probability of the whole set among all texts, where there is a ``<seg>``
+    log10_mass         mean of log10 of the probability of the whole set among all texts, where there is a ``<seg>``
     chance_top1, _top5 what guessing at random gives
     frequency_top1     what the most frequent true value of the items gives
     frequency_prob     ``prob`` of one who says each value as often as it is true
@@ -130,7 +130,7 @@ def attribute_figures(items: Sequence[Witness]) -> dict[str, float]:
     figures |= {f"chance_top{k}": min(k, len(values)) / len(values) for k in TOP}
     figures["mean_rank"] = (sum(one.rank for one in found) + missing * len(values)) / len(items)
     figures["prob"] = sum(one.prob for one in found) / len(items)
-    figures["mass"] = float(np.mean([one.mass for one in found]))
+    figures["log10_mass"] = float(np.mean([_log_sum(item.log_probs) for item in known])) / math.log(10)
     return figures | _against_other_images(known, values, len(items))
 
 
@@ -152,6 +152,13 @@ def _against_other_images(known: Sequence[Witness], values: Sequence[str], count
         own = centered[np.arange(len(known)), truth]
         figures["centered_top1"] = int(((centered >= own[:, None]).sum(1) == 1).sum()) / count
     return figures
+
+
+def _log_sum(log_probs: Mapping[str, float]) -> float:
+    greatest = max(log_probs.values())
+    if not math.isfinite(greatest):
+        return greatest
+    return greatest + math.log(sum(math.exp(own - greatest) for own in log_probs.values()))
 
 
 def _within(logs: np.ndarray) -> np.ndarray:

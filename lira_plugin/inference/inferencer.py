@@ -222,10 +222,16 @@ class LIRAInferencer(BaseInferencer):
             ValueError: the image cannot be read, the expression is empty, or the tokenizer does not know a word.
         """
         refuse_type("sets", sets, Mapping)
+        refuse_type("expression", expression, str)
+        if not expression.strip(" ."):
+            raise ValueError(f"the expression must name an object, got {expression!r}")
         if not sets:
             raise WrongSetting("sets has no kind of attribute: give words such as {'color': ['red', 'blue']}")
         asked = {"seg_words": sets, "seg_word_rule": rule, **settings}
-        (result,) = self.iterate(image, refer_question(expression), force=True, **asked)
+        results = list(self.iterate(image, refer_question(expression), force=True, **asked))
+        if len(results) != 1:
+            raise ValueError(f"attributes looks at one image, and {image!r:.80} has {len(results)}: call it for each")
+        (result,) = results
         return AttributeReading.of_span(expression, result.image, result.answer.spans[0])
 
     def preprocess(

@@ -61,7 +61,7 @@ def bar_chart(
         middle = (index + 0.5) * step
         is_true = truth is None or word.value == truth
         top, bottom = round(middle - _BAR_SHARE * step / 2), round(middle + _BAR_SHARE * step / 2)
-        right = left + max(1, round(room * word.prob / shown[0].prob))
+        right = left + max(1, round(room * word.prob / (shown[0].prob or 1)))
         canvas[top:bottom, left:right] = color if is_true else _PALE
         text_top = round(middle - loaded.line_height / 2)
         settings = {"top": max(0, text_top), "font_size": loaded.size, "font": font}

@@ -87,7 +87,7 @@ def by_loop(items):
         "top5": sum(rank <= 5 for rank in ranks) / count,
         "mean_rank": (sum(ranks) + 7 * missing) / count,
         "prob": sum(probs) / count,
-        "mass": statistics.mean(masses),
+        "log10_mass": statistics.mean(map(math.log10, masses)),
         "chance_top1": 1 / 7,
         "chance_top5": 5 / 7,
         "frequency_top1": max(shares),
