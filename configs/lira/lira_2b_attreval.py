@@ -7,7 +7,7 @@
 from mmengine.config import read_base
 
 from lira_plugin.datasets import AttrSegDataset, AttrVqaDataset
-from lira_plugin.evaluation import AttrEvalMetric, DumpAnswers
+from lira_plugin.evaluation import AttrEvalMetric, DumpAnswers, SegWitnessMetric
 from lira_plugin.hooks import EvaluationSettingsHook
 
 with read_base():
@@ -19,8 +19,10 @@ test_dataloader.dataset.datasets = [
     dict(type=kind, ann_file=f"{data_root}/attreval/attreval_{part}.jsonl", image_root=coco2014)
     for kind, part in ((AttrVqaDataset, "vqa"), (AttrSegDataset, "refseg"))
 ]
+model.generation.update(seg_words=dict(category=None, location=None, color=None))  # those of the lexicons
 test_evaluator = [
     dict(type=AttrEvalMetric, out_file=f"{work_dir}/attreval.json", dump=f"{work_dir}/pairs.jsonl"),
+    dict(type=SegWitnessMetric, out_file=f"{work_dir}/witness.json", dump=f"{work_dir}/witness.jsonl"),
     dict(type=DumpAnswers, out_file=f"{work_dir}/answers.jsonl", prefix="answers"),
 ]
 custom_hooks.append(dict(type=EvaluationSettingsHook))

@@ -7,7 +7,7 @@ from ``lira_tiny.py`` and takes a third of that one's iterations.
 from mmengine.config import read_base
 
 from lira_plugin.datasets import AttrSegDataset, AttrVqaDataset
-from lira_plugin.evaluation import AttrEvalMetric, DumpAnswers
+from lira_plugin.evaluation import AttrEvalMetric, DumpAnswers, SegWitnessMetric
 from lira_plugin.hooks import EvaluationSettingsHook
 
 with read_base():
@@ -30,8 +30,16 @@ test_dataloader.dataset.datasets = [
     dict(type=kind, ann_file=f"{data_root}/attreval/attreval_{part}.jsonl", image_root=image_root)
     for kind, part in ((AttrVqaDataset, "vqa"), (AttrSegDataset, "refseg"))
 ]
+model.generation.update(
+    seg_words=dict(
+        category=["circle", "square", "triangle", "star", "cross", "ring"],
+        location=["left", "right", "top", "bottom"],
+        color=["red", "green", "blue", "yellow", "orange", "purple", "cyan", "white"],
+    )
+)
 test_evaluator = [
     dict(type=AttrEvalMetric, out_file=f"{work_dir}/attreval.json", dump=f"{work_dir}/pairs.jsonl"),
+    dict(type=SegWitnessMetric, out_file=f"{work_dir}/witness.json", dump=f"{work_dir}/witness.jsonl"),
     dict(type=DumpAnswers, out_file=f"{work_dir}/answers.jsonl", prefix="answers"),
 ]
 custom_hooks.append(dict(type=EvaluationSettingsHook))

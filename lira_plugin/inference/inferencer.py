@@ -30,7 +30,7 @@ from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import MODELS, SCOPE
 from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
-from lira_plugin.structures import GroundedText, GroundingSample, refer_question
+from lira_plugin.structures import ATTRIBUTE_KINDS, GroundedText, GroundingSample, refer_question
 from lira_plugin.visualization import GroundingVisualizer
 
 _OPTIONS = ("out_dir", "force", "history", "return_logits")
@@ -200,7 +200,7 @@ class LIRAInferencer(BaseInferencer):
         self,
         image: ImageInput,
         expression: str,
-        sets: Mapping[str, WordSet],
+        sets: Mapping[str, WordSet] | None = None,
         *,
         rule: WordRule = "first",
         **settings: Any,
@@ -213,7 +213,8 @@ class LIRAInferencer(BaseInferencer):
         Args:
             image: path, array or PIL image.
             expression: what ``Please segment X.`` is to segment, whatever the model would say.
-            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name.
+            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name. None asks for
+                categories, locations and colours, as this package's lexicons have them.
             rule: which tokens of a word count (``seg_word_rule``): ``first`` or ``whole``.
             settings: see :meth:`iterate`.
 
@@ -221,6 +222,7 @@ class LIRAInferencer(BaseInferencer):
             WrongSetting: ``sets`` has no kind, or a kind no words.
             ValueError: the image cannot be read, the expression is empty, or the tokenizer does not know a word.
         """
+        sets = dict.fromkeys(ATTRIBUTE_KINDS) if sets is None else sets
         refuse_type("sets", sets, Mapping)
         refuse_type("expression", expression, str)
         if not expression.strip(" ."):

@@ -88,8 +88,8 @@ def make_generator(
         batch_size: answers written at the same time.
         prompt_lookup_num_tokens: see :class:`~lira_plugin.models.generation.InterleavedGenerator`.
         seg_words: for each kind of attribute its words, or a mapping from words to values, such as
-            ``{"color": ["red", "blue"]}``. Spans then say how probable each is at their ``<seg>`` (``GroundedSpan.words``).
-            None asks for none.
+            ``{"color": ["red", "blue"]}``; None for a kind takes the values of its lexicon. Spans then say how probable each is
+            at their ``<seg>`` (``GroundedSpan.words``). None asks for nothing.
         seg_word_rule: ``first``: a word counts up to its first token that tells it from the others of its set. ``whole``: all
             of its tokens count, so that long words are less probable.
         decoding: arguments of :class:`~lira_plugin.models.generation.Decoding`.

@@ -8,7 +8,7 @@ from support.tiny_model import write_image
 
 from lira_plugin.inference import AttributeReading
 from lira_plugin.settings import WrongSetting
-from lira_plugin.structures import GroundedSpan
+from lira_plugin.structures import GroundedSpan, load_lexicons
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,13 @@ def test_words_are_ranked_by_their_probability_at_the_seg(lira, image):
     assert {kind: {word.value for word in own} for kind, own in reading.coarse.items()} == {
         "color": {"red", "light blue", "light green"},
         "size": {"large", "small"},
+    }
+
+
+def test_without_sets_it_is_asked_for_those_of_the_lexicons(lira, image):
+    reading = lira.attributes(image, "cup")
+    assert {kind: {word.value for word in own} for kind, own in reading.refined.items()} == {
+        kind: set(lexicon.values) for kind, lexicon in load_lexicons().items()
     }
 
 

@@ -141,7 +141,7 @@ def make_seg_words(
         llm: the language model.
         tokenizer: its tokenizer.
         seg_id: of ``<seg>``.
-        words: for each kind of attribute its words, or a mapping from words to values; None looks at nothing.
+        words: for each kind of attribute its :data:`~lira_plugin.models.generation.WordSet`; None looks at nothing.
         rule: see :data:`~lira_plugin.models.generation.word_tokens.WordRule`.
         first_slot: slots of the cache from this one on are free.
 

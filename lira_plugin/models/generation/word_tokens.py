@@ -8,22 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from lira_plugin.settings import WrongSetting, refuse_type
+from lira_plugin.structures import ATTRIBUTE_KINDS, load_lexicon
 from lira_plugin.tokens import TextEncoder
 
 Tokens = tuple[int, ...]
 WordRule = Literal["first", "whole"]
 """Which tokens of a word count: those up to the first that tells it from the other values of its set, or all of them."""
 WORD_RULES: tuple[WordRule, ...] = ("first", "whole")
-WordSet = Sequence[str] | Mapping[str, str]
-"""Words of one kind of attribute: each is a value of its own, or has the value that it is mapped to."""
+WordSet = Sequence[str] | Mapping[str, str] | None
+"""Words of one kind of attribute: each is a value of its own, or has the value that it is mapped to. None stands for the values
+of this package's lexicon of the kind."""
 
 
 def words_by_value(kind: str, words: WordSet) -> dict[str, list[str]]:
     """The words of each value, in the order in which the values come first.
 
     Raises:
-        WrongSetting: the words are neither a list nor a mapping of texts, or there is none.
+        WrongSetting: the words are neither a list nor a mapping of texts, or there is none, or no lexicon of the kind.
     """
+    if words is None:
+        if kind not in ATTRIBUTE_KINDS:
+            raise WrongSetting(f"there is no lexicon of {kind!r}, only of {', '.join(ATTRIBUTE_KINDS)}: give its words")
+        words = load_lexicon(kind).values
     refuse_type(f"the words of {kind!r}", words, Sequence | Mapping)
     pairs = words.items() if isinstance(words, Mapping) else [(word, word) for word in words]
     found: dict[str, list[str]] = {}

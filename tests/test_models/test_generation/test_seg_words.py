@@ -16,6 +16,7 @@ from lira_plugin.datasets import grounding_collate
 from lira_plugin.models.generation import read_answer
 from lira_plugin.models.generation.word_tokens import tokens_to_score, word_forms, words_by_value
 from lira_plugin.settings import WrongSetting
+from lira_plugin.structures import load_lexicon
 from lira_plugin.tokens import SpecialTokens, TextEncoder
 
 COLORS = ["sac", "sacs", "s", "a", "ac ca", "ac sa", "ca", "casa"]
@@ -126,9 +127,16 @@ def test_sets_are_lists_or_mappings():
         "gray": ["grey", "gray"],
         "red": ["red"],
     }
-    for wrong in ("red", [], {}, [""], {"red": ""}, [3], None):
+    for wrong in ("red", [], {}, [""], {"red": ""}, [3]):
         with pytest.raises(WrongSetting, match="color"):
             words_by_value("color", wrong)
+
+
+def test_a_kind_without_words_has_those_of_its_lexicon():
+    values = list(load_lexicon("color").values)
+    assert words_by_value("color", None) == {value: [value] for value in values} and "red" in values
+    with pytest.raises(WrongSetting, match="no lexicon of 'size', only of category, location, color"):
+        words_by_value("size", None)
 
 
 # --- at the <seg> of a model --------------------------------------------------------------------------------------------
