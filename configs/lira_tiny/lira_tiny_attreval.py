@@ -1,7 +1,6 @@
 """The tiny LIRA that also learns to tell attributes which an expression does not say, and is tested on AttrEval.
 
-One test has both parts: pairs of yes-or-no questions, and expressions to segment, about the same objects. The training goes on
-from ``lira_tiny.py`` and takes a third of that one's iterations.
+One test has both parts, questions and expressions. The training goes on from ``lira_tiny.py`` with a third of its iterations.
 """
 
 from mmengine.config import read_base
@@ -11,6 +10,7 @@ from lira_plugin.evaluation import AttrEvalMetric, DumpAnswers, SegWitnessMetric
 from lira_plugin.hooks import EvaluationSettingsHook
 
 with read_base():
+    from ._base_.scene_words import *
     from .lira_tiny import *
 
 work_dir = f"{root}/lira_attreval"
@@ -30,13 +30,7 @@ test_dataloader.dataset.datasets = [
     dict(type=kind, ann_file=f"{data_root}/attreval/attreval_{part}.jsonl", image_root=image_root)
     for kind, part in ((AttrVqaDataset, "vqa"), (AttrSegDataset, "refseg"))
 ]
-model.generation.update(
-    seg_words=dict(
-        category=["circle", "square", "triangle", "star", "cross", "ring"],
-        location=["left", "right", "top", "bottom"],
-        color=["red", "green", "blue", "yellow", "orange", "purple", "cyan", "white"],
-    )
-)
+model.generation.update(seg_words=scene_words)
 test_evaluator = [
     dict(type=AttrEvalMetric, out_file=f"{work_dir}/attreval.json", dump=f"{work_dir}/pairs.jsonl"),
     dict(type=SegWitnessMetric, out_file=f"{work_dir}/witness.json", dump=f"{work_dir}/witness.jsonl"),

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from support.paths import config_path
 
 from lira_plugin.prepare.attreval import SelectionRule
 from lira_plugin.prepare.attreval_files import build_attreval, read_described
@@ -116,3 +118,12 @@ def test_the_lexicon_of_scenes_has_their_words():
     lexicons = scene_lexicons()
     assert lexicons["category"].values == CATEGORIES
     assert set(COLOURS) <= set(lexicons["color"].values) and set(SIDES) <= set(lexicons["location"].values)
+
+
+def test_the_recipe_asks_for_the_words_of_scenes(files):
+    words = Config.fromfile(config_path("lira_tiny_attreval")).model.generation.seg_words
+    assert (sorted(words.category), sorted(words.color)) == (sorted(CATEGORIES), sorted(COLOURS))
+    lines = (files.root / "attreval" / "attreval_refseg.jsonl").read_text().splitlines()
+    assert {(line["attribute"], line["value"]) for line in map(json.loads, lines)} <= {
+        (kind, word) for kind, own in words.items() for word in own
+    }

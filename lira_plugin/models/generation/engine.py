@@ -236,7 +236,7 @@ class InterleavedGenerator:
     def _step(self, states: list[AnswerState], cache: SlotKVCache) -> None:
         """Run what is pending, write the next tokens of each answer, and keep the states of ``<seg>`` tokens."""
         hidden = self._forward([state.pending_embeds for state in states], states, cache)
-        following, segs = [], []
+        following, new_segs = [], []
         for state, own_hidden, (tokens, log_probs) in zip(states, hidden, self._sample(states, hidden)):
             num_written, num_wrong = len(state.ids), len(state.proposed)
             if tokens:
@@ -253,10 +253,10 @@ class InterleavedGenerator:
                 if index < min(num_run, len(state.ids)):
                     state.seg_states[index] = own_hidden[position].clone()  # a view would keep a whole prompt's alive
                     behind = len(state.pending_embeds) - 1 - position
-                    segs.append(SegPosition(state, index, cache.lengths[state.slot] - behind))
+                    new_segs.append(SegPosition(state, index, cache.lengths[state.slot] - behind))
             cache.lengths[state.slot] -= num_wrong
             state.pending_embeds, state.pending_segs, state.proposed = state.pending_embeds[:0], [], []
-        self.seg_words.read(segs, cache, self._decoder_pass)
+        self.seg_words.read(new_segs, cache, self._decoder_pass)
         self._extend(states, following)
 
     def _forward(self, embeds: list[Tensor], states: list[AnswerState], cache: SlotKVCache) -> Tensor:

@@ -52,7 +52,7 @@ class SegPosition(NamedTuple):
 class NoSegWords:
     """Looks at nothing."""
 
-    def read(self, segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass) -> None:
+    def read(self, new_segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass) -> None:
         """Leave the answers as they are."""
 
 
@@ -79,16 +79,16 @@ class SegWords:
         self.paths = [start for start in starts if not any(_begins(other, start) for other in starts)]
         """What is to be run: starts that are not part of longer ones."""
 
-    def read(self, segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass) -> None:
+    def read(self, new_segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass) -> None:
         """Look at ``<seg>`` tokens whose positions are in the cache.
 
         Args:
-            segs: the tokens; their states are in ``AnswerState.seg_states``.
+            new_segs: the tokens; their states are in ``AnswerState.seg_states``.
             cache: of the engine.
             run: runs positions behind those in the cache.
         """
-        for start in range(0, len(segs), _TOGETHER):
-            some = segs[start : start + _TOGETHER]
+        for start in range(0, len(new_segs), _TOGETHER):
+            some = new_segs[start : start + _TOGETHER]
             found = self._log_probs(some, cache, run)
             for row, seg in enumerate(some):
                 seg.state.seg_words[seg.index] = {
@@ -97,22 +97,22 @@ class SegWords:
                 }
 
     def _log_probs(
-        self, segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass
+        self, new_segs: Sequence[SegPosition], cache: SlotKVCache, run: DecoderPass
     ) -> dict[tuple[Tokens, int], list[float]]:
         """Log probability of each token behind each start, for the K ``<seg>`` tokens."""
-        hidden = torch.stack([seg.state.seg_states[seg.index] for seg in segs])
+        hidden = torch.stack([seg.state.seg_states[seg.index] for seg in new_segs])
         found = self._of_states((), hidden)
         if not self.paths:
             return found
-        slots = [self.first_slot + offset for offset in range(len(segs))]
-        for slot, seg in zip(slots, segs):
+        slots = [self.first_slot + offset for offset in range(len(new_segs))]
+        for slot, seg in zip(slots, new_segs):
             cache.copy(seg.state.slot, [slot], seg.length)
         for path in self.paths:
             embeds = self.llm.embed(torch.tensor(path, device=hidden.device)).to(hidden.dtype)
             cache.begin_pass(
                 slots, len(path), hidden.device
             )  # their lengths stay, so the next path follows the <seg> too
-            states = run(embeds.expand(len(segs), -1, -1).contiguous(), cache)  # (K, n, H)
+            states = run(embeds.expand(len(new_segs), -1, -1).contiguous(), cache)  # (K, n, H)
             for end in range(1, len(path) + 1):
                 if path[:end] in self.following:
                     found |= self._of_states(path[:end], states[:, end - 1])
