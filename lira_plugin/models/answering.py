@@ -117,7 +117,7 @@ def make_generator(
         decoding=Decoding(**decoding),
         batch_size=batch_size,
         prompt_lookup_num_tokens=prompt_lookup_num_tokens,
-        seg_words=make_seg_words(model.llm, tokenizer, model.ids.seg, seg_words, seg_word_rule, first_slot=batch_size),
+        seg_words=make_seg_words(model.llm, tokenizer, model.ids.seg, seg_words, seg_word_rule),
     )
 
 

@@ -64,11 +64,10 @@ class SegWords:
     Args:
         llm: the language model.
         tokens: for each kind of attribute the token sequences of each value (:func:`tokens_to_score`).
-        first_slot: slots of the cache from this one on are free.
     """
 
-    def __init__(self, llm: GroundedLLM, tokens: Mapping[str, Mapping[str, Sequence[Tokens]]], first_slot: int) -> None:
-        self.llm, self.tokens, self.first_slot = llm, tokens, first_slot
+    def __init__(self, llm: GroundedLLM, tokens: Mapping[str, Mapping[str, Sequence[Tokens]]]) -> None:
+        self.llm, self.tokens = llm, tokens
         forms = {form for values in tokens.values() for own in values.values() for form in own}
         steps = sorted({(form[:end], form[end]) for form in forms for end in range(len(form))})
         self.following: dict[Tokens, list[int]] = {}
@@ -104,7 +103,8 @@ class SegWords:
         found = self._of_states((), hidden)
         if not self.paths:
             return found
-        slots = [self.first_slot + offset for offset in range(len(new_segs))]
+        free = max(cache.lengths) + 1  # of no answer
+        slots = [free + offset for offset in range(len(new_segs))]
         for slot, seg in zip(slots, new_segs):
             cache.copy(seg.state.slot, [slot], seg.length)
         for path in self.paths:
@@ -133,7 +133,6 @@ def make_seg_words(
     seg_id: int,
     words: Mapping[str, WordSet] | None,
     rule: WordRule,
-    first_slot: int,
 ) -> NoSegWords | SegWords:
     """What looks at the words that are asked for.
 
@@ -143,7 +142,6 @@ def make_seg_words(
         seg_id: of ``<seg>``.
         words: for each kind of attribute its :data:`~lira_plugin.models.generation.WordSet`; None looks at nothing.
         rule: see :data:`~lira_plugin.models.generation.word_tokens.WordRule`.
-        first_slot: slots of the cache from this one on are free.
 
     Raises:
         WrongSetting: the rule is unknown, or words are none.
@@ -161,7 +159,7 @@ def make_seg_words(
             for value, spelt in values.items()
         }
         tokens[kind] = tokens_to_score(forms, rule)
-    return SegWords(llm, tokens, first_slot)
+    return SegWords(llm, tokens)
 
 
 def _begins(other: Tokens, start: Tokens) -> bool:
