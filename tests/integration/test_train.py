@@ -391,6 +391,14 @@ def test_the_attreval_recipe_asks_both_parts_in_one_test(root, tmp_path, monkeyp
     assert figures <= names_below(scores, "attreval/vqa/color/")
     assert 2 * scores["attreval/vqa/pairs"] == scores["attreval/vqa/questions"]
     assert scores["answers/attreval/refseg/answers"] >= scores["attreval/vqa/pairs"]
+    witness = json.loads((root / "lira_attreval" / "witness.json").read_text())["figures"]
+    assert witness == {name: scores[name] for name in witness}
+    for stage in ("coarse", "refined"):
+        assert {"items", "missing", "top1", "frequency_top1"} <= names_below(witness, f"attreval/refseg/{stage}/color/")
+    lines = (root / "lira_attreval" / "witness.jsonl").read_text().splitlines()
+    assert len(lines) == sum(
+        witness[f"attreval/refseg/coarse/{kind}/items"] for kind in ("category", "location", "color")
+    )
     written = json.loads((root / "lira_attreval" / "attreval.json").read_text())
     (path,) = written["settings"]["data"]["attreval/vqa"]["files"]
     assert Path(path).name == "attreval_vqa.jsonl"
