@@ -266,3 +266,12 @@ def test_the_tables_are_those_of_the_measurements():
 
 def test_the_guide_shows_the_summary_of_the_first_of_the_runs():
     assert format_summary(read("tiny")["runs"][0]) in (BENCHMARKS / "tiny.md").read_text()
+
+
+def test_the_tables_of_attreval_are_those_of_its_files(monkeypatch, capsys):
+    files = sorted(BENCHMARKS.glob("attreval_*.json"))
+    monkeypatch.setattr(sys, "argv", ["attreval.py", *map(str, files)])
+    load("attreval").main()
+    written = (BENCHMARKS / "attreval.md").read_text().splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len(lines) == 2 * (2 + 6 * len(files)) and not set(lines) - set(written)
