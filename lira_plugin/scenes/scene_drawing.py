@@ -49,7 +49,8 @@ _PAINT = {
 }
 _PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
 _OBJECT_COUNTS = (0.14, 0.24, 0.28, 0.20, 0.14)  # of 2, 3, ... objects
-_ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))  # (height, width) over the longer side
+ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
+"""(height, width) of an image over its longer side."""
 _SUPERSAMPLING = 8  # fillPoly also paints the pixels that an edge only touches; eighths keep that small
 _SUBPIXEL_BITS = 4
 _PLACEMENTS = 40  # positions tried for an object before it is left out
@@ -182,12 +183,12 @@ def make_scene(
         raise ValueError(f"size must be at least 64 pixels, so that small objects can be told apart, got {size}")
     if background not in ("plain", "photo"):
         raise ValueError(f"background must be 'plain' or 'photo', got {background!r}")
-    height, width = (round(size * share) for share in _ASPECTS[int(rng.random() * len(_ASPECTS))])
+    height, width = (round(size * share) for share in ASPECTS[int(rng.random() * len(ASPECTS))])
     if background == "plain":
-        image = _plain_background(rng, height, width)
+        image = plain_background(rng, height, width)
     else:
         image = _photo_background(rng, height, width, load_photos() if photos is None else photos)
-    canvas = _Canvas(image)
+    canvas = Canvas(image)
     while len(canvas.placed) < MIN_OBJECTS:
         for category, colour, words in _choose_words(rng):
             if len(canvas.placed) < MAX_OBJECTS:
@@ -216,7 +217,8 @@ def _choose_words(rng: np.random.Generator) -> list[tuple[str, str, str]]:
     return [words[position] for position in rng.permutation(count)]
 
 
-def _plain_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def plain_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A dim gradient with slight noise, (height, width, 3) uint8."""
     base = 34 + 70 * rng.random()
     corners = base + rng.uniform(-18, 18, (2, 2, 1)) + rng.uniform(-8, 8, (2, 2, 3))
     image = cv2.resize(corners.clip(8, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -246,11 +248,16 @@ class _Placed(NamedTuple):
     full_area: int
 
 
-class _Canvas:
-    """An image being drawn, with the object that each pixel shows."""
+class Canvas:
+    """An image being drawn, with the object that each pixel shows.
 
-    def __init__(self, image: np.ndarray) -> None:
-        self.image = image
+    Args:
+        image: (H, W, 3) uint8, the background, which is drawn on.
+        rim: width of the darker rim of an object, in pixels.
+    """
+
+    def __init__(self, image: np.ndarray, rim: int = 1) -> None:
+        self.image, self.rim = image, rim
         self.owner = np.zeros(image.shape[:2], np.uint8)  # 0 is the background, k + 1 object k
         self.placed: list[_Placed] = []
         self.visible: list[int] = []  # pixels of each object
@@ -290,7 +297,8 @@ class _Canvas:
         paint = np.asarray(_PAINT[colour]) + rng.integers(-11, 12, 3)
         shade = np.arange(271, 231, -40 / len(alpha))[: len(alpha), None, None]  # of 256
         fill = (np.clip(paint * shade, 0, 65535).astype(np.uint16)) >> 8
-        core = cv2.erode(alpha, None, borderType=cv2.BORDER_CONSTANT, borderValue=0)[:, :, None].astype(np.uint16)
+        core = cv2.erode(alpha, None, iterations=self.rim, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        core = core[:, :, None].astype(np.uint16)
         colours = (fill * (core // 3 + 171)) >> 8  # the rim is two thirds as bright
         cover = alpha[:, :, None].astype(np.uint16)
         cover += cover >> 7  # 0 to 256
