@@ -10,12 +10,13 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from lira_plugin.checkpoint.files import check_before_load
+from lira_plugin.checkpoint.files import check_before_load, load_into
 from lira_plugin.distributed import LoggedModel, mean_count
 from lira_plugin.models.from_scratch.attribute_classes import AttributeClassifier
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.precision import autocast_to_weights
 from lira_plugin.registry import MODELS
+from lira_plugin.settings import refuse_keywords
 from lira_plugin.structures import GroundingBatch, InputSpec
 
 
@@ -29,12 +30,22 @@ class ViewClassifier(LoggedModel):
         semantic_encoder: config of a :class:`~lira_plugin.models.semantic_encoder.base.SemanticEncoder`.
         hidden_size: H.
         class_attributes: see :class:`~lira_plugin.models.from_scratch.attribute_classes.AttributeClassifier`.
+        init_from: weights of an earlier stage, each the arguments of :func:`~lira_plugin.checkpoint.files.load_into`.
     """
 
-    def __init__(self, semantic_encoder: dict, hidden_size: int, class_attributes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        semantic_encoder: dict,
+        hidden_size: int,
+        class_attributes: Sequence[int],
+        init_from: Sequence[dict] = (),
+    ) -> None:
         super().__init__()
         self.semantic_encoder: SemanticEncoder = MODELS.build(semantic_encoder)
         self.classifier = AttributeClassifier(hidden_size, class_attributes)
+        refuse_keywords(load_into, init_from, "init_from")
+        for stage in init_from:
+            load_into(self, **stage)
         self.register_load_state_dict_pre_hook(check_before_load)
 
     @property
