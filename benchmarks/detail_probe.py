@@ -46,9 +46,7 @@ def sights(scene: Scene) -> dict[str, list[np.ndarray]]:
     return seen
 
 
-def _crop(
-    image: np.ndarray, box: Sequence[int], scale: tuple[float, float], offset: tuple[float, float]
-) -> np.ndarray:
+def _crop(image: np.ndarray, box: Sequence[int], scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
     y, x, height, width = box
     top, left = int(y * scale[0] + offset[0]), int(x * scale[1] + offset[1])
     bottom, right = int((y + height) * scale[0] + offset[0]) + 1, int((x + width) * scale[1] + offset[1]) + 1

@@ -169,9 +169,7 @@ def write_detail_scenes(
         rng = np.random.default_rng((seed, len(DETAIL_HABITS), list(splits).index(split), index))
         marked = make_marked_scene(rng, DETAIL_HABITS[split], size)
         name = splits[split].add(marked, index, rng)
-        if not cv2.imwrite(
-            str(files.images / name), marked.scene.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]
-        ):
+        if not cv2.imwrite(str(files.images / name), marked.scene.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
             raise OSError(f"OpenCV could not write {files.images / name}")
     _write_annotations(files, splits)
     _write_tokenizer(files, Path(tokenizer))

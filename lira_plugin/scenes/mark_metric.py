@@ -13,7 +13,6 @@ from lira_plugin.evaluation.refer_scores import SentenceScore, score_sentence, s
 from lira_plugin.evaluation.refer_seg_metric import annotated_masks
 from lira_plugin.evaluation.yes_no_scores import YesNo, yes_no_figures
 from lira_plugin.json_file import read_json
-from lira_plugin.registry import METRICS
 from lira_plugin.scenes.mark_scores import MarkedObject, PhraseMark, judge_answer, mark_figures, phrase_mark
 from lira_plugin.scenes.scene_marks import named_mark
 from lira_plugin.structures import GroundedText, GroundingSample
@@ -43,7 +42,6 @@ class MarkResult:
     coarse: SentenceScore | None = None
 
 
-@METRICS.register_module()
 class MarkMetric(RecordMetric):
     """Which marks are right, which are not there, and whether a sentence that names a mark finds its object.
 
@@ -57,9 +55,7 @@ class MarkMetric(RecordMetric):
         prefix: put in front of the keys; none by default.
     """
 
-    def __init__(
-        self, annotations: str | Path, out_file: str | Path | None = None, prefix: str | None = None
-    ) -> None:
+    def __init__(self, annotations: str | Path, out_file: str | Path | None = None, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)
         self.objects = read_marked_objects(annotations)
         self.out_file = out_file

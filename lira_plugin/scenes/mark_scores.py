@@ -63,8 +63,8 @@ def mark_figures(phrases: Sequence[PhraseMark]) -> dict[str, float]:
     """The figures of phrases, of which those on no object count in ``lost`` alone.
 
     Returns:
-        ``right``, the share whose mark is the object's, or that name none where it has none; ``hallucinated``, the share that name
-        a mark that the object has not; ``missed``, the share that name none where it has one; these three add up to 1.
+        ``right``, the share whose mark is the object's, or that name none where it has none; ``hallucinated``, the share that
+        name a mark that the object has not; ``missed``, the share that name none where it has one; these three add up to 1.
         ``false_marks``, of the phrases that name a mark those whose object has not got it; ``on_plain``, of the phrases about
         objects without a mark those that name one; ``lost``, of all phrases those on no object. A share of nothing is 0.
 

@@ -235,6 +235,4 @@ def _ask(objects: Sequence[SceneObject], marks: Sequence[str], index: int, asked
     phrase, before = marked_name(thing.colour, thing.category, marks[index]), "There is "
     phrase = with_article(phrase)
     question = f"Is there {with_article(marked_name(thing.colour, thing.category, asked))}?"
-    return MarkQuestion(
-        question, f"{before}{phrase}: {label}.", len(before), len(before) + len(phrase), index, label
-    )
+    return MarkQuestion(question, f"{before}{phrase}: {label}.", len(before), len(before) + len(phrase), index, label)

@@ -87,7 +87,8 @@ def test_the_tokenizer_keeps_the_ids_of_plain_scenes(root):
     from transformers import AutoTokenizer
 
     plain, marked = (
-        AutoTokenizer.from_pretrained(folder) for folder in (root / "data" / "tokenizer", DetailFiles(root / "detail").tokenizer)
+        AutoTokenizer.from_pretrained(folder)
+        for folder in (root / "data" / "tokenizer", DetailFiles(root / "detail").tokenizer)
     )
     ids = marked.get_vocab()
     assert {name: ids[name] for name in plain.get_vocab()} == plain.get_vocab()

@@ -29,7 +29,8 @@ def test_figures_are_those_of_a_plain_loop():
     rng = np.random.default_rng(0)
     for _ in range(50):
         phrases = [
-            PhraseMark(NAMES[said], None if true == 5 else NAMES[true]) for said, true in rng.integers(0, (5, 6), (9, 2))
+            PhraseMark(NAMES[said], None if true == 5 else NAMES[true])
+            for said, true in rng.integers(0, (5, 6), (9, 2))
         ]
         right = wrong = missed = known = naming = false = plain = on_plain = 0
         for said, true in phrases:
@@ -74,7 +75,13 @@ def test_a_phrase_is_about_the_object_that_its_mask_overlaps_most():
 
 @pytest.mark.parametrize(
     ("phrase", "mark"),
-    [("A red circle with dots", "dots"), ("plain ring", ""), ("bars, and so on", "bars"), ("", ""), ("dotted ring", "")],
+    [
+        ("A red circle with dots", "dots"),
+        ("plain ring", ""),
+        ("bars, and so on", "bars"),
+        ("", ""),
+        ("dotted ring", ""),
+    ],
 )
 def test_the_mark_of_a_phrase(phrase, mark):
     assert named_mark(phrase) == mark

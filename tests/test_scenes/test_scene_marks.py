@@ -51,7 +51,7 @@ def test_marks_are_gone_at_a_quarter_of_the_size_and_clear_in_the_view(scenes):
         for thing, mark in zip(marked.scene.objects, marked.marks):
             if not mark or thing.full_area > thing.area:
                 continue  # an object that another covers has an edge inside
-            y, x = (int(round(value)) for value in thing.centre[::-1])
+            y, x = (round(value) for value in thing.centre[::-1])
             inner = np.s_[y // 4 - 2 : y // 4 + 3, x // 4 - 2 : x // 4 + 3]
             if thing.category == "ring":
                 continue
@@ -110,9 +110,7 @@ def test_shape_and_mark_go_together_in_training_alone():
     shares = {}
     for habit in ("usual", "even"):
         found = [make_marked_scene(np.random.default_rng((5, index)), habit, 192) for index in range(120)]
-        pairs = [
-            (thing.category, mark) for marked in found for thing, mark in zip(marked.scene.objects, marked.marks)
-        ]
+        pairs = [(thing.category, mark) for marked in found for thing, mark in zip(marked.scene.objects, marked.marks)]
         shares[habit] = np.mean([usual_mark(category) == mark for category, mark in pairs])
         for category in CATEGORIES:
             assert {mark for other, mark in pairs if other == category} == set(NAMES)
