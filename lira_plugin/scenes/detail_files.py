@@ -148,7 +148,7 @@ def write_detail_scenes(
         raise ValueError(f"num_train and num_eval must be positive, got {num_train} and {num_eval}")
     if not Path(tokenizer, "tokenizer.json").is_file():
         raise FileNotFoundError(
-            f"there is no tokenizer.json in {str(tokenizer)!r}; write plain scenes first, with: python tools/make_scenes.py FOLDER"
+            f"there is no tokenizer.json in {str(tokenizer)!r}; write plain scenes first: python tools/make_scenes.py FOLDER"
         )
     files = DetailFiles(Path(root))
     settings = {"num_train": num_train, "num_eval": num_eval, "seed": seed, "size": size, "version": DETAIL_VERSION}

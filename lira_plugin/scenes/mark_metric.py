@@ -13,7 +13,14 @@ from lira_plugin.evaluation.refer_scores import SentenceScore, score_sentence, s
 from lira_plugin.evaluation.refer_seg_metric import annotated_masks
 from lira_plugin.evaluation.yes_no_scores import YesNo, yes_no_figures
 from lira_plugin.json_file import read_json
-from lira_plugin.scenes.mark_scores import MarkedObject, PhraseMark, judge_answer, mark_figures, phrase_mark
+from lira_plugin.scenes.mark_scores import (
+    MarkedObject,
+    PhraseMark,
+    judge_answer,
+    judge_phrase,
+    mark_figures,
+    phrase_mark,
+)
 from lira_plugin.scenes.scene_marks import named_mark
 from lira_plugin.structures import GroundedText, GroundingSample
 from lira_plugin.written_aside import write_json
@@ -46,7 +53,8 @@ class MarkMetric(RecordMetric):
     """Which marks are right, which are not there, and whether a sentence that names a mark finds its object.
 
     Captions (source ``captions``) and the grounded answers to questions (``questions``) have the figures of
-    :func:`~lira_plugin.scenes.mark_scores.mark_figures`, questions also those of POPE. Sentences (``sentences``) have those of
+    :func:`~lira_plugin.scenes.mark_scores.mark_figures`, questions also those of POPE: by the
+    last word, and under ``questions/by_phrase`` by the mark that the phrase names. Sentences (``sentences``) have those of
     RefCOCO for both mask stages: ``sentences/refined/cIoU``.
 
     Args:
@@ -110,8 +118,11 @@ def mark_summary(results: list[MarkResult]) -> dict[str, float]:
         own = [result for result in results if result.source == source]
         if phrases := [phrase for result in own for phrase in result.phrases]:
             metrics |= {f"{source}/{name}": value for name, value in mark_figures(phrases).items()}
-        if answers := [result.answer for result in own if result.answer is not None]:
-            metrics |= {f"{source}/{name}": value for name, value in yes_no_figures(answers).items()}
+        asked = [(result.answer, result.phrases) for result in own if result.answer is not None]
+        if asked:
+            by_rule = {"": [answer for answer, _ in asked], "by_phrase/": [judge_phrase(*one) for one in asked]}
+            for rule, answers in by_rule.items():
+                metrics |= {f"{source}/{rule}{name}": value for name, value in yes_no_figures(answers).items()}
         for stage in ("refined", "coarse"):
             if scores := [score for result in own if (score := getattr(result, stage)) is not None]:
                 metrics |= {f"{source}/{stage}/{name}": value for name, value in summarise_sentences(scores).items()}

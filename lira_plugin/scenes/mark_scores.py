@@ -91,12 +91,18 @@ def mark_figures(phrases: Sequence[PhraseMark]) -> dict[str, float]:
 def judge_answer(question: str, answer: str, objects: Sequence[MarkedObject]) -> YesNo:
     """A question such as "Is there a red circle with dots?", which is right if an object has all of these words, and its answer.
 
-    The last word of the answer counts; what is neither yes nor no is ``other``.
+    The last word of the answer counts; what is neither yes nor no is ``other``. The group is the mark that is asked for.
     """
     asked, mark = frozenset(question.lower().replace("?", " ").split()), named_mark(question.replace("?", " "))
     label = "yes" if any(thing.words <= asked and thing.mark == mark for thing in objects) else "no"
     last = answer.lower().strip(" .").rpartition(" ")[2]
-    return YesNo(last if last in ("yes", "no") else "other", label)
+    return YesNo(last if last in ("yes", "no") else "other", label, mark)
+
+
+def judge_phrase(answer: YesNo, phrases: Sequence[PhraseMark]) -> YesNo:
+    """The same question by what the phrase of the answer names: yes if it is the mark that is asked for."""
+    said = "other" if not phrases else "yes" if phrases[0].said == answer.group else "no"
+    return answer._replace(said=said)
 
 
 def _share(count: int, total: int) -> float:

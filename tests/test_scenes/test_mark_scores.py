@@ -9,7 +9,14 @@ import torch
 from lira_plugin.evaluation.yes_no_scores import YesNo
 from lira_plugin.scenes.detail_files import write_detail_scenes
 from lira_plugin.scenes.mark_metric import MarkMetric, mark_summary, read_mark_results, read_marked_objects
-from lira_plugin.scenes.mark_scores import MarkedObject, PhraseMark, judge_answer, mark_figures, phrase_mark
+from lira_plugin.scenes.mark_scores import (
+    MarkedObject,
+    PhraseMark,
+    judge_answer,
+    judge_phrase,
+    mark_figures,
+    phrase_mark,
+)
 from lira_plugin.scenes.scene_marks import MARKS, named_mark
 from lira_plugin.structures import GroundedSpan, GroundedText, GroundingSample, Region, encode_mask
 
@@ -98,7 +105,14 @@ def test_the_mark_of_a_phrase(phrase, mark):
     ],
 )
 def test_questions_are_judged_by_their_last_word(question, answer, said, label):
-    assert judge_answer(question, answer, THINGS) == YesNo(said, label)
+    asked = question.rstrip("?").split()[-1]
+    judged = judge_answer(question, answer, THINGS)
+    assert judged == YesNo(said, label, asked)
+    assert judge_phrase(judged, ()).said == "other"
+    for mark in NAMES:
+        assert judge_phrase(judged, (PhraseMark(mark, "dots"),)) == YesNo(
+            "yes" if mark == asked else "no", label, asked
+        )
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +184,7 @@ def test_the_metric_scores_the_truth_and_lies_and_keeps_each_record(files, tmp_p
     assert figures["captions/right"] == pytest.approx(len(things) / (len(things) + 1))
     assert figures["captions/hallucinated"] == pytest.approx(1 / (len(things) + 1))
     assert figures["questions/accuracy"] == 1 and figures["questions/hallucinated"] == 1
+    assert figures["questions/by_phrase/accuracy"] == 0, "the phrase says that the mark is there"
     assert figures["sentences/refined/P@0.5"] == 0.5 and figures["sentences/coarse/P@0.5"] == 0
     assert mark_summary(read_mark_results(tmp_path / "marks.json")) == figures
     assert json.loads((tmp_path / "marks.json").read_text())["captions/right"] == figures["captions/right"]
