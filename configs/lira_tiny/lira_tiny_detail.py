@@ -24,7 +24,7 @@ trained = dict(
 model.update(init_from=[segmenter_weights, semantic_weights | dict(path=detail_semantic, made_by=made_by), trained])
 model.tokenizer.update(pretrained_model_name_or_path=f"{detail_root}/tokenizer", made_by=make_detail)
 model.generation.update(max_new_tokens=128)
-train_dataloader.dataset.update(datasets=detail_train, epoch_size=4000)
+train_dataloader.dataset.update(detail_train.dataset)
 # half of the views contradict the words: the refined <seg> has to go to the other object
 train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.5, shifted_view=0.2)
 test_dataloader.dataset.datasets = detail_val

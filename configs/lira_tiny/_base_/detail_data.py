@@ -14,12 +14,17 @@ sentences = dict(type=ReferSegDataset, data_root=detail_root, split="train", spl
 captions = dict(type=GCGDataset, image_root=image_root, layout="grandf")
 questions = dict(type=GroundedLinesDataset, image_root=image_root)
 # the two objects of which one has the mark; what else there is; each object with its mark; yes or no
-detail_train = [
-    sentences | dict(dataset="marks", num_expressions=2, share=2),
-    sentences | dict(dataset="refcoco", num_expressions=4, share=1),
-    captions | dict(ann_file=f"{detail_root}/grandf/train.json", source="captions/train", share=2),
-    questions | dict(ann_file=f"{detail_root}/questions/train.jsonl", source="questions/train", share=1),
-]
+detail_train = dict(
+    dataset=dict(
+        datasets=[
+            sentences | dict(dataset="marks", num_expressions=2, share=2),
+            sentences | dict(dataset="refcoco", num_expressions=4, share=1),
+            captions | dict(ann_file=f"{detail_root}/grandf/train.json", source="captions/train", share=2),
+            questions | dict(ann_file=f"{detail_root}/questions/train.jsonl", source="questions/train", share=1),
+        ],
+        epoch_size=4000,
+    )
+)
 detail_val = [
     captions | dict(ann_file=f"{detail_root}/grandf/val.json", question_index=0, source="captions"),
     questions | dict(ann_file=f"{detail_root}/questions/val.jsonl", source="questions"),
