@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from lira_plugin.datasets.transforms import read_rgb
+from lira_plugin.evaluation.mask_iou import iou
 from lira_plugin.scenes.detail_files import DetailFiles
 from lira_plugin.scenes.mark_metric import read_marked_objects
-from lira_plugin.scenes.mark_scores import MarkedObject, phrase_mark
+from lira_plugin.scenes.mark_scores import ON_OBJECT, MarkedObject, phrase_mark
 from lira_plugin.structures import Letterbox, decode_segmentation, region_view
 from lira_plugin.visualization import Cell, PanelRow, palette, panel
 
@@ -44,6 +45,12 @@ def false_spans(line: Line, objects: Sequence[MarkedObject]) -> list[tuple[int, 
         if said != true:
             found.append((span["start"], span["end"]))
     return found
+
+
+def finds_all(line: Line, objects: Sequence[MarkedObject]) -> bool:
+    """Whether the masks of a caption are each on another object, and on all of them."""
+    overlaps = np.array([[iou(mask_of(span), thing.mask, empty=0.0) for thing in objects] for span in line["spans"]])
+    return len(overlaps) == len(objects) == len(set(overlaps.argmax(1))) and bool((overlaps.max(1) >= ON_OBJECT).all())
 
 
 def draw(image_path: str, sides: dict[str, Line], objects: Sequence[MarkedObject]) -> PanelRow:
@@ -79,7 +86,11 @@ def main() -> None:
     objects = read_marked_objects(DetailFiles(args.root / "detail").instances("val"))
     folders = {"with ILVC": "lira_detail", "without ILVC": "lira_detail_no_ilvc"}
     sides = {name: captions_of(args.root / folder / "answers.jsonl") for name, folder in folders.items()}
-    shown = [path for path in next(iter(sides.values())) if len(objects[Path(path).name]) == 3][: args.images]
+    shown = [
+        path
+        for path, line in sides["with ILVC"].items()
+        if len(objects[Path(path).name]) == 3 and finds_all(line, objects[Path(path).name])
+    ][: args.images]
     rows = [
         draw(path, {name: lines[path] for name, lines in sides.items()}, objects[Path(path).name]) for path in shown
     ]
