@@ -12,7 +12,7 @@ from lira_plugin.models.mask_decoder import MaskDecoder
 from lira_plugin.models.pixel_encoder.open_vocabulary import OpenVocabularyClassifier
 from lira_plugin.models.pixel_encoder.pixel_encoder import PixelEncoder
 from lira_plugin.models.pixel_encoder.segmenter import Mask2FormerSegmenter
-from lira_plugin.models.sefe import SEFE
+from lira_plugin.models.sefe import SEFE, SemanticAttention
 from lira_plugin.models.semantic_encoder import InternViTEncoder, Qwen2VLEncoder, SemanticEncoder
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "PromptedSegmenter",
     "QueryLoss",
     "Qwen2VLEncoder",
+    "SemanticAttention",
     "SemanticEncoder",
     "ViewClassifier",
 ]

@@ -68,7 +68,15 @@ def split_for_memory(images: Tensor) -> Sequence[Tensor]:
 
 
 def features_by_kind(batch: GroundingBatch, images: EncodedImages, sefe: SEFE) -> Mapping[TokenKind, Tensor]:
-    """The features that the positions of each kind hold, (n, H) each, in row-major order of the sequences."""
+    """The features that the positions of each kind hold, (n, H) each, in row-major order of the sequences.
+
+    Raises:
+        ValueError: SEFE was made without separators, which visual blocks have.
+    """
+    if sefe.semantic_separator is None:
+        raise ValueError(
+            "the visual blocks of a LIRA have separators, but its SEFE has none: leave separators=False out"
+        )
     tokens = images.tokens
     if len(batch.pixel_images):
         tokens = tokens_of_blocks(tokens, images.tile_image, batch.block_image)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from support.tiny_model import D, H, Q
 
 from lira_plugin.models.pixel_encoder.pixel_encoder import PixelFeatures
-from lira_plugin.models.sefe import SEFE
+from lira_plugin.models.sefe import SEFE, SemanticAttention
 
 CHANNELS, TOKENS, PIXELS, HEADS = 20, 4, 9, 4
 
@@ -107,3 +107,61 @@ def test_the_gradient_reaches_both_branches_and_the_semantic_tokens():
 def test_an_image_without_a_tile_is_an_error(owner, missing):
     with pytest.raises(ValueError, match=f"image {missing} .*no tile"):
         build()(features(2), torch.randn(2, TOKENS, H), torch.tensor(owner))
+
+
+def test_two_tensors_are_enough():
+    """Pixel features of one encoder, tokens of another: without object queries, with one tile an image."""
+    sefe = SEFE(pixel_channels=CHANNELS, object_channels=None, hidden_size=H, num_heads=HEADS, separators=False)
+    for parameter in sefe.enrich.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    pixels, semantic = torch.randn(2, PIXELS, CHANNELS), torch.randn(2, TOKENS, H)
+    with torch.no_grad():
+        tokens = sefe(pixels, semantic)
+        projected = sefe.pixel_proj(pixels)
+        for image in range(2):
+            expected = plain_enrich(sefe.enrich, projected[image], semantic[image])
+            torch.testing.assert_close(tokens.pixels[image], expected, atol=1e-5, rtol=1e-4)
+    assert tokens.objects.shape == (2, 0, H) and tokens.object_valid.shape == (2, 0)
+    assert torch.equal(tokens.semantic, semantic)
+    sefe(pixels, semantic).pixels.square().sum().backward()
+    unused = [name for name, parameter in sefe.named_parameters() if parameter.grad is None]
+    assert not unused, "every parameter has a part in the loss, as DDP asks for"
+
+
+def test_tensors_give_what_pixel_features_give():
+    sefe, inputs = build(), features(2)
+    semantic, owner = torch.randn(3, TOKENS, H), torch.tensor([0, 1, 1])
+    whole, plain = sefe(inputs, semantic, owner), sefe(inputs.pixels, semantic, owner, inputs.objects)
+    assert torch.equal(whole.pixels, plain.pixels) and torch.equal(whole.objects, plain.objects)
+    assert plain.object_valid.all() and plain.object_valid.shape == (2, Q)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda sefe: sefe(torch.randn(2, 4, CHANNELS), torch.randn(2, 3, H)),
+            "made for object features, and there are none",
+        ),
+        (
+            lambda sefe: sefe(features(2), torch.randn(2, 3, H), None, torch.randn(2, Q, 2 * D)),
+            "object features of their own",
+        ),
+        (lambda sefe: sefe(features(2), torch.randn(3, 3, H)), "3 tiles of 2 images: without tile_image"),
+        (
+            lambda sefe: SEFE(CHANNELS, None, H)(features(2), torch.randn(2, 3, H)),
+            "made without a projection",
+        ),
+        (lambda sefe: SEFE(CHANNELS, 2 * D, H), "query_channels=None belong together"),
+    ],
+)
+def test_what_does_not_fit_is_said(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(build())
+
+
+def test_attention_without_padding_is_attention_over_all():
+    fuse = SemanticAttention(H, HEADS)
+    tokens, context = torch.randn(2, 5, H), torch.randn(2, 3, H)
+    nothing_void = torch.zeros(2, 3, dtype=torch.bool)
+    torch.testing.assert_close(fuse(tokens, context), fuse(tokens, context, nothing_void))
