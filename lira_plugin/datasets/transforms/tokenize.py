@@ -62,7 +62,7 @@ class TokenizeConversation(BaseTransform):
 
     - record
     - parts
-    - tiles
+    - tiles (where the layout has semantic tokens)
     - view_tiles
 
     Optional Keys:
@@ -143,11 +143,12 @@ class TokenizeConversation(BaseTransform):
         parts: list[Part] = results["parts"]
         empty = results.get("empty_regions", ())
         learns = not _is_prompt(parts)
+        num_tiles = len(results["tiles"]) if self.layout.semantic else 0
         kept = 0
         for part in parts:
             if learns and self.control_tokens == "raise":
                 self._refuse_control_tokens(results, part)
-            if not self._add(part, sequence, len(results["tiles"]), seg_regions, empty):
+            if not self._add(part, sequence, num_tiles, seg_regions, empty):
                 break
             kept += 1
         self._check_length(results, parts, kept, sequence)
