@@ -43,7 +43,10 @@ ABOVE = {"configs", "tools", "projects", "benchmarks", "tests", "support"}
 
 FENCES = {
     "xtuner": ("hooks/",),
-    "mmdet": ("models/pixel_encoder/", "models/from_scratch/", "models/mask_decoder", "models/point_losses"),
+    "mmdet": (
+        "models/pixel_encoder/", "models/from_scratch/", "models/mask_decoder", "models/point_losses",
+        "structures/det_samples", "datasets/transforms/det_inputs",
+    ),
     "mmcv": ("compat/", "datasets/transforms/", "models/pixel_encoder/", "models/from_scratch/", "models/point_losses"),
     "timm": ("models/semantic_encoder/",),
     "transformers": (

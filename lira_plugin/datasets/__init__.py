@@ -42,6 +42,7 @@ from lira_plugin.datasets.transforms import (
     LoadImage,
     PackGroundingInputs,
     TileImage,
+    ToDetInputs,
     TokenizeConversation,
 )
 from lira_plugin.datasets.vizwiz_questions import VizWizDataset
@@ -89,6 +90,7 @@ __all__ = [
     "ScienceQADataset",
     "TextVqaDataset",
     "TileImage",
+    "ToDetInputs",
     "TokenizeConversation",
     "VizWizDataset",
     "VqaDataset",

@@ -27,6 +27,8 @@ class InstanceSegMetric(RecordMetric):
         prefix: put in front of the keys; none by default.
     """
 
+    takes_instances = True
+
     def score(self, sample: GroundingSample, answer: Mapping[str, Tensor]) -> dict[str, Any]:
         """Labels and masks of the truth, and labels, scores and masks that were found; masks as RLE.
 
@@ -38,7 +40,7 @@ class InstanceSegMetric(RecordMetric):
         Raises:
             ValueError: the masks of the truth were left out of the sample, masks are not of bool, or a score is not finite.
         """
-        if sample.regions and not len(sample.masks):
+        if any(region.has_target for region in sample.regions) and not len(sample.masks):
             raise ValueError(
                 f"{sample.name} has regions but no masks to compare with: PackGroundingInputs(for_generation=True) leaves "
                 "them out; set it to False in the pipeline of test_dataloader"

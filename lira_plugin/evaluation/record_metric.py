@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size, is_main_process
 from mmengine.evaluator import BaseMetric
 
+from lira_plugin.evaluation.given_pairs import as_answer, as_sample, given_targets
 from lira_plugin.structures import GroundedText, GroundingSample
 
 
@@ -23,6 +24,8 @@ class RecordMetric(BaseMetric):
     """
 
     default_prefix = ""
+    takes_instances = False
+    """Whether :meth:`score` takes ``masks``, ``scores`` and ``labels`` by name in place of a :class:`GroundedText`."""
 
     def __init__(self, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)
@@ -31,26 +34,34 @@ class RecordMetric(BaseMetric):
         """Make the result of a record: something small that can be pickled."""
         raise NotImplementedError
 
-    def process(self, data_batch: dict[str, Any], data_samples: Sequence[GroundedText]) -> None:
+    def process(self, data_batch: dict[str, Any] | None, data_samples: Sequence[Any]) -> None:
         """Keep the results of one batch.
 
         Args:
-            data_batch: what collate returned; ``data_batch["data_samples"]`` are the samples.
-            data_samples: the model's answers, one for each sample, in the same order.
+            data_batch: what collate returned. Its ``data_samples`` are what is true: :class:`GroundingSample`,
+                :class:`~lira_plugin.structures.MaskTarget` or mmdet's ``DetDataSample``. Without them the answers say it.
+            data_samples: the model's answers, one for each of them, in the same order: what :meth:`score` takes,
+                :class:`~lira_plugin.structures.MaskPrediction` or ``DetDataSample``.
 
         Raises:
             ValueError: the numbers of samples and answers differ, or a sample does not know its index.
         """
-        samples = data_batch["data_samples"]
-        if len(samples) != len(data_samples):
-            raise ValueError(f"got {len(data_samples)} answers to {len(samples)} samples")
-        for sample, answer in zip(samples, data_samples):
-            if sample.index is None:
+        targets = given_targets(data_batch, data_samples)
+        if len(targets) != len(data_samples):
+            raise ValueError(f"got {len(data_samples)} answers to {len(targets)} samples")
+        classes = (self.dataset_meta or {}).get("classes")
+        for target, answer in zip(targets, data_samples):
+            sample = as_sample(target, classes)
+            index = sample.index
+            if index is None and (isinstance(target, GroundingSample) or get_world_size() > 1):
                 raise ValueError(
                     f"{sample.name} does not know its index in the data set: set GroundingSample.index, which "
-                    "PackGroundingInputs takes from the key 'index'"
+                    "PackGroundingInputs takes from the key 'index', MaskTarget.index, or 'sample_idx' in the meta_keys of "
+                    "PackDetInputs"
                 )
-            self.results.append((sample.index, self.score(sample, answer)))
+            # a single process is given every record once, in the order of the data set
+            index = len(self.results) if index is None else index
+            self.results.append((index, self.score(sample, as_answer(answer, self.takes_instances, classes))))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the results of all processes and summarise them; every process gets the result.

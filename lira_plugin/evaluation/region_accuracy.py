@@ -17,6 +17,8 @@ class RegionAccuracy(RecordMetric):
         prefix: put in front of the keys; none by default.
     """
 
+    takes_instances = True
+
     def score(self, sample: GroundingSample, answer: Mapping[str, Tensor]) -> tuple[int, int]:
         """Regions that are named right, and regions.
 

@@ -4,6 +4,7 @@ from lira_plugin.structures.answer_truth import LETTERS, AnswerTruth
 from lira_plugin.structures.attribute_lexicon import AttributeLexicon, load_lexicon, load_lexicons
 from lira_plugin.structures.attribute_truth import ATTRIBUTE_KINDS, AttributeKind, AttributeTruth
 from lira_plugin.structures.conversation import Conversation, ExifRule, PhraseSpan, Record, Region, Turn
+from lira_plugin.structures.det_samples import from_det_data_sample, is_det_data_sample, to_det_data_sample
 from lira_plugin.structures.fault_kinds import DataFault, FaultKind, kind_of
 from lira_plugin.structures.gcg_truth import GCGTruth, gcg_truth_files, read_gcg_truth
 from lira_plugin.structures.grounding import (
@@ -18,6 +19,7 @@ from lira_plugin.structures.grounding import (
 )
 from lira_plugin.structures.input_spec import InputSpec
 from lira_plugin.structures.letterbox import Letterbox
+from lira_plugin.structures.mask_pairs import MaskPrediction, MaskTarget
 from lira_plugin.structures.masks import decode_segmentation, decode_union, encode_mask, is_empty_annotation, logit_of
 from lira_plugin.structures.plurals import plurals
 from lira_plugin.structures.prompts import (
@@ -60,7 +62,9 @@ __all__ = [
     "GroundingSample",
     "InputSpec",
     "Letterbox",
+    "MaskPrediction",
     "MaskStage",
+    "MaskTarget",
     "PhraseSpan",
     "Record",
     "Region",
@@ -72,8 +76,10 @@ __all__ = [
     "decode_segmentation",
     "decode_union",
     "encode_mask",
+    "from_det_data_sample",
     "gcg_truth_files",
     "instances_turn",
+    "is_det_data_sample",
     "is_empty_annotation",
     "kind_of",
     "load_lexicon",
@@ -89,4 +95,5 @@ __all__ = [
     "region_view",
     "resize_image",
     "shown",
+    "to_det_data_sample",
 ]

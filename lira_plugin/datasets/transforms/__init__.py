@@ -1,6 +1,7 @@
 """Transforms, each doing one thing."""
 
 from lira_plugin.datasets.transforms.cut_views import CutViews
+from lira_plugin.datasets.transforms.det_inputs import ToDetInputs
 from lira_plugin.datasets.transforms.ilvc import ILVC, GroundedPart, ImagePart, TextPart
 from lira_plugin.datasets.transforms.image import (
     DecodeRegions,
@@ -24,6 +25,7 @@ __all__ = [
     "PackGroundingInputs",
     "TextPart",
     "TileImage",
+    "ToDetInputs",
     "TokenizeConversation",
     "needs_exif_decision",
     "read_rgb",
