@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmdet.models import Mask2FormerHead
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from lira_plugin.checkpoint.files import check_before_load
 from lira_plugin.distributed import LoggedModel
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
+from lira_plugin.models.pixel_encoder.mmdet_names import mmdet_names, with_own_parts
 from lira_plugin.models.pixel_encoder.perception_prior import perception_prior, used_queries
 from lira_plugin.models.pixel_encoder.segmenter import Mask2FormerSegmenter, Segmented
 from lira_plugin.models.space_to_depth import space_to_depth
@@ -53,13 +55,15 @@ class PixelEncoder(LoggedModel):
 
     Args:
         backbone: config of a network that returns feature maps of strides 4, 8, 16, 32 (timm ``features_only``).
-        segmenter: config of :class:`~lira_plugin.models.pixel_encoder.segmenter.Mask2FormerSegmenter`.
+            Bare names are mmdet's where the default scope does not know them, such as ``SwinTransformer``.
+        segmenter: config of :class:`~lira_plugin.models.pixel_encoder.segmenter.Mask2FormerSegmenter`, or of mmdet's
+            ``Mask2FormerHead``, which is then built as one.
         unshuffle: ratio of the space-to-depth step that makes pixel tokens of the last feature map.
         mean, std: normalisation of values in 0..1.
         image_size: S of the recipe, which the data take from here; None leaves it to them, for the encoder takes any that fits.
 
     Raises:
-        ValueError: the image size is no multiple of the pixels along a pixel token.
+        ValueError: the image size is no multiple of the pixels along a pixel token, or the segmenter is of another kind.
     """
 
     def __init__(
@@ -72,8 +76,10 @@ class PixelEncoder(LoggedModel):
         image_size: int | None = None,
     ) -> None:
         super().__init__()
-        self.backbone: nn.Module = MODELS.build(backbone)
-        self.segmenter: Mask2FormerSegmenter = MODELS.build(segmenter)
+        backbone = with_own_parts(backbone)
+        with mmdet_names():
+            self.backbone: nn.Module = MODELS.build(backbone)
+        self.segmenter = _build_segmenter(segmenter)
         self.segmenter.init_weights()
         self.unshuffle, self.image_size = unshuffle, image_size
         if image_size and self.pixel_cell and image_size % self.pixel_cell:
@@ -86,9 +92,13 @@ class PixelEncoder(LoggedModel):
 
     @property
     def pixel_cell(self) -> int | None:
-        """Side of the square of the image that becomes a pixel token, in pixels; None where the backbone is not timm's."""
+        """Side of the square of the image that becomes a pixel token, in pixels; None where nobody says it.
+
+        The backbone says the stride of its last map if it is timm's; else the pixel decoder, which was told it.
+        """
         maps = getattr(self.backbone, "feature_info", None)
-        return None if maps is None else maps.reduction()[-1] * self.unshuffle
+        strides = getattr(self.segmenter.pixel_decoder, "strides", None) if maps is None else maps.reduction()
+        return strides[-1] * self.unshuffle if strides else None
 
     @property
     def input_spec(self) -> InputSpec:
@@ -149,6 +159,19 @@ class PixelEncoder(LoggedModel):
             InstanceData(scores=score, labels=label, masks=_enlarged(logits, size) > 0)
             for score, label, logits in zip(scores, labels, segmented.mask_logits[-1])
         ]
+
+
+def _build_segmenter(config: dict) -> Mask2FormerSegmenter:
+    made = config.get("type")
+    if made is Mask2FormerHead or (isinstance(made, str) and made.rpartition(".")[2] == Mask2FormerHead.__name__):
+        config = {**config, "type": Mask2FormerSegmenter}
+    segmenter = MODELS.build(config)
+    if not isinstance(segmenter, Mask2FormerSegmenter):
+        raise ValueError(
+            "the segmenter of a PixelEncoder is a Mask2FormerSegmenter or mmdet's Mask2FormerHead, got "
+            f"{type(segmenter).__name__}"
+        )
+    return segmenter
 
 
 def _enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:

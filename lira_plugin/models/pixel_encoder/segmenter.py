@@ -10,13 +10,13 @@ import torch
 from mmcv.ops import MultiScaleDeformableAttention, point_sample
 from mmdet.models import Mask2FormerHead
 from mmdet.models.layers import SinePositionalEncoding3D
-from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lira_plugin.models.pixel_encoder.deformable_attention import DeformableAttention
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory, Mask2FormerDecoder
+from lira_plugin.models.pixel_encoder.mmdet_names import mmdet_names, with_own_parts
 from lira_plugin.registry import MODELS
 
 
@@ -35,7 +35,8 @@ class Segmented(NamedTuple):
 class Mask2FormerSegmenter(Mask2FormerHead):
     """mmdet's Mask2Former head, with its forward pass cut into parts that others can call.
 
-    Takes the arguments of :class:`mmdet.models.Mask2FormerHead`; dictionaries may be plain.
+    Takes the arguments of :class:`mmdet.models.Mask2FormerHead`, as mmdet's configs have them: dictionaries may be plain, and a
+    bare name that the default scope does not know is mmdet's.
 
     Args:
         classifier: config of a module that classifies the queries instead of mmdet's linear layer, such as
@@ -52,8 +53,9 @@ class Mask2FormerSegmenter(Mask2FormerHead):
     def __init__(
         self, *args: Any, classifier: dict | None = None, video_positions: bool = False, **kwargs: Any
     ) -> None:
-        kwargs = {key: ConfigDict(value) if isinstance(value, dict) else value for key, value in kwargs.items()}
-        super().__init__(*args, **kwargs)
+        kwargs = with_own_parts(kwargs)
+        with mmdet_names():
+            super().__init__(*args, **kwargs)
         for module in self.pixel_decoder.modules():
             if isinstance(module, MultiScaleDeformableAttention):
                 module.__class__ = DeformableAttention  # mmdet's layers make mmcv's, whatever their config says
