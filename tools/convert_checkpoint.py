@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
+BACKBONES = ("swin_t", "swin_s", "swin_b", "swin_l", "r50", "r101")
 DTYPES = ("float32", "bfloat16", "float16")
 WEIGHTS_IN = "checkpoint, or work dir for its last one"
 WEIGHTS_OUT = "file to write: .pth, which xtuner test and load_from read, or .safetensors"
@@ -167,10 +168,31 @@ def add_omg_seg(commands: Commands) -> None:
     parser.add_argument("--config", default="configs/lira/lira_2b.py", help="recipe (default: %(default)s)")
 
 
+def run_mmdet(args: argparse.Namespace) -> str:
+    from mmengine.config import Config
+
+    from lira_plugin.convert import convert_mmdet
+
+    config = Config.fromfile(args.config)
+    if args.backbone is not None:
+        config.model.pixel_encoder.pop("backbone")
+        config.model.merge(config.mask2former[args.backbone])
+    return f"wrote {convert_mmdet(config.model.pixel_encoder, args.weights, args.out)}"
+
+
+def add_mmdet(commands: Commands) -> None:
+    text = "a published Mask2Former of mmdet (COCO, Swin or ResNet) to the pixel encoder of a recipe"
+    parser = add_command(commands, "mmdet", run_mmdet, text)
+    parser.add_argument("weights", help="the published file")
+    parser.add_argument("out", help="folder to write model.safetensors to")
+    parser.add_argument("--backbone", choices=BACKBONES, help="that of the file (default: that of the recipe)")
+    parser.add_argument("--config", default="configs/lira/lira_2b_swin_t.py", help="recipe (default: %(default)s)")
+
+
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    published = (add_internvl, add_qwen2_vl, add_lira, add_omg_seg)
+    published = (add_internvl, add_qwen2_vl, add_lira, add_omg_seg, add_mmdet)
     for add in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
         add(commands)
     return parser.parse_args(arguments)

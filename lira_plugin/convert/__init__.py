@@ -5,6 +5,7 @@ from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 from lira_plugin.convert.grow_vocabulary import VocabularyGrowth, grow_checkpoint, grow_llm_folder
 from lira_plugin.convert.import_internvl import convert_internvl, llama_from_internvl, semantic_encoder_from_internvl
 from lira_plugin.convert.import_lira import convert_lira, export_lira
+from lira_plugin.convert.import_mmdet import convert_mmdet
 from lira_plugin.convert.import_omg_seg import convert_omg_seg
 from lira_plugin.convert.import_qwen2_vl import (
     convert_qwen2_vl,
@@ -19,6 +20,7 @@ __all__ = [
     "consolidate_zero",
     "convert_internvl",
     "convert_lira",
+    "convert_mmdet",
     "convert_omg_seg",
     "convert_qwen2_vl",
     "export_lira",

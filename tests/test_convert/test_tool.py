@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.internvl_twin import write_internvl
+from support.paths import ROOT
 from support.process_state import process_state_restored
 from support.qwen2_vl_twin import write_qwen2_vl
 from support.tiny_model import tiny_llama, tiny_tokenizer
@@ -37,6 +38,16 @@ def test_a_published_folder(tool, tmp_path, capsys, command, write):
     assert (tmp_path / "out" / "llm" / "tokenizer.json").is_file()
     assert len(list((tmp_path / "out" / "llm").glob("model-*.safetensors"))) > 1
     assert (tmp_path / "out" / "semantic_encoder" / "model.safetensors").is_file()
+
+
+def test_a_mask2former_of_another_backbone_is_an_error_that_says_so(tool, tmp_path, monkeypatch):
+    """The choice reaches the recipe: a ResNet's blocks are unknown to a Swin, and the other way round."""
+    monkeypatch.chdir(ROOT)
+    torch.save({"state_dict": {"panoptic_head.query_feat.weight": torch.ones(100, 256)}}, tmp_path / "cut.pth")
+    for backbone, missing in (("swin_b", "backbone.norm0"), ("r50", "backbone.bn1")):
+        with pytest.raises(SystemExit) as caught:
+            tool.main(["mmdet", str(tmp_path / "cut.pth"), str(tmp_path / "out"), "--backbone", backbone])
+        assert f"missing: {missing}" in caught.value.code and "choose the backbone" in caught.value.code
 
 
 def test_an_error_is_one_line_without_a_traceback(tool, tmp_path):
