@@ -1,10 +1,13 @@
 """Building parts through the registries; tests/integration/test_fresh_process.py does so with nothing imported."""
 
 import importlib
+import re
+from operator import attrgetter
 
 import pytest
 from mmengine import registry as mmengine_registry
 from mmengine.registry import DefaultScope
+from support.paths import ROOT
 
 import lira_plugin
 
@@ -55,3 +58,10 @@ def test_every_registered_part_is_found_by_the_name_of_the_package(part):
 def test_a_part_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'lira_plugin' has no attribute 'SEFA'"):
         lira_plugin.SEFA  # noqa: B018
+
+
+def test_the_parts_that_the_guide_names_are_there():
+    """A part that is renamed has to be renamed in docs/parts.md as well."""
+    table = (ROOT / "docs" / "parts.md").read_text().partition("| part | name |")[2].partition("\n\n")[0]
+    names = [name for line in table.splitlines()[2:] for name in re.findall(r"`([\w.]+)`", line.split("|")[2])]
+    assert len(names) > 12 and all(isinstance(attrgetter(name)(lira_plugin), type) for name in names)

@@ -428,3 +428,20 @@ def test_another_spelling(make_tokenizer):
     result = transform(results)
     assert (result["labels"] == tokenizer.convert_tokens_to_ids("[SEG]")).sum() == 2
     assert result["seg_regions"] == [1, 1]
+
+
+def test_a_layout_of_semantic_tokens_alone_has_no_other_position(make_tokenizer):
+    result = tokenize(make_tokenizer(), [Turn("What?", "that")], layout={"tokens_per_tile": 2})
+    assert result["kinds"].tolist().count(1) == 3 * 2 and set(result["kinds"].tolist()) == {0, 1}
+
+
+def test_a_layout_without_semantic_tokens_needs_no_tiles(make_tokenizer):
+    results = results_of([Turn("What?", "that")])
+    del results["tiles"]
+    layout = VisualLayout(tokens_per_tile=2, pixel_tokens=3, object_tokens=0, semantic=False)
+    assert [kind for kind in TokenizeConversation(make_tokenizer(), layout)(results)["kinds"].tolist() if kind] == [
+        2,
+        3,
+        3,
+        3,
+    ]
