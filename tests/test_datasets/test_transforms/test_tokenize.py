@@ -439,9 +439,5 @@ def test_a_layout_without_semantic_tokens_needs_no_tiles(make_tokenizer):
     results = results_of([Turn("What?", "that")])
     del results["tiles"]
     layout = VisualLayout(tokens_per_tile=2, pixel_tokens=3, object_tokens=0, semantic=False)
-    assert [kind for kind in TokenizeConversation(make_tokenizer(), layout)(results)["kinds"].tolist() if kind] == [
-        2,
-        3,
-        3,
-        3,
-    ]
+    kinds = TokenizeConversation(make_tokenizer(), layout)(results)["kinds"].tolist()
+    assert [kind for kind in kinds if kind] == [2, 3, 3, 3]
