@@ -2,6 +2,8 @@
 
 import lira_plugin  # noqa: F401, I001  (first, for mmdet without compiled mmcv)
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +19,16 @@ from mmengine.structures import InstanceData
 from support.process_state import process_state_restored
 
 from lira_plugin.datasets import DecodeRegions, LoadImage, ReferSegDataset, ToDetInputs
-from lira_plugin.evaluation import InstanceSegMetric, ReferSegMetric
+from lira_plugin.evaluation import CocoInstanceMetric, InstanceSegMetric, ReferSegMetric
 from lira_plugin.scenes.scene_files import write_scenes
-from lira_plugin.structures import GroundedText, MaskPrediction, MaskTarget, from_det_data_sample, to_det_data_sample
+from lira_plugin.structures import (
+    GroundedText,
+    MaskPrediction,
+    MaskTarget,
+    encode_mask,
+    from_det_data_sample,
+    to_det_data_sample,
+)
 
 RNG = np.random.default_rng(1)
 SIZE = (12, 16)
@@ -271,3 +280,37 @@ def test_a_plain_answer_is_scored_as_before():
     metric = ReferSegMetric()
     metric.process({"data_samples": [MaskTarget(TRUE[0])]}, [GroundedText("none")])
     assert metric.evaluate(1)["masks/missing_seg"] == 1.0
+
+
+def test_our_coco_metric_takes_a_detector(tmp_path):
+    """Its labels become the names of the data set's classes, which the metric looks for in answers."""
+    true = np.kron(TRUE[:2], np.ones((1, 4, 4))) > 0
+    size = true.shape[1:]
+    boxes = to_det_data_sample(MaskTarget(true)).gt_instances.bboxes.tolist()
+    content = {
+        "images": [{"id": 7, "file_name": "7.jpg", "height": size[0], "width": size[1]}],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+        "annotations": [
+            {
+                "id": index + 1,
+                "image_id": 7,
+                "category_id": index + 1,
+                "segmentation": encode_mask(mask),
+                "bbox": [left, top, right - left, bottom - top],
+                "area": int(mask.sum()),
+                "iscrowd": 0,
+            }
+            for index, (mask, (left, top, right, bottom)) in enumerate(zip(true, boxes))
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    for labels, expected in (((0, 1), 1.0), ((1, 0), 0.0)):
+        metric = CocoInstanceMetric(str(tmp_path / "instances.json"))
+        metric.dataset_meta = {"classes": ("dog", "cat")}
+        sample = DetDataSample(metainfo={"img_id": 7, "ori_shape": size})
+        masks, scores = torch.from_numpy(true), torch.tensor([0.9, 0.8])
+        sample.pred_instances = InstanceData(masks=masks, labels=torch.tensor(labels), scores=scores)
+        target = MaskTarget(np.zeros((0, *size), bool), record_id="7", source="coco/val")
+        metric.process({"data_samples": [target]}, [sample.to_dict()])
+        figures = metric.evaluate(1)
+        assert figures["coco/val/AP"] == pytest.approx(expected, abs=1e-6)
