@@ -18,7 +18,7 @@ pretrain_weights = dict(
 )
 model.init_from.append(pretrain_weights)
 max_iters = 900
-train_dataloader.update(batch_size=8)
+train_dataloader.update(batch_size=10)
 optim_wrapper.optimizer.update(lr=2e-3)
 train_cfg.update(max_iters=max_iters)
 warmup = 100 / max_iters  # iterations of all

@@ -24,4 +24,4 @@ warmup = 100 / max_iters  # iterations of all
 param_scheduler[0].update(share=(0, warmup))
 param_scheduler[1].update(share=(warmup, 1))
 train_dataloader.dataset.update(datasets=[vqa, gcg, refer | dict(num_expressions=8, repeats=3)])
-train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.9, shifted_view=0.1)
+train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.9, shifted_view=0.05, rough_view=0.05)

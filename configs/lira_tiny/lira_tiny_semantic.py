@@ -19,12 +19,12 @@ model = dict(
     hidden_size=hidden_size,
     class_attributes=class_attributes,
 )
-max_iters = 200
+max_iters = 500
 train_cfg.update(max_iters=max_iters)
 instances["pipeline"]["letterbox"].update(size=image_size)  # a model of views does not say
 cut = dict(type=CutViews)
 views = instances["pipeline"] | dict(views=cut)
-train_dataloader.dataset = instances | dict(pipeline=views | dict(views=cut | dict(shifted_view=0.3)))
+train_dataloader.dataset = instances | dict(pipeline=views | dict(views=cut | dict(shifted_view=0.2, rough_view=0.6)))
 test_dataloader.dataset = instances | dict(pipeline=views, ann_file=f"{data_root}/coco/instances_val.json")
 test_dataloader.batch_sampler = None
 test_evaluator = dict(type=RegionAccuracy)

@@ -21,6 +21,9 @@ from lira_plugin.scenes.scene_language import (
 LIST_MARGIN = 0.03
 """Distance between neighbours, as a share of the longer side, from which on objects are listed from left to right."""
 
+QUESTION_COUNTS = (4, 7)
+"""How many questions about colours, counts and presence a scene gets: from the first up to, not with, the second."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -88,7 +91,7 @@ def _descriptions(
 def ask(
     things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], side: int, rng: np.random.Generator
 ) -> tuple[Question, ...]:
-    """One or two different questions about colours, counts and presence, mostly one for a list, and descriptions.
+    """Four to six different questions about colours, counts and presence, mostly one for a list, and descriptions.
 
     Args:
         things: the objects.
@@ -96,7 +99,7 @@ def ask(
         side: longer side of the image, which scales the margins.
         rng: makes the choices.
     """
-    count = int(rng.integers(1, 3))
+    count = int(rng.integers(*QUESTION_COUNTS))
     questions: dict[str, Question] = {}
     for question in question_stream(things, rng):
         questions.setdefault(question.question, question)

@@ -47,8 +47,9 @@ train_dataloader = dict(
     num_workers=0,  # reading a batch is a tenth of a step; a worker takes more than that from two computing threads
     dataset=dict(
         type=MixtureDataset,
-        datasets=[refer | dict(num_expressions=4, repeats=6), gcg | dict(repeats=2), vqa],
-        pipeline=pipeline | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.3)),
+        datasets=[refer | dict(num_expressions=4, repeats=6), gcg | dict(repeats=3), vqa | dict(repeats=2)],
+        pipeline=pipeline
+        | dict(interleave=pipeline["interleave"] | dict(wrong_view=0.3, shifted_view=0.1, rough_view=0.3)),
     ),
     sampler=dict(type=ResumableSampler),
     collate_fn=dict(type=grounding_collate),

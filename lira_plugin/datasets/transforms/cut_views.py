@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.agreed import agreed, needed
 from lira_plugin.datasets.transforms.image import to_channels_first
+from lira_plugin.datasets.transforms.mask_jitter import jitter_mask
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import InputSpec, region_view
 
@@ -20,6 +21,8 @@ class CutViews(BaseTransform):
     Args:
         size: side of a view, that of a tile; None takes the model's.
         shifted_view: share of the views cut from a shifted and scaled mask, as :class:`~lira_plugin.datasets.ILVC` does.
+        rough_view: share of the views cut from a mask with a rough outline
+            (:func:`~lira_plugin.datasets.transforms.mask_jitter.roughen_mask`).
 
     Required Keys:
 
@@ -35,10 +38,12 @@ class CutViews(BaseTransform):
     - view_tiles ((R, 3, size, size) uint8 tensor, in the order of the regions)
     """
 
-    def __init__(self, size: int | None = None, shifted_view: float = 0.0) -> None:
-        if not 0 <= shifted_view <= 1:
-            raise ValueError(f"shifted_view is a share and must lie in 0..1, got {shifted_view}")
-        self.size, self.shifted_view = size, shifted_view
+    def __init__(self, size: int | None = None, shifted_view: float = 0.0, rough_view: float = 0.0) -> None:
+        if shifted_view < 0 or rough_view < 0 or shifted_view + rough_view > 1:
+            raise ValueError(
+                f"shares must lie in 0..1, and so must their sum, got shifted_view={shifted_view}, rough_view={rough_view}"
+            )
+        self.size, self.shifted_view, self.rough_view = size, shifted_view, rough_view
 
     def fit_to_model(self, spec: InputSpec) -> None:
         """Take the size from the model, or compare it with it.
@@ -53,8 +58,8 @@ class CutViews(BaseTransform):
         image, rng, size = results["image"], results["rng"], needed(self.size, self, "size")
         empty = results.get("empty_regions", ())
         seen = [mask for region, mask in enumerate(results["masks"]) if region not in empty]
-        masks = [shift_mask(mask, rng) if rng.random() < self.shifted_view else mask for mask in seen]
-        results["view_tiles"] = stack_views([region_view(image, mask, size) for mask in masks], size)
+        jittered = [jitter_mask(mask, rng.random(), self.shifted_view, self.rough_view, rng) for mask in seen]
+        results["view_tiles"] = stack_views([region_view(image, mask, size) for mask in jittered], size)
         return results
 
 
@@ -63,20 +68,3 @@ def stack_views(views: Sequence[np.ndarray], size: int) -> torch.Tensor:
     if not views:
         return torch.zeros((0, 3, size, size), dtype=torch.uint8)
     return to_channels_first(np.stack(views))
-
-
-def shift_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move a (H, W) mask by up to 40 % of its extent and scale it by 0.7 to 1.4, each axis by itself."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
-        return mask
-    shifted = mask
-    for axis, covered in enumerate((rows, columns)):
-        low, extent = covered.min(), np.ptp(covered) + 1
-        centre = low + extent / 2
-        scale, offset = rng.uniform(0.7, 1.4), rng.uniform(-0.4, 0.4) * extent
-        source = np.round((np.arange(mask.shape[axis]) + 0.5 - centre - offset) / scale + centre - 0.5).astype(int)
-        inside = (source >= 0) & (source < mask.shape[axis])
-        shifted = shifted.take(source.clip(0, mask.shape[axis] - 1), axis)
-        shifted = shifted & (inside[:, None] if axis == 0 else inside[None])
-    return shifted

@@ -7,7 +7,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from lira_plugin.datasets.agreed import agreed, agreed_tokens, contradiction, needed
-from lira_plugin.datasets.transforms.cut_views import shift_mask, stack_views
+from lira_plugin.datasets.transforms.cut_views import stack_views
+from lira_plugin.datasets.transforms.mask_jitter import jitter_mask
 from lira_plugin.registry import TRANSFORMS
 from lira_plugin.structures import ChatTemplate, InputSpec, PhraseSpan, Record, Turn, build_template, region_view
 from lira_plugin.tokens import SpecialTokens, Stretches, as_special_tokens
@@ -59,7 +60,8 @@ class ILVC(BaseTransform):
 
     With ILVC a grounded phrase becomes ``<seg><image_id>{view} <p> phrase </p> <seg>``, without it ``<p> phrase </p> <seg>``.
     Views are cut on the fly from the ground truth. As they will come from predicted masks later, some may be cut from
-    wrong ones: another object's, or the right one shifted and scaled (the supplement's "error accumulation").
+    wrong ones: another object's, or the right one shifted and scaled, or with a rough outline (the supplement's "error
+    accumulation").
 
     Args:
         size: side of a view, that of a tile; None takes the model's, as with the three below.
@@ -71,6 +73,7 @@ class ILVC(BaseTransform):
         wrong_view: share of the views cut from another region of the record, where the question names the phrase. A phrase that
             it does not name, as in a caption, is to be read from the view, which is then never of another region.
         shifted_view: share of the views cut from a shifted and scaled mask.
+        rough_view: share of the views cut from a mask with a rough outline, as a small model predicts.
         answers: False leaves the last answer out, for generation. Earlier turns are history: they keep their answers and views.
         force_regions: without answers, generation is to segment the region of the record whatever the model would say:
             the answer is the region's phrase with its ``<seg>`` tokens. For records with exactly one region (RefSeg).
@@ -101,19 +104,20 @@ class ILVC(BaseTransform):
         suffixes: tuple[str, str] = ("", ""),
         wrong_view: float = 0.0,
         shifted_view: float = 0.0,
+        rough_view: float = 0.0,
         answers: bool = True,
         force_regions: bool = False,
     ) -> None:
         if force_regions and answers:
             raise ValueError("force_regions=True is for generation; it needs answers=False")
-        if not 0 <= (prob or 0) <= 1 or wrong_view < 0 or shifted_view < 0 or wrong_view + shifted_view > 1:
-            raise ValueError(
-                f"shares must lie in 0..1, got prob={prob}, wrong_view={wrong_view}, shifted_view={shifted_view}"
-            )
+        views = {"wrong_view": wrong_view, "shifted_view": shifted_view, "rough_view": rough_view}
+        if not 0 <= (prob or 0) <= 1 or min(views.values()) < 0 or sum(views.values()) > 1:
+            given = ", ".join(f"{name}={share}" for name, share in views.items())
+            raise ValueError(f"shares must lie in 0..1, those of views in all, got prob={prob}, {given}")
         self.size, self.template = size, build_template(template)
         self.special_tokens = as_special_tokens(special_tokens)
         self.prob, self.suffixes = prob, tuple(suffixes)
-        self.wrong_view, self.shifted_view = wrong_view, shifted_view
+        self.wrong_view, self.shifted_view, self.rough_view = wrong_view, shifted_view, rough_view
         self.answers, self.force_regions = answers, force_regions
 
     @property
@@ -205,8 +209,8 @@ class ILVC(BaseTransform):
             others = [index for index in others if (masks[index] != mask).any()]
             if others:
                 mask = masks[rng.choice(others)]
-        elif chance < wrong_view + self.shifted_view:
-            mask = shift_mask(mask, rng)
+        else:
+            mask = jitter_mask(mask, chance - wrong_view, self.shifted_view, self.rough_view, rng)
         return region_view(results["image"], mask, self.size)
 
 

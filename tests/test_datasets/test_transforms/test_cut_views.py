@@ -29,15 +29,18 @@ def test_without_regions_there_is_no_view():
     assert CutViews(size=SIZE)(results(0))["view_tiles"].shape == (0, 3, SIZE, SIZE)
 
 
-def test_a_share_of_the_views_is_shifted():
+@pytest.mark.parametrize("kind", ["shifted_view", "rough_view"])
+def test_a_share_of_the_views_is_cut_from_another_mask(kind):
     right = CutViews(size=SIZE)(results(1))["view_tiles"]
-    shifted = [
-        not torch.equal(CutViews(size=SIZE, shifted_view=0.3)(results(1, seed))["view_tiles"], right)
+    changed = [
+        not torch.equal(CutViews(size=SIZE, **{kind: 0.3})(results(1, seed))["view_tiles"], right)
         for seed in range(400)
     ]
-    assert abs(sum(shifted) - 120) < 4 * (400 * 0.3 * 0.7) ** 0.5
+    assert abs(sum(changed) - 120) < 4 * (400 * 0.3 * 0.7) ** 0.5
 
 
 def test_a_share_outside_of_0_to_1_is_an_error():
-    with pytest.raises(ValueError, match=r"0\.\.1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"0\.\.1, .*shifted_view=1\.5"):
         CutViews(shifted_view=1.5)
+    with pytest.raises(ValueError, match="sum"):
+        CutViews(shifted_view=0.6, rough_view=0.6)

@@ -257,7 +257,7 @@ def test_shares_of_views_are_kept(monkeypatch):
     seen = views_seen(monkeypatch)
     count = 500
     for seed in range(count):
-        run([refer_turn("dog", 0)], seed, wrong_view=0.3, shifted_view=0.2)
+        run([refer_turn("dog", 0)], seed, wrong_view=0.3, shifted_view=0.1, rough_view=0.1)
     right = sum((mask == MASKS[0]).all() for mask in seen)
     wrong = sum(any((mask == other).all() for other in MASKS[1:]) for mask in seen)
     for found, share in ((right, 0.5), (wrong, 0.3), (count - right - wrong, 0.2)):
@@ -314,6 +314,7 @@ def test_for_generation_the_prompt_says_which_form_is_wanted(prob, suffix):
         {"wrong_view": -0.1},
         {"shifted_view": -0.1},
         {"wrong_view": 0.6, "shifted_view": 0.6},
+        {"wrong_view": 0.6, "rough_view": 0.6},
         {"wrong_view": 1.1},
     ],
 )
