@@ -3,7 +3,7 @@
 Shape letters: B samples, L positions, N images, K ``<seg>`` states, U tokens of a view, H width of the LLM.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from lira_plugin.models.generation import Decoding, InterleavedGenerator, Prefix, Request, WordRule, WordSet
+from lira_plugin.models.generation import Decoding, Grounder, InterleavedGenerator, Prefix, Request, WordRule, WordSet
 from lira_plugin.models.generation.seg_words import make_seg_words
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
 from lira_plugin.models.visual_blocks import image_of_sample, slice_batch, visible_positions
@@ -47,22 +47,48 @@ def make_requests(
     """
     with autocast_to_weights(model):
         encoded = model.encode_images(batch)
+
+    def embed(some: slice, names: Sequence[str]) -> Tensor:
+        return model.embed_sequence(*slice_batch(batch, encoded, some), names)
+
+    memory, images = encoded.features.decoder_memory, image_of_sample(batch).tolist()
     visible = visible_positions(batch, encoded)
+    yield from prompt_requests(model, batch, data_samples, embed, [(memory, image) for image in images], visible)
+
+
+@torch.inference_mode()
+def prompt_requests(
+    model: BaseModel,
+    batch: GroundingBatch,
+    data_samples: Sequence[GroundingSample],
+    embed: Callable[[slice, Sequence[str]], Tensor],
+    features: Sequence[Any],
+    visible: Tensor | None = None,
+) -> Iterator[Request]:
+    """Requests of a batch of prompts, whatever their model makes of images.
+
+    Args:
+        model: with ``ids`` of the special tokens; its weights say the type to compute in.
+        batch: the prompts.
+        data_samples: of each.
+        embed: embeds the sequences of a slice of the batch: (n, L, H); it gets their names for messages.
+        features: of each sample, what :meth:`Grounder.decode_masks` takes to find the features of its image.
+        visible: (B, L) bool, positions that the LLM reads; all that do not pad, by default.
+    """
+    visible = batch.attention_mask if visible is None else visible
     prefixes = shared_prefixes(batch, visible)
-    images = image_of_sample(batch).tolist()
     is_text = batch.attention_mask & (batch.kinds == TokenKind.TEXT)
-    for index, (sample, prefix, image) in enumerate(zip(data_samples, prefixes, images, strict=True)):
+    for index, (sample, prefix, image) in enumerate(zip(data_samples, prefixes, features, strict=True)):
         offset = index % _PROMPTS_TOGETHER
         if not offset:
             some = slice(index, index + _PROMPTS_TOGETHER)
             with autocast_to_weights(model):
-                names = [sample.name for sample in data_samples[some]]
-                embeddings = model.embed_sequence(*slice_batch(batch, encoded, some), names)
+                embeddings = embed(some, [sample.name for sample in data_samples[some]])
         yield Request(
             embeddings[offset][visible[index]],
             sample.image,
             sample.letterbox,
-            (encoded.features.decoder_memory, image),
+            image,
             prefix,
             sample.forced_ids,
             closed=sample.forced_ids[-1:] == (model.ids.seg,),
@@ -78,12 +104,13 @@ def make_generator(
     prompt_lookup_num_tokens: int = 0,
     seg_words: Mapping[str, WordSet] | None = None,
     seg_word_rule: WordRule = "first",
+    grounder: Grounder | None = None,
     **decoding: Any,
 ) -> InterleavedGenerator:
-    """Algorithm 1 with a LIRA.
+    """Algorithm 1 with a LIRA, or with another model that has ``tokenizer``, ``ids`` and ``llm`` and gives its grounder.
 
     Args:
-        model: the LIRA.
+        model: the LIRA, or the other model.
         end_token: text of the token that ends an answer.
         batch_size: answers written at the same time.
         prompt_lookup_num_tokens: see :class:`~lira_plugin.models.generation.InterleavedGenerator`.
@@ -92,6 +119,7 @@ def make_generator(
             at their ``<seg>`` (``GroundedSpan.words``). None asks for nothing.
         seg_word_rule: ``first``: a word counts up to its first token that tells it from the others of its set. ``whole``: all
             of its tokens count, so that long words are less probable.
+        grounder: of the other model; by default that of a LIRA.
         decoding: arguments of :class:`~lira_plugin.models.generation.Decoding`.
 
     Raises:
@@ -109,7 +137,7 @@ def make_generator(
         return tokenizer.decode(np.asarray(ids, np.int64), clean_up_tokenization_spaces=False)
 
     return InterleavedGenerator(
-        LIRAGrounder(model),
+        grounder or LIRAGrounder(model),
         model.ids,
         single_token_id(tokenizer, end_token, "generation=dict(end_token=...)"),
         phrase_opening=tokenizer(f" {phrase_start}", add_special_tokens=False)["input_ids"],

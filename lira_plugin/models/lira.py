@@ -17,33 +17,33 @@ import torch.nn.functional as F
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from lira_plugin.checkpoint.files import check_state, is_meta_init, load_into, remember_loaded
+from lira_plugin.checkpoint.files import is_meta_init, load_into
 from lira_plugin.compat.xtuner_convert import NO_HF
-from lira_plugin.distributed import LoggedModel, is_sharded, mean_count
+from lira_plugin.distributed import is_sharded, mean_count
 from lira_plugin.models.answering import make_generator, make_requests
 from lira_plugin.models.extra_losses import SegLossInputs
 from lira_plugin.models.generation import InterleavedGenerator, Request
 from lira_plugin.models.interleaved_llm import InterleavedLLM, LLMOutput, scatter_features
 from lira_plugin.models.lira_input_spec import input_spec_of
 from lira_plugin.models.mask_decoder import MaskDecoder
+from lira_plugin.models.partly_frozen import PartlyFrozenModel
 from lira_plugin.models.pixel_encoder.pixel_encoder import PixelEncoder, PixelFeatures
 from lira_plugin.models.sefe import SEFE
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.models.semantic_encoder.feature_cache import FeatureCache
-from lira_plugin.models.trainable import freeze, keep_frozen_in_eval, named_modules_of
 from lira_plugin.models.visual_blocks import (
     EncodedImages,
     features_by_kind,
     image_inputs,
-    image_of_sample,
     split_for_memory,
+    supervised_segs,
     visible_positions,
 )
 from lira_plugin.precision import autocast_to_weights
 from lira_plugin.registry import MODELS
 from lira_plugin.settings import refuse_keywords, refuse_type, refuse_unknown
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, InputSpec
-from lira_plugin.tokens import load_tokenizer, seg_positions, vocabulary_rows
+from lira_plugin.tokens import load_tokenizer, vocabulary_rows
 
 
 class Encoded(NamedTuple):
@@ -57,7 +57,7 @@ class Encoded(NamedTuple):
 
 
 @MODELS.register_module()
-class LIRA(LoggedModel):
+class LIRA(PartlyFrozenModel):
     """Large multimodal model that segments what it talks about (arXiv 2507.06272).
 
     Args:
@@ -111,23 +111,19 @@ class LIRA(LoggedModel):
         for name, weight in self.loss_weights.items():
             refuse_type(f"loss_weights.{name}", weight, float)
         self.generation = dict(generation or {})
-        self.frozen: tuple[str, ...] = ()
         refuse_keywords(load_into, init_from, "init_from")
         loaded = {name for stage in init_from for name in load_into(self, **stage)}
         if not self.mask_decoder.has_own_weights([name.removeprefix("mask_decoder.") for name in loaded]):
             self.mask_decoder.copy_decoder(self.pixel_encoder.segmenter)  # whose weights are loaded now
         if lora:  # only now: earlier stages have no adapters, and the adapters go around what they learnt
             self.llm.add_lora(lora)
-        self.frozen = tuple(frozen)
-        for module in named_modules_of(self, self.frozen):
-            freeze(module)
+        self.freeze_parts(frozen)
         self.mask_decoder.check_is_trained(
             by_masks=self.loss_weights["masks"] > 0,
             by_others=self.loss_weights["projection"] > 0 or len(self.extra_losses) > 0,
         )
         refuse_keywords(FeatureCache, [feature_cache] if feature_cache else (), "feature_cache")
         self.feature_cache = FeatureCache(self.semantic_encoder, **feature_cache) if feature_cache else None
-        self._register_load_state_dict_pre_hook(self._complete_state)
         if not is_meta_init():  # without weights (tools/describe.py) the tokenizer may be a stand-in
             self.generator()  # so that a wrong setting is an error now, not after the training
 
@@ -169,7 +165,7 @@ class LIRA(LoggedModel):
         output = self.llm(encoded.embeddings, encoded.attention_mask, batch.labels)
         losses = {"loss_llm": output.loss * self.loss_weights["llm"]}
         if self.loss_weights["masks"] or len(self.extra_losses):
-            states, state_image = self._seg_states(batch, output.hidden, data_samples)
+            states, state_image = supervised_segs(batch, output.hidden, self.ids.seg, data_samples)
             masks = batch.masks[batch.seg_mask_index]
             inputs = SegLossInputs(states, state_image, encoded.features, masks, self.mask_decoder)
             if self.loss_weights["masks"]:
@@ -236,19 +232,6 @@ class LIRA(LoggedModel):
             return embeddings + 0 * sum(feature.sum() for feature in features.values())
         return scatter_features(embeddings, batch.kinds, features, names)
 
-    def _seg_states(
-        self, batch: GroundingBatch, hidden: Tensor, data_samples: Sequence[GroundingSample] | None
-    ) -> tuple[Tensor, Tensor]:
-        """States (K, H) of the supervised ``<seg>`` tokens and the image (K,) of each."""
-        is_seg = seg_positions(batch.labels, self.ids.seg)
-        if int(is_seg.sum()) != len(batch.seg_mask_index):
-            names = [sample.name for sample in data_samples or ()]
-            raise ValueError(
-                f"{int(is_seg.sum())} <seg> tokens are supervised but {len(batch.seg_mask_index)} masks are given for them, in "
-                f"the batch of {names or len(batch.labels)}"
-            )
-        return hidden[is_seg], image_of_sample(batch).to(is_seg.device)[is_seg.nonzero(as_tuple=True)[0]]
-
     def _mask_losses(self, inputs: SegLossInputs) -> dict[str, Tensor]:
         memory, segmenter = inputs.features.decoder_memory, self.pixel_encoder.segmenter
         logits = self.mask_decoder(inputs.states, inputs.state_image, memory, segmenter)
@@ -266,27 +249,6 @@ class LIRA(LoggedModel):
         count = mean_count(num_images, squares.device) * recovered.shape[1:].numel()
         return self.loss_weights["projection"] * squares / count
 
-    def init_weights(self) -> None:
-        """Keep the weights: parts initialise themselves when built, and earlier stages are loaded (``init_from``).
-
-        MMEngine calls this before training; its default would initialise the loaded segmenter anew.
-        """
-
-    def train(self, mode: bool = True) -> "LIRA":
-        """Switch the mode; frozen parts stay in evaluation mode."""
-        super().train(mode)
-        keep_frozen_in_eval(self.get_submodule(name) for name in self.frozen)
-        return self
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What this stage trains; frozen parts come from their own files (``init_from``)."""
-        state = super().state_dict(*args, **kwargs)
-        prefix = kwargs.get("prefix", "")
-        frozen = {prefix + name for name in self._frozen_names()}
-        for name in frozen & state.keys():
-            del state[name]
-        return state
-
     def to_hf(self, *args: Any, **kwargs: Any) -> None:
         """Refuse ``xtuner convert pth_to_hf``, which knows models of a vision tower and an LLM alone.
 
@@ -294,19 +256,3 @@ class LIRA(LoggedModel):
             NotImplementedError: always; the message has the command that does it.
         """
         raise NotImplementedError(NO_HF)
-
-    def _frozen_names(self) -> set[str]:
-        named = self.named_parameters(remove_duplicate=False)  # tied weights under each of their names
-        parameters = {name for name, parameter in named if not parameter.requires_grad}
-        buffers = {name for name, _ in self.named_buffers() if name.startswith(tuple(f"{f}." for f in self.frozen))}
-        return parameters | buffers
-
-    def _complete_state(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Check a state dict about to be loaded, and complete it with the frozen parts that it leaves out."""
-        given = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
-        own = super().state_dict()
-        check_state(given, own, "to be loaded", may_lack=tuple(self._frozen_names()))
-        if not prefix:
-            remember_loaded(self)
-        for name in own.keys() - given.keys():
-            state_dict[prefix + name] = own[name]

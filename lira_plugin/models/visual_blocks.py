@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lira_plugin.models.pixel_encoder.pixel_encoder import PixelFeatures
 from lira_plugin.models.sefe import SEFE, VisualTokens
-from lira_plugin.structures import GroundingBatch, TokenKind
+from lira_plugin.structures import GroundingBatch, GroundingSample, TokenKind
+from lira_plugin.tokens import seg_positions
 
 PIXELS_TOGETHER = 2**23
 """Pixels that an encoder without gradients is given in one call: 8 images of 1024 x 1024, or 41 tiles of 448 x 448."""
@@ -122,6 +123,30 @@ def image_of_sample(batch: GroundingBatch) -> Tensor:
     counts = torch.bincount(batch.block_sample, minlength=len(batch.input_ids))
     first = (counts.cumsum(0) - counts).clamp(max=max(len(batch.block_image) - 1, 0))
     return torch.where(counts > 0, batch.block_image[first], 0) if len(batch.block_image) else torch.zeros_like(counts)
+
+
+def supervised_segs(
+    batch: GroundingBatch, hidden: Tensor, seg_id: int, data_samples: Sequence[GroundingSample] | None = None
+) -> tuple[Tensor, Tensor]:
+    """States (K, H) of the supervised ``<seg>`` tokens, in the order of ``batch.seg_mask_index``, and the image (K,) of each.
+
+    Args:
+        batch: with labels and masks.
+        hidden: (B, L, H).
+        seg_id: id of ``<seg>``.
+        data_samples: for their names in the message.
+
+    Raises:
+        ValueError: there are more or fewer than masks.
+    """
+    is_seg = seg_positions(batch.labels, seg_id)
+    if int(is_seg.sum()) != len(batch.seg_mask_index):
+        names = [sample.name for sample in data_samples or ()]
+        raise ValueError(
+            f"{int(is_seg.sum())} <seg> tokens are supervised but {len(batch.seg_mask_index)} masks are given for them, in "
+            f"the batch of {names or len(batch.labels)}"
+        )
+    return hidden[is_seg], image_of_sample(batch).to(is_seg.device)[is_seg.nonzero(as_tuple=True)[0]]
 
 
 def slice_batch(batch: GroundingBatch, images: EncodedImages, some: slice) -> tuple[GroundingBatch, EncodedImages]:

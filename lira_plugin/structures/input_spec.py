@@ -34,7 +34,7 @@ class InputSpec:
 
     Args:
         image_size: side of a letterboxed image in pixels.
-        pixel_cell: side of the square in the letterboxed image that becomes a pixel token, in pixels.
+        pixel_cell: side of the square in the letterboxed image that becomes a pixel token, in pixels; 0 where none does.
         object_tokens: object queries of the segmenter.
         tile_size: side of a tile or view in pixels.
         tokens_per_tile: semantic tokens of a tile or view.
@@ -63,6 +63,8 @@ class InputSpec:
     @property
     def pixel_tokens(self) -> int | None:
         """Pixel tokens of an image."""
+        if self.pixel_cell == 0:
+            return 0
         if self.image_size is None or self.pixel_cell is None:
             return None
         return (self.image_size // self.pixel_cell) ** 2

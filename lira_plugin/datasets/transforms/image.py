@@ -247,7 +247,7 @@ class LetterboxImage(BaseTransform):
             Disagreement: see :func:`~lira_plugin.datasets.agreed.agreed`; or pixel tokens do not divide the size.
         """
         self.size = agreed("size", self.size, spec, "image_size")
-        if self.size is not None and spec.pixel_cell is not None and self.size % spec.pixel_cell:
+        if self.size is not None and spec.pixel_cell and self.size % spec.pixel_cell:
             raise Disagreement(
                 f"size={self.size} is no multiple of {spec.pixel_cell}, the pixels along a pixel token of "
                 f"{spec.settings['pixel_cell']}"
