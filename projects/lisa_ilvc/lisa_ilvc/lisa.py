@@ -1,6 +1,7 @@
 """LISA (arXiv 2308.00692) with ILVC: an LLM that reads an image in a few tokens, and SAM for the masks of its ``<seg>`` states.
 
-Shape letters: B samples, L positions, N images, C channels, g side of SAM's grid, K ``<seg>`` states, R views, H width of the LLM.
+Shape letters: B samples, L positions, N images, C channels, g side of SAM's grid, T tiles, R views, U tokens a tile, K states of
+``<seg>``, H width of the LLM.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lira_plugin.models.answering import END_TOKEN, LIRAGrounder, make_generator, prompt_requests
+from lira_plugin.models.answering import LIRAGrounder, make_generator, prompt_requests
 from lira_plugin.models.generation import InterleavedGenerator, Request
 from lira_plugin.models.interleaved_llm import scatter_features
+from lira_plugin.models.lira_input_spec import language_settings
 from lira_plugin.models.partly_frozen import PartlyFrozenModel
 from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.models.visual_blocks import (
@@ -25,7 +27,7 @@ from lira_plugin.precision import autocast_to_weights
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import GroundedText, GroundingBatch, GroundingSample, InputSpec, TokenKind
 from lira_plugin.structures.input_spec import LIRA_SETTINGS
-from lira_plugin.tokens import SpecialTokens, load_tokenizer, vocabulary_rows
+from lira_plugin.tokens import load_tokenizer, vocabulary_rows
 
 
 class EncodedImages(NamedTuple):
@@ -93,19 +95,14 @@ class LISA(PartlyFrozenModel):
     @property
     def input_spec(self) -> InputSpec:
         """What the data take from this model: images of SAM's size, tiles of the semantic encoder, no pixel or object tokens."""
+        settings = {**LIRA_SETTINGS, "image_size": "model.sam", "semantic": "model"}
         return InputSpec(
-            image_size=self.sam.image_size,
+            self.sam.image_size,
             pixel_cell=0,
             object_tokens=0,
-            tile_size=self.semantic_encoder.tile_size,
-            tokens_per_tile=self.semantic_encoder.tokens_per_tile,
             semantic=True,
-            tokenizer=self.tokenizer,
-            special_tokens=SpecialTokens(*self.tokenizer.convert_ids_to_tokens(list(self.ids))),
-            template=self.llm.chat_template,
-            end_token=self.generation.get("end_token", END_TOKEN),
-            ilvc=self.generation.get("ilvc", True),
-            settings=dict(LIRA_SETTINGS) | {"image_size": "model.sam", "semantic": "model"},
+            settings=settings,
+            **language_settings(self),
         )
 
     def forward(
@@ -147,10 +144,8 @@ class LISA(PartlyFrozenModel):
         inputs = image_inputs(batch, read_tiles=True)
         embeddings = torch.cat([self.sam.encode(part) for part in split_for_memory(inputs.pixel_images)])
         parts = split_for_memory(torch.cat([inputs.tiles, inputs.views]))
-        tokens, views = torch.cat([self.semantic_encoder(part) for part in parts]).split(
-            [len(inputs.tiles), len(inputs.views)]
-        )
-        return EncodedImages(embeddings, tokens, inputs.tile_image, views)
+        tokens = torch.cat([self.semantic_encoder(part) for part in parts])
+        return EncodedImages(embeddings, tokens[: len(inputs.tiles)], inputs.tile_image, tokens[len(inputs.tiles) :])
 
     def embed_sequence(self, batch: GroundingBatch, images: EncodedImages, names: Sequence[str]) -> Tensor:
         """Embed the text, and put the tokens of images and views into their positions: (B, L, H)."""
