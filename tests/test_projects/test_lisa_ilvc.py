@@ -37,7 +37,9 @@ def folder(tmp_path_factory):
 def config(folder):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        return Config.fromfile(folder / "configs" / "lisa_tiny.py")
+        config = Config.fromfile(folder / "configs" / "lisa_tiny.py")
+    config.model.init_from = []
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +119,17 @@ def run(arguments, folder):
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    options = ["train_cfg.max_iters=24", "default_hooks.logger.interval=4", "log_processor.window_size=4"]
+    options = [
+        "model.init_from=[]",
+        "train_cfg.max_iters=24",
+        "default_hooks.logger.interval=4",
+        "log_processor.window_size=4",
+    ]
     lira = ["configs/lisa_tiny.py"]
+    weights = "tiny/lisa/iter_24.pth"
     commands = [
         ["train", *lira, "--cfg-options", *options],
-        ["test", *lira, "--checkpoint", "tiny/lisa", "--work-dir", "tiny/tested"],
+        ["test", *lira, "--checkpoint", weights, "--work-dir", "tiny/tested", "--cfg-options", options[0]],
     ]
     for arguments in commands:
         process = start(run, arguments, folder)

@@ -1,4 +1,4 @@
-"""LISA with ILVC, all from nothing, on scenes."""
+"""LISA with ILVC on scenes: SAM from nothing, the LLM and the semantic encoder from the first stages of the tiny LIRA."""
 
 from mmengine.config import read_base
 
@@ -10,10 +10,10 @@ with read_base():
     from ._base_.tiny_lisa import *
 
 work_dir = f"{root}/lisa"
-train_cfg.update(max_iters=240)
+train_cfg.update(max_iters=360)
 optim_wrapper.optimizer.update(lr=3e-3)
-train_dataloader.update(batch_size=16)
-train_dataloader.dataset.update(datasets=[refer | dict(num_expressions=1)])
+train_dataloader.update(batch_size=8)
+train_dataloader.dataset.update(datasets=[refer | dict(num_expressions=4)])
 test_dataloader.dataset.update(datasets=[refer | dict(split="val")])
 for loader in (train_dataloader, test_dataloader):
     loader.dataset.pipeline.tile.update(max_tiles=1)  # the LLM reads an image in the tokens of one tile, as LISA's does

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lira_plugin.checkpoint.files import load_into
 from lira_plugin.models.answering import LIRAGrounder, make_generator, prompt_requests
 from lira_plugin.models.generation import InterleavedGenerator, Request
 from lira_plugin.models.interleaved_llm import scatter_features
@@ -65,6 +66,7 @@ class LISA(PartlyFrozenModel):
         num_points: points at which masks are compared.
         special_tokens: spelling.
         frozen: names of modules that are not trained.
+        init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.checkpoint.files.load_into`.
         generation: settings of Algorithm 1, as a LIRA's.
     """
 
@@ -79,6 +81,7 @@ class LISA(PartlyFrozenModel):
         num_points: int = 12544,
         special_tokens: Any = None,
         frozen: Sequence[str] = (),
+        init_from: Sequence[dict] = (),
         generation: dict | None = None,
     ) -> None:
         super().__init__()
@@ -90,6 +93,8 @@ class LISA(PartlyFrozenModel):
         self.loss_mask, self.loss_dice = MODELS.build(loss_mask), MODELS.build(loss_dice)
         self.sampling = PointSampling(num_points)
         self.generation = dict(generation or {})
+        for stage in init_from:
+            load_into(self, **stage)
         self.freeze_parts(frozen)
 
     @property
