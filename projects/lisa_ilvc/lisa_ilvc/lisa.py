@@ -34,14 +34,10 @@ from lira_plugin.tokens import load_tokenizer, vocabulary_rows
 class EncodedImages(NamedTuple):
     """What the encoders make of a batch."""
 
-    embeddings: Tensor
-    """(N, C, g, g) of SAM."""
-    tokens: Tensor
-    """(T, U, H) of T tiles."""
-    tile_image: Tensor
-    """(T,) image of each tile."""
-    views: Tensor
-    """(R, U, H)."""
+    embeddings: Tensor  # (N, C, g, g) of SAM
+    tokens: Tensor  # (T, U, H)
+    tile_image: Tensor  # (T,) image of each tile
+    views: Tensor  # (R, U, H)
 
 
 class SamGrounder(LIRAGrounder):
@@ -101,14 +97,8 @@ class LISA(PartlyFrozenModel):
     def input_spec(self) -> InputSpec:
         """What the data take from this model: images of SAM's size, tiles of the semantic encoder, no pixel or object tokens."""
         settings = {**LIRA_SETTINGS, "image_size": "model.sam", "semantic": "model"}
-        return InputSpec(
-            self.sam.image_size,
-            pixel_cell=0,
-            object_tokens=0,
-            semantic=True,
-            settings=settings,
-            **language_settings(self),
-        )
+        sizes = {"image_size": self.sam.image_size, "pixel_cell": 0, "object_tokens": 0, "semantic": True}
+        return InputSpec(**sizes, settings=settings, **language_settings(self))
 
     def forward(
         self, batch: GroundingBatch, data_samples: Sequence[GroundingSample] | None = None, mode: str = "loss"
