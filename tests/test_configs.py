@@ -11,7 +11,7 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.runner import Runner
 from support.paths import RECIPES, config_path
 
-import lira_plugin  # noqa: F401  (it makes mmdet importable without compiled operators)
+import lira_plugin.recipes  # noqa: F401  (it makes mmdet importable without compiled operators, and finds installed recipes)
 from lira_plugin.settings import SHARE_KEYS
 
 LEAVES = RECIPES
