@@ -102,7 +102,7 @@ def flops(tmp_path, monkeypatch):
 def test_arithmetic_that_is_left_out_is_counted_all_the_same(flops):
     """With real products and weights, the counter finds the same, but for attention's backward pass and what masks decide.
 
-    That of a CPU keeps no scores and computes them twice.
+    That of a CPU keeps no scores and computes them twice, which counts the more the longer the sequences are.
     """
     config = flops.read_recipe(config_path("lira_tiny"))
     config.model.llm.gradient_checkpointing = True
@@ -110,7 +110,7 @@ def test_arithmetic_that_is_left_out_is_counted_all_the_same(flops):
     for kind, counts in flops.count_steps(config, 2, real=True).items():
         assert set(counts) >= {*flops.PARTS, "rows"}
         assert counts == pytest.approx({**counted[kind], "backward": counts["backward"]}, rel=1e-2)
-        assert 1 <= counts["backward"] / counted[kind]["backward"] < 1.05
+        assert 1 <= counts["backward"] / counted[kind]["backward"] < 1.07
 
 
 def test_arithmetic_of_an_llm_is_what_the_formula_says(flops):

@@ -72,7 +72,7 @@ def test_the_papers_rates_are_those_of_one_epoch_with_a_warm_up_of_3_percent(ite
         ("lira_tiny", 900, 100),
         ("lira_tiny_pretrain", 400, 100),
         ("lira_tiny_segmenter", 760, 100),
-        ("lira_tiny_semantic", 200, 20),
+        ("lira_tiny_semantic", 500, 50),
         ("lira_tiny_lora", 900, 100),
     ],
 )
