@@ -1,6 +1,7 @@
 """The base of the readers of questions whose answers are scored as words."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,32 @@ class AnswerDataset(GroundingDataset):
                 continue
             self._names.add(record.record_id)
             self.records.append(record)
+
+    def read_categories(
+        self,
+        ann_files: Mapping[str, str],
+        entries_of: Callable[[str], Iterable[tuple[str, Any]]],
+        parse: Callable[[str, str, Any], Record | None],
+    ) -> None:
+        """Read a file for each category, and finish.
+
+        Args:
+            ann_files: path by category.
+            entries_of: gives the entries of the file at a path, each with its id.
+            parse: makes a record of a category, an id and an entry; None leaves it out as not of the split.
+
+        Raises:
+            ValueError: there is no category.
+            BadRecords, NoRecords: see :meth:`finish`.
+        """
+        if not ann_files:
+            raise ValueError(
+                f"{self.source}: ann_files is empty; name a file for each category, as in {{'NAME': PATH}}"
+            )
+        self.protocol["files"] = list(ann_files.values())
+        for category, path in ann_files.items():
+            self.read(path, entries_of(path), partial(parse, category))
+        self.finish(", ".join(ann_files.values()))
 
     def finish(self, path: str) -> None:
         """Tell what was wrong with the files; ``path`` names them.

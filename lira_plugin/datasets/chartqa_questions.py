@@ -49,16 +49,11 @@ class ChartQADataset(AnswerDataset):
         exif: ExifRule = "apply",
     ) -> None:
         super().__init__(source, prompt, pipeline, first, on_bad_record, exif)
-        if not ann_files:
-            raise ValueError(f"{source}: ann_files is empty; name a file for each category, as in {{'human': PATH}}")
-        self.protocol["files"] = list(ann_files.values())
-        for category, path in ann_files.items():
 
-            def parse(name: str, value: Any, category: str = category) -> Record:
-                entry = to_entry(value, ChartEntry)
-                truth = AnswerTruth(label=entry.label, category=category, question=entry.query)
-                image = os.path.join(image_root, entry.imgname)
-                return self.ask(f"{category}/{name}", image, entry.query, truth, entry.label)
+        def parse(category: str, name: str, value: Any) -> Record:
+            entry = to_entry(value, ChartEntry)
+            truth = AnswerTruth(label=entry.label, category=category, question=entry.query)
+            image = os.path.join(image_root, entry.imgname)
+            return self.ask(f"{category}/{name}", image, entry.query, truth, entry.label)
 
-            self.read(path, listed(read_list(path, "a file of ChartQA's")), parse)
-        self.finish(", ".join(ann_files.values()))
+        self.read_categories(ann_files, lambda path: listed(read_list(path, "a file of ChartQA's")), parse)

@@ -1,6 +1,7 @@
 """MME: yes-or-no questions, two about each image, a file of lines for each of 14 categories."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from lira_plugin.datasets.answer_dataset import AnswerDataset
@@ -50,32 +51,29 @@ class MmeDataset(AnswerDataset):
                 f"no files of MME's questions in {ann_root}: it must hold existence.txt and those of the other categories, as "
                 "Your_Results of MME's eval_tool does"
             )
-        self.protocol["files"] = [str(path) for path in paths]
-        for path in paths:
 
-            def parse(name: str, line: tuple[str, int], category: str = path.stem) -> Record:
-                text, count = line
-                fields = text.split("\t")
-                if len(fields) != len(_FIELDS):
-                    raise BadRecord(f"a line must be {', '.join(_FIELDS)} between tabs", f"got {shown(text)}")
-                image, question, answer = (field.strip() for field in fields)
-                if answer.lower() not in ("yes", "no"):
-                    raise BadRecord("the answer must be 'Yes' or 'No'", f"got {answer!r}")
-                if not image:
-                    raise BadRecord("it names no image", f"got {shown(text)}", FaultKind.MISSING_IMAGE)
-                if count != 2:
-                    raise BadRecord(f"MME asks two questions about each image, not {count}", repr(image))
-                truth = AnswerTruth(label=answer.lower(), category=category, group=image, question=question)
-                where = os.path.join(image_root, category, image)
-                return self.ask(f"{category}/{image}/{name}", where, question, truth, answer)
+        def parse(category: str, name: str, line: tuple[str, int]) -> Record:
+            text, count = line
+            fields = text.split("\t")
+            if len(fields) != len(_FIELDS):
+                raise BadRecord(f"a line must be {', '.join(_FIELDS)} between tabs", f"got {shown(text)}")
+            image, question, answer = (field.strip() for field in fields)
+            if answer.lower() not in ("yes", "no"):
+                raise BadRecord("the answer must be 'Yes' or 'No'", f"got {answer!r}")
+            if not image:
+                raise BadRecord("it names no image", f"got {shown(text)}", FaultKind.MISSING_IMAGE)
+            if count != 2:
+                raise BadRecord(f"MME asks two questions about each image, not {count}", repr(image))
+            truth = AnswerTruth(label=answer.lower(), category=category, group=image, question=question)
+            where = os.path.join(image_root, category, image)
+            return self.ask(f"{category}/{image}/{name}", where, question, truth, answer)
 
-            self.read(str(path), _lines(path), parse)
-        self.finish(ann_root)
+        self.read_categories({path.stem: str(path) for path in paths}, _lines, parse)
 
 
-def _lines(path: Path) -> list[tuple[str, tuple[str, int]]]:
+def _lines(path: str) -> list[tuple[str, tuple[str, int]]]:
     """Each line with its position, and the count of lines about its image."""
     lines = [(str(position), line) for position, line in enumerate(read_text(path).splitlines()) if line.strip()]
     images = [line.split("\t")[0].strip() for _, line in lines]
-    counts = {image: images.count(image) for image in set(images)}
+    counts = Counter(images)
     return [(name, (line, counts[image])) for (name, line), image in zip(lines, images)]

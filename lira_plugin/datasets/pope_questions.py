@@ -51,18 +51,13 @@ class PopeDataset(AnswerDataset):
         exif: ExifRule = "apply",
     ) -> None:
         super().__init__(source, prompt, pipeline, first, on_bad_record, exif)
-        if not ann_files:
-            raise ValueError(f"{source}: ann_files is empty; name a file for each category, as in {{'random': PATH}}")
-        self.protocol["files"] = list(ann_files.values())
-        for category, path in ann_files.items():
 
-            def parse(name: str, value: Any, category: str = category) -> Record:
-                entry = to_entry(value, PopeLine)
-                if entry.label not in ("yes", "no"):
-                    raise BadRecord("'label' must be 'yes' or 'no'", f"got {entry.label!r}")
-                truth = AnswerTruth(label=entry.label, category=category, question=entry.text)
-                image = os.path.join(image_root, entry.image)
-                return self.ask(f"{category}/{entry.question_id}", image, entry.text, truth, entry.label)
+        def parse(category: str, name: str, value: Any) -> Record:
+            entry = to_entry(value, PopeLine)
+            if entry.label not in ("yes", "no"):
+                raise BadRecord("'label' must be 'yes' or 'no'", f"got {entry.label!r}")
+            truth = AnswerTruth(label=entry.label, category=category, question=entry.text)
+            image = os.path.join(image_root, entry.image)
+            return self.ask(f"{category}/{entry.question_id}", image, entry.text, truth, entry.label)
 
-            self.read(path, read_lines(path, "question_id"), parse)
-        self.finish(", ".join(ann_files.values()))
+        self.read_categories(ann_files, lambda path: read_lines(path, "question_id"), parse)

@@ -12,9 +12,10 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from lira_plugin.scenes.scene_folder import SceneFolder
 from lira_plugin.scenes.scene_language import CATEGORIES, COLOURS
 from lira_plugin.scenes.scene_marks import DETAIL_SIZE, MARKS, PLAIN, Habit, MarkedScene, make_marked_scene, marked_name
-from lira_plugin.scenes.scene_records import SceneRecords, number_refs, shape_instances
+from lira_plugin.scenes.scene_records import SceneRecords, file_name_of, image_id_of, number_refs, shape_instances
 from lira_plugin.structures import encode_mask
 from lira_plugin.written_aside import write_json, write_json_list, write_text, written_aside
 
@@ -26,7 +27,6 @@ MARKED_NAMES = tuple(
     marked_name(colour, shape, mark) for shape, colour, mark in product(CATEGORIES, COLOURS, ("", *MARKS))
 )
 """The categories of the instances, in the order of their ids (from 1): a shape, a colour, and a mark or none."""
-_DONE = "detail.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class DetailFiles:
     """
 
     root: Path
+
+    @property
+    def folder(self) -> SceneFolder:
+        """Says what the folder holds."""
+        return SceneFolder(self.root, "detail")
 
     @property
     def images(self) -> Path:
@@ -129,7 +134,8 @@ def write_detail_scenes(
     """Write scenes with fine detail as RefCOCO, GranDf-HA, COCO and LLaVA files, and as lines of grounded answers.
 
     In the train split a shape mostly has its usual mark, in the val split it has not. Scene i of a split depends on ``seed``,
-    the split and i alone. A folder that already holds these very scenes is left as it is.
+    the split and i alone. A folder that already holds these very scenes is left as it is; one that an
+    interrupted call left behind is written anew.
 
     Args:
         root: folder to write to; made if missing.
@@ -152,19 +158,14 @@ def write_detail_scenes(
         )
     files = DetailFiles(Path(root))
     settings = {"num_train": num_train, "num_eval": num_eval, "seed": seed, "size": size, "version": DETAIL_VERSION}
-    if files.root.is_dir() and any(files.root.iterdir()):
-        done = files.root / _DONE
-        found = json.loads(done.read_text()) if done.is_file() else None
-        if found == settings:
-            return files
-        raise ValueError(
-            f"{files.root} holds {f'scenes of {found}' if found else f'no {_DONE}: something else, or unfinished scenes'}; "
-            f"asked for were {settings}. Choose another folder, or delete this one"
-        )
-    make_marked_scene(np.random.default_rng(seed), "even", size)  # refuses bad settings before anything is written
-    files.images.mkdir(parents=True, exist_ok=True)
     splits = {split: _Split(SceneRecords(split)) for split in DETAIL_HABITS}
     jobs = [(split, index) for split in splits for index in range(num_train if split == "train" else num_eval)]
+    if files.folder.holds(settings, lambda: _is_whole(files, jobs)):
+        return files
+
+    make_marked_scene(np.random.default_rng(seed), "even", size)  # refuses bad settings before anything is written
+    files.images.mkdir(parents=True, exist_ok=True)
+    files.folder.begin(settings)
     for split, index in tqdm(jobs, desc="scenes with detail", unit="scene", disable=not progress):
         rng = np.random.default_rng((seed, len(DETAIL_HABITS), list(splits).index(split), index))
         marked = make_marked_scene(rng, DETAIL_HABITS[split], size)
@@ -173,8 +174,20 @@ def write_detail_scenes(
             raise OSError(f"OpenCV could not write {files.images / name}")
     _write_annotations(files, splits)
     _write_tokenizer(files, Path(tokenizer))
-    write_json(files.root / _DONE, settings)
+    files.folder.finish()
     return files
+
+
+def _is_whole(files: DetailFiles, jobs: list[tuple[str, int]]) -> bool:
+    """Whether all files are there."""
+    texts = [
+        files.root / folder / name for folder in ("refcoco", "marks") for name in ("instances.json", "refs(unc).json")
+    ]
+    for split in DETAIL_HABITS:
+        texts += [files.captions(split), files.instances(split), files.questions(split), files.llava(split)]
+    texts += [files.tokenizer / name for name in ("tokenizer.json", "tokenizer_config.json")]
+    images = [files.images / file_name_of(image_id_of(*job)) for job in jobs]
+    return all(path.is_file() for path in (*texts, *images))
 
 
 def _write_annotations(files: DetailFiles, splits: dict[str, _Split]) -> None:

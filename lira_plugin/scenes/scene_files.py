@@ -1,7 +1,6 @@
 """Scenes on disk, in the formats that the published data sets come in."""
 
 import json
-import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -11,13 +10,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 from tqdm import tqdm
 
 from lira_plugin.datasets.safe_pickle import safe_load
 from lira_plugin.prepare.attreval_lines import REFSEG_FILE, VQA_FILE, lines_text
 from lira_plugin.scenes.scene_attributes import attribute_lines, attribute_records
 from lira_plugin.scenes.scene_drawing import Background, make_scene
+from lira_plugin.scenes.scene_folder import SceneFolder
 from lira_plugin.scenes.scene_reason import REASON_SPLITS, reason_entry
 from lira_plugin.scenes.scene_records import (
     IMAGE_IDS_PER_SPLIT,
@@ -39,7 +38,6 @@ GENERATOR_VERSION = 15
 """Raised whenever the same settings would give other scenes or files."""
 _REASON_DONE = "questions.json"
 """Lists the pictures of ReasonSeg's folders, written after them."""
-_DONE, _PARTIAL = "scenes.json", "scenes.partial.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,12 @@ class SceneFiles:
     @property
     def settings(self) -> dict[str, Any]:
         """What determines the files: the arguments of :func:`write_scenes` and the version of the generator."""
-        return json.loads((self.root / _DONE).read_text())
+        return self.folder.settings()
+
+    @property
+    def folder(self) -> SceneFolder:
+        """Says what the folder holds."""
+        return SceneFolder(self.root, "scenes")
 
     @property
     def images(self) -> Path:
@@ -194,13 +197,12 @@ def write_scenes(
     files = SceneFiles(Path(root))
     settings = {"num_train": num_train, "num_eval": num_eval, "seed": seed, "size": size, "background": background}
     settings["version"] = GENERATOR_VERSION
-    if _is_written(files, settings):
+    if files.folder.holds(settings, lambda: _is_whole(files, settings)):
         return files
 
     make_scene(np.random.default_rng(seed), size, background)  # refuses bad settings before anything is written
     files.images.mkdir(parents=True, exist_ok=True)
-    _write(files.root / _PARTIAL, settings)
-    (files.root / _DONE).unlink(missing_ok=True)
+    files.folder.begin(settings)
     annotations = {split: SceneRecords(split) for split in SPLITS}
     suites = SuiteRecords("train2014")  # as files of images are called
     asked: list[str] = []
@@ -228,39 +230,16 @@ def write_scenes(
     _write_annotations(files, annotations, seed)
     for path, content in suites.files():
         _write(files.suites / path, content)
-    os.replace(files.root / _PARTIAL, files.root / _DONE)
+    files.folder.finish()
     return files
 
 
-def _is_written(files: SceneFiles, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds these scenes, whole; raises where it holds anything else that should be kept."""
-    way_on = "Choose another folder, delete this one, or call with the settings it was written with."
-    found = None
-    for name in (_DONE, _PARTIAL):
-        if (files.root / name).is_file():
-            try:
-                found = json.loads((files.root / name).read_text())
-            except ValueError:
-                raise ValueError(f"{files.root / name} is not readable as JSON. {way_on}") from None
-            break
-    if found is None:
-        if files.root.exists() and any(files.root.iterdir()):
-            raise ValueError(f"{files.root} is not empty and holds no scenes ({_DONE} is missing). {way_on}")
+def _is_whole(files: SceneFiles, settings: dict[str, Any]) -> bool:
+    """Whether all files of scenes with these settings are there."""
+    if not all(path.is_file() for path in files.annotations()) or not files.images.is_dir():
         return False
-    if found != settings:
-        changed = {key for key in found.keys() | settings.keys() if found.get(key) != settings.get(key)}
-        detail = ", ".join(f"{key} {found.get(key)!r} there, {settings.get(key)!r} asked" for key in sorted(changed))
-        raise ValueError(f"{files.root} holds other scenes: {detail}. {way_on}")
-    if name == _DONE and all(path.is_file() for path in files.annotations()) and files.images.is_dir():
-        expected = {file_name_of(image_id_of(*job)) for job in _jobs(settings["num_train"], settings["num_eval"])}
-        if expected <= set(os.listdir(files.images)) and _has_questions(files):
-            return True
-    print_log(
-        f"{files.root} holds these scenes in part, an earlier call was interrupted or files were removed: writing anew",
-        logger="current",
-        level=logging.WARNING,
-    )
-    return False
+    expected = {file_name_of(image_id_of(*job)) for job in _jobs(settings["num_train"], settings["num_eval"])}
+    return expected <= set(os.listdir(files.images)) and _has_questions(files)
 
 
 def _suite_rng(seed: int, index: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from support.process_state import process_state_restored
 from support.tiny_recipes import unformatted_configs
 
 from lira_plugin.registry import MODELS
+from lira_plugin.scenes import detail_files
 from lira_plugin.scenes.detail_files import DetailFiles, write_detail_scenes
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
@@ -102,7 +103,7 @@ def test_a_folder_is_written_once(root, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (root / "detail").rglob("*") if path.is_file()}
     write_detail_scenes(root / "detail", tokenizer, 12, 2, size=192, progress=False)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    with pytest.raises(ValueError, match="'num_train': 12"):
+    with pytest.raises(ValueError, match="num_train 12 there, 13 asked"):
         write_detail_scenes(root / "detail", tokenizer, 13, 2, size=192)
     with pytest.raises(FileNotFoundError, match=r"tools/make_scenes\.py"):
         write_detail_scenes(tmp_path / "new", tmp_path, 1, 1)
@@ -110,3 +111,18 @@ def test_a_folder_is_written_once(root, tmp_path):
     for path in before:
         if "read" not in path.parts:
             assert (tmp_path / "again" / path.relative_to(root / "detail")).read_bytes() == path.read_bytes(), path
+
+
+def test_scenes_that_are_not_whole_are_written_anew(root, tmp_path, monkeypatch):
+    tokenizer = root / "data" / "tokenizer"
+    with monkeypatch.context() as patch:
+        patch.setattr(detail_files, "_write_annotations", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_detail_scenes(tmp_path, tokenizer, 2, 1, size=192, progress=False)
+    files = write_detail_scenes(tmp_path, tokenizer, 2, 1, size=192, progress=False)
+    assert json.loads((tmp_path / "detail.json").read_text())["num_train"] == 2
+    for lost in (files.questions("val"), next(files.images.iterdir())):
+        data = lost.read_bytes()
+        lost.unlink()
+        write_detail_scenes(tmp_path, tokenizer, 2, 1, size=192, progress=False)
+        assert lost.read_bytes() == data
