@@ -26,7 +26,7 @@ model.tokenizer.update(pretrained_model_name_or_path=f"{detail_root}/tokenizer",
 model.generation.update(max_new_tokens=128)
 train_dataloader.dataset.update(detail_train.dataset)
 # half of the views contradict the words: the refined <seg> has to go to the other object
-train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.5, shifted_view=0.2)
+train_dataloader.dataset.pipeline.interleave.update(wrong_view=0.5, shifted_view=0.2, rough_view=0.0)
 test_dataloader.dataset.datasets = detail_val
 test_evaluator = [
     dict(type=MarkMetric, annotations=detail_instances, out_file=f"{work_dir}/marks.json"),

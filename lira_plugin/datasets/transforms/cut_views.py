@@ -1,6 +1,7 @@
 """Views of regions for training: cut from true masks, or from such as a model may give."""
 
 from collections.abc import Sequence
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class CutViews(BaseTransform):
     """
 
     def __init__(self, size: int | None = None, shifted_view: float = 0.0, rough_view: float = 0.0) -> None:
-        if shifted_view < 0 or rough_view < 0 or shifted_view + rough_view > 1:
+        if shifted_view < 0 or rough_view < 0 or fsum((shifted_view, rough_view)) > 1:
             raise ValueError(
                 f"shares must lie in 0..1, and so must their sum, got shifted_view={shifted_view}, rough_view={rough_view}"
             )

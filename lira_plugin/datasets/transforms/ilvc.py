@@ -1,6 +1,7 @@
 """Interleaved local visual coupling: from a grounded conversation to the parts of a sequence."""
 
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class ILVC(BaseTransform):
         if force_regions and answers:
             raise ValueError("force_regions=True is for generation; it needs answers=False")
         views = {"wrong_view": wrong_view, "shifted_view": shifted_view, "rough_view": rough_view}
-        if not 0 <= (prob or 0) <= 1 or min(views.values()) < 0 or sum(views.values()) > 1:
+        if not 0 <= (prob or 0) <= 1 or min(views.values()) < 0 or fsum(views.values()) > 1:
             given = ", ".join(f"{name}={share}" for name, share in views.items())
             raise ValueError(f"shares must lie in 0..1, those of views in all, got prob={prob}, {given}")
         self.size, self.template = size, build_template(template)

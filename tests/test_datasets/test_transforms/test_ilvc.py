@@ -306,6 +306,11 @@ def test_for_generation_the_prompt_says_which_form_is_wanted(prob, suffix):
 # Wrong use
 
 
+def test_shares_that_make_up_the_whole_are_no_error():
+    assert 0.33 + 0.56 + 0.11 > 1, "as floats are added one by one"
+    ILVC(wrong_view=0.33, shifted_view=0.56, rough_view=0.11)
+
+
 @pytest.mark.parametrize(
     "shares",
     [
