@@ -40,7 +40,11 @@ def parse_args() -> argparse.Namespace:
         "--lexicon", type=Path, nargs="+", default=[], help="your own lexicons, as of tools/build_attreval.py"
     )
     parser.add_argument(
-        "--words", action="append", default=[], metavar="KIND=A,B,C", help="words of a kind, in place of all"
+        "--words",
+        action="append",
+        default=[],
+        metavar="KIND=A,B,C",
+        help="words of a kind, in place of all; by default the recipe's, else the package's",
     )
     parser.add_argument("--rule", choices=["first", "whole"], default="first", help="tokens of a word that count")
     parser.add_argument(
@@ -59,10 +63,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def word_sets(args: argparse.Namespace) -> dict[str, WordSet]:
+def word_sets(args: argparse.Namespace) -> dict[str, WordSet] | None:
+    """The words that are asked for; None leaves them to the recipe."""
     if args.words:
         return {kind: words.split(",") for kind, _, words in (text.partition("=") for text in args.words)}
-    return {kind: lexicon.values for kind, lexicon in load_lexicons(args.lexicon).items()}
+    if args.lexicon:
+        return {kind: lexicon.values for kind, lexicon in load_lexicons(args.lexicon).items()}
+    return None
 
 
 def drawn_items(args: argparse.Namespace) -> Iterator[Item]:
@@ -103,7 +110,7 @@ def main() -> None:
         )
         rows.append(row)
     save_image(args.out, panel(rows, cell_height=args.cell_height, width=args.width, font=args.font))
-    print(f"{len(rows)} objects: {args.out}")
+    print(f"{len(rows)} expressions: {args.out}")
 
 
 if __name__ == "__main__":

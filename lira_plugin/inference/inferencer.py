@@ -213,8 +213,8 @@ class LIRAInferencer(BaseInferencer):
         Args:
             image: path, array or PIL image.
             expression: what ``Please segment X.`` is to segment, whatever the model would say.
-            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name. None asks for
-                categories, locations and colours, as this package's lexicons have them.
+            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name. None takes
+                those of the recipe (``generation.seg_words``), else categories, locations and colours from the package's lexicons.
             rule: which tokens of a word count (``seg_word_rule``): ``first`` or ``whole``.
             settings: see :meth:`iterate`.
 
@@ -222,7 +222,8 @@ class LIRAInferencer(BaseInferencer):
             WrongSetting: ``sets`` has no kind, or a kind no words.
             ValueError: the image cannot be read, the expression is empty, or the tokenizer does not know a word.
         """
-        sets = dict.fromkeys(ATTRIBUTE_KINDS) if sets is None else sets
+        if sets is None:
+            sets = self.model.generation.get("seg_words") or dict.fromkeys(ATTRIBUTE_KINDS)
         refuse_type("sets", sets, Mapping)
         refuse_type("expression", expression, str)
         if not expression.strip(" ."):

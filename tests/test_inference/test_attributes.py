@@ -47,6 +47,13 @@ def test_without_sets_it_is_asked_for_those_of_the_lexicons(lira, image):
     }
 
 
+def test_without_sets_those_of_the_recipe_come_first(lira, image, monkeypatch):
+    monkeypatch.setitem(lira.model.generation, "seg_words", SETS)
+    reading = lira.attributes(image, "cup")
+    assert set(reading.refined) == set(SETS)
+    assert {word.value for word in reading.refined["size"]} == {"large", "small"}
+
+
 def test_the_rule_of_words_of_several_tokens(lira, image):
     first, whole = (lira.attributes(image, "cup", SETS, rule=rule) for rule in ("first", "whole"))
     assert first.coarse["color"] != whole.coarse["color"]
