@@ -213,8 +213,9 @@ class LIRAInferencer(BaseInferencer):
         Args:
             image: path, array or PIL image.
             expression: what ``Please segment X.`` is to segment, whatever the model would say.
-            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name. None takes
-                those of the recipe (``generation.seg_words``), else categories, locations and colours from the package's lexicons.
+            sets: for each kind of attribute its words, or a mapping from words to values. A kind can have any name.
+                None takes those of the recipe (``generation.seg_words``), else the package's lexicons of categories,
+                locations and colours.
             rule: which tokens of a word count (``seg_word_rule``): ``first`` or ``whole``.
             settings: see :meth:`iterate`.
 

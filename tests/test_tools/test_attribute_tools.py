@@ -65,7 +65,7 @@ def test_one_object(work_dir, scenes, monkeypatch, tmp_path, capsys):
     out = tmp_path / "bars.png"
     run(monkeypatch, "attributes", work_dir / "lira_tiny.py", work_dir, scenes[0], "small star", "--out", out, *WORDS)
     said = capsys.readouterr().out
-    assert f"{scenes[0]}: small star" in said and "1 objects" in said
+    assert f"{scenes[0]}: small star" in said and "1 expressions" in said
     (color,) = [line.split() for line in said.splitlines() if line.startswith("  color")]
     assert {"red", "light", "blue"} <= set(color)
     assert cv2.imread(str(out)).shape[0] > 220
@@ -85,7 +85,7 @@ def test_items_with_their_true_values(work_dir, scenes, items, monkeypatch, tmp_
         "whole",
     ]
     run(monkeypatch, "attributes", work_dir / "lira_tiny.py", work_dir, *options, "--out", tmp_path / "b.png", *WORDS)
-    assert "2 objects" in capsys.readouterr().out
+    assert "2 expressions" in capsys.readouterr().out
     run(monkeypatch, "attributes", work_dir / "lira_tiny.py", work_dir, *options, "--out", tmp_path / "c.png", *WORDS)
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
