@@ -1,13 +1,10 @@
 """mmdet's Mask2Former files in mmdet's own layout: twins of its models become pixel encoders that compute the same."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate import init_empty_weights
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import DefaultScope
-from support.mmdet_files import mask2former_config, narrow
+from mmengine.config import Config
+from support.mmdet_files import PUBLISHED, detector, mask2former_config, mask2former_twin, pixel_encoder_of
 from support.paths import config_path
 
 from lira_plugin.checkpoint.files import load_into, read_state_dict
@@ -15,70 +12,16 @@ from lira_plugin.convert import convert_mmdet
 from lira_plugin.models import PixelEncoder
 from lira_plugin.registry import MODELS
 
-PUBLISHED = {
-    "swin_t": "swin-t-p4-w7-224_8xb2-lsj-50e_coco-panoptic",
-    "swin_s": "swin-s-p4-w7-224_8xb2-lsj-50e_coco-panoptic",
-    "swin_b": "swin-b-p4-w12-384-in21k_8xb2-lsj-50e_coco-panoptic",
-    "swin_l": "swin-l-p4-w12-384-in21k_16xb1-lsj-100e_coco-panoptic",
-    "r50": "r50_8xb2-lsj-50e_coco-panoptic",
-    "r101": "r101_8xb2-lsj-50e_coco-panoptic",
-}
-"""The published files by the names that our recipes have for them."""
-
-
-def recipe(name: str) -> ConfigDict:
-    """The pixel encoder of the recipe with one of the published files."""
-    config = Config.fromfile(config_path("lira_2b_swin_t"))
-    config.model.pixel_encoder.pop("backbone")
-    config.model.merge(config.mask2former[name])
-    return config.model.pixel_encoder
-
-
-def detector(model: ConfigDict) -> torch.nn.Module:
-    import mmdet.models  # noqa: F401
-
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        from mmdet.registry import MODELS as theirs
-
-        return theirs.build(model)
-
-
-def shrink(name: str) -> tuple[ConfigDict, ConfigDict]:
-    """A published model and our recipe of it, both with few channels and blocks."""
-    theirs, ours = mask2former_config(PUBLISHED[name]), recipe(name)
-    if name.startswith("swin"):
-        small, channels = {"embed_dims": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]}, [8, 16, 32, 64]
-    else:
-        small, channels = {"depth": 18, "base_channels": 8, "stem_channels": 8}, [8, 16, 32, 64]
-    for part in (theirs, ours):
-        part.backbone.update(small, init_cfg=None)
-    for head in (theirs.panoptic_head, ours.segmenter):
-        narrow(head).in_channels = channels
-    return theirs, ours
-
-
-def published(model: ConfigDict, path: Path) -> torch.nn.Module:
-    """A twin with random weights in the file that mmdet publishes: a state dict, and what it says of itself."""
-    torch.manual_seed(0)
-    twin = detector(model).eval()
-    for tensor in twin.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.copy_(torch.randn_like(tensor).abs() * 0.1)
-    meta = {"epoch": 50, "config": "model = dict()", "dataset_meta": {"CLASSES": ("person",), "PALETTE": [(1, 2, 3)]}}
-    torch.save({"meta": meta, "state_dict": twin.state_dict()}, path)
-    return twin
-
 
 @pytest.mark.parametrize("name", ["swin_t", "r50"])
 def test_a_twin_computes_what_mmdet_computes(name, tmp_path):
-    theirs, ours = shrink(name)
-    twin = published(theirs, tmp_path / "mask2former.pth")
+    twin, ours = mask2former_twin(name, tmp_path / "mask2former.pth")
     path = convert_mmdet(ours, tmp_path / "mask2former.pth", tmp_path / "out")
     encoder: PixelEncoder = MODELS.build({**ours})
     load_into(encoder.eval(), path)
     assert encoder.pixel_cell == 64
     image = torch.randint(0, 256, (1, 3, 96, 64), dtype=torch.uint8)
-    settings = theirs.data_preprocessor
+    settings = mask2former_config(PUBLISHED[name]).data_preprocessor
     mean, std = (torch.tensor(settings[key]).view(3, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
         features = twin.extract_feat((image - mean) / std)
@@ -91,26 +34,31 @@ def test_a_twin_computes_what_mmdet_computes(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_published_size_fits_its_recipe(name):
+def test_every_published_size_fits_its_pixel_encoder_of(name):
     """At full size, without weights: the names and shapes of mmdet's own model are ours after one prefix is renamed."""
     with init_empty_weights(include_buffers=False):
         theirs = detector(mask2former_config(PUBLISHED[name])).state_dict()
-        encoder = MODELS.build({**recipe(name)})
+        encoder = MODELS.build({**pixel_encoder_of(name)})
     shapes = {name.replace("panoptic_head.", "segmenter."): tensor.shape for name, tensor in theirs.items()}
     assert {name: tensor.shape for name, tensor in encoder.state_dict().items()} == shapes
-    channels = recipe(name).segmenter.in_channels
+    channels = pixel_encoder_of(name).segmenter.in_channels
     assert Config.fromfile(config_path("lira_2b_swin_t")).mask2former[name].sefe.query_channels == 4 * channels[-1]
 
 
-def test_the_recipe_agrees_with_the_data(tmp_path):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_recipe_agrees_with_itself(name):
     """SEFE takes what the pixel encoder gives, and a file of the first stage is what the second reads."""
-    config = Config.fromfile(config_path("lira_2b_swin_t"))
+    config, stage_1 = (Config.fromfile(config_path(f"lira_2b_{name}{suffix}")) for suffix in ("", "_pretrain"))
+    assert stage_1.model.pixel_encoder == config.model.pixel_encoder
     sefe, segmenter = config.model.sefe, config.model.pixel_encoder.segmenter
     assert sefe.pixel_channels == 4 * segmenter.in_channels[-1] + 2 * segmenter.feat_channels
     assert config.model.pixel_encoder.image_size % 64 == 0
-    first, second = (stage.path for stage in config.model.init_from)
-    assert first.endswith("mask2former_swin_t/model.safetensors")
-    assert second == Config.fromfile(config_path("lira_2b_swin_t_pretrain")).work_dir
+    (first, second), (own,) = (
+        [stage.path for stage in stages] for stages in (config.model.init_from, stage_1.model.init_from)
+    )
+    assert first == own and first.endswith(f"mask2former_{name}/model.safetensors")
+    assert f"--backbone {name}" in config.model.init_from[0].made_by
+    assert second == stage_1.work_dir
 
 
 @pytest.mark.parametrize(
@@ -145,6 +93,5 @@ def test_what_does_not_fit_is_named(spoil, message, twin_file, tmp_path):
 @pytest.fixture(scope="module")
 def twin_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("twin") / "mask2former.pth"
-    theirs, ours = shrink("swin_t")
-    published(theirs, path)
+    _, ours = mask2former_twin("swin_t", path)
     return path, ours

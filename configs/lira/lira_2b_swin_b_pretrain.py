@@ -1,0 +1,12 @@
+"""Stage 1 of LIRA-2B with mmdet's published Swin-B Mask2Former as pixel encoder."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.models.mask2former_mmdet import *
+    from .lira_2b_pretrain import *
+
+work_dir = f"{root}/2b_swin_b_pretrain"
+model.pixel_encoder.pop("backbone")
+model.merge(mask2former.swin_b)
+model.init_from[0].update(**mask2former_weights.swin_b)
