@@ -161,7 +161,13 @@ class InterleavedLLM(nn.Module):
                 module.inv_freq = frequencies.to(module.inv_freq.device)
         return self
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> LLMOutput:
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> LLMOutput:
         """Run over a padded batch.
 
         Args:
@@ -169,13 +175,16 @@ class InterleavedLLM(nn.Module):
             attention_mask: (B, L) bool. A position that is cleared is neither attended to nor counted, so it is as good as
                 absent, in the middle too.
             labels: (B, L); position i predicts ``labels[i + 1]``. Logits are computed for supervised positions only.
+            position_ids: (B, L), or (axes, B, L) for an LLM whose rotary positions have several axes; by default those that are
+                not cleared are counted.
         """
         decoder = self.causal_lm.base_model
         if getattr(decoder, "gradient_checkpointing", False):
             # transformers recomputes in training mode alone; a frozen LLM is in evaluation mode, yet gradients pass through.
             decoder.training = torch.is_grad_enabled()
-        positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
-        hidden = self.hidden_states(embeddings, attention_mask=attention_mask.long(), position_ids=positions)
+        if position_ids is None:
+            position_ids = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
+        hidden = self.hidden_states(embeddings, attention_mask=attention_mask.long(), position_ids=position_ids)
         return LLMOutput(hidden, None if labels is None else self._loss(hidden, labels))
 
     def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:

@@ -1,36 +1,24 @@
 """LISA with ILVC, from a copy of its folder: SAM decodes each state alone, views come from its masks, the tiny recipe learns."""
 
-import json
-import os
-import shutil
 from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
 import torch
 from mmengine.config import Config
-from support.paths import ROOT
-from support.processes import start
-from support.tiny_recipes import unformatted_configs
+from support.project_runs import copy_project, train_and_test
 
-from lira_plugin import command, recipes  # noqa: F401  recipes that inherit from an installed package
+from lira_plugin import recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.datasets import fit_to_model, grounding_collate
 from lira_plugin.models.answering import LIRAGrounder
 from lira_plugin.registry import DATASETS, MODELS
-from lira_plugin.scenes.scene_files import write_scenes
-from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.structures import TokenKind
-
-PROJECT = ROOT / "projects" / "lisa_ilvc"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A copy of the project, with scenes beside it."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "copy"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    write_scene_tokenizer(write_scenes(folder / "tiny" / "data", 16, 3, progress=False))
-    return folder
+    return copy_project("lisa_ilvc", tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(scope="module")
@@ -110,34 +98,10 @@ def test_views_are_cut_from_the_masks_of_sam(model, prompts, monkeypatch):
     assert [text.raw_text for text in alone] == [text.raw_text for text in texts]
 
 
-def run(arguments, folder):
-    os.chdir(folder)
-    with unformatted_configs():
-        command.main(arguments)
-
-
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    options = [
-        "model.init_from=[]",
-        "train_cfg.max_iters=24",
-        "default_hooks.logger.interval=4",
-        "log_processor.window_size=4",
-    ]
-    lira = ["configs/lisa_tiny.py"]
-    weights = "tiny/lisa/iter_24.pth"
-    commands = [
-        ["train", *lira, "--cfg-options", *options],
-        ["test", *lira, "--checkpoint", weights, "--work-dir", "tiny/tested", "--cfg-options", options[0]],
-    ]
-    for arguments in commands:
-        process = start(run, arguments, folder)
-        process.join(300)
-        assert process.exitcode == 0, arguments
-    (log,) = (folder / "tiny" / "lisa").glob("*/vis_data/scalars.json")
-    losses = [json.loads(line) for line in log.read_text().splitlines()]
+    losses, scores = train_and_test(folder, "configs/lisa_tiny.py", "lisa", ["model.init_from=[]"])
     for name in ("loss_llm", "loss_dice"):
         assert losses[-1][name] < losses[0][name], name
-    (scores,) = (folder / "tiny" / "tested").glob("*/*.json")
-    assert 0 <= json.loads(scores.read_text())["refcoco/val/refined/cIoU"] <= 1
+    assert 0 <= scores["refcoco/val/refined/cIoU"] <= 1
