@@ -1,13 +1,18 @@
 """What is beside the package: the model index, the files that a wheel carries, and the workflow of CI."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import yaml
 from setuptools.config.pyprojecttoml import load_file
 from support.paths import ROOT
+from support.project_runs import copy_project
 
 from lira_plugin.datasets import GroundingDataset
 
@@ -64,3 +69,26 @@ def test_a_wheel_carries_every_file_of_the_package_that_is_no_module():
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     assert carried == files and any(path.endswith("coco_synonyms.txt") for path in files)
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_project_runs_beside_the_installed_package(installed_package, tmp_path):
+    """In a process that knows the wheel and the copy alone: ``lira train``, then ``lira test``."""
+    folder = copy_project("example_project", tmp_path)
+    code = """
+import sys
+import lira_plugin
+from lira_plugin import command
+assert lira_plugin.__file__.startswith(sys.argv[1]), lira_plugin.__file__
+recipe, options = "configs/example_tiny.py", ["--cfg-options", "model.init_from=[]", "train_cfg.max_iters=3"]
+command.main(["train", recipe, *options])
+command.main(["test", recipe, "--checkpoint", "tiny/example/iter_3.pth", *options])
+import example_project
+assert example_project.__file__.startswith(sys.argv[2]), example_project.__file__
+"""
+    environment = os.environ | {"PYTHONPATH": str(installed_package), "LIRA_TINY_ROOT": "tiny"}
+    command = [sys.executable, "-c", code, str(installed_package), str(folder)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (scores,) = (folder / "tiny" / "example").glob("*/*.json")
+    assert 0 <= json.loads(scores.read_text())["refcoco/val/refined/cIoU"] <= 1
