@@ -6,6 +6,7 @@ from mmengine.config import Config
 from support.mmdet_files import mask2former_twin
 from support.paths import config_path
 from support.project_runs import copy_project, train_and_test
+from support.qwen2_vl_twin import write_qwen2_vl
 from transformers import Qwen2VLImageProcessor
 
 from lira_plugin import recipes  # noqa: F401  recipes that inherit from an installed package
@@ -156,6 +157,11 @@ def test_a_batch_is_answered_as_each_question_alone(model, prompts, config):
     assert [one.text for one in alone] == [one.text for one in together] and any(one.text for one in alone)
 
 
+def test_a_square_of_broken_tokens_is_an_error(config):
+    with pytest.raises(ValueError, match=r"tile_size must be a multiple of 24, the side of a token in pixels, got 100"):
+        MODELS.build(dict(config.model, tile_size=100))
+
+
 def test_the_full_size_takes_mmdets_published_weights_as_they_are_converted():
     config, lira = Config.fromfile(config_path("qwen2_vl_2b_swin_t")), Config.fromfile(config_path("lira_2b_swin_t"))
     assert config.model.pixel_encoder == lira.model.pixel_encoder
@@ -177,6 +183,34 @@ def test_mmdets_published_layout_becomes_the_pixel_encoder(config, tmp_path):
     trained = dict(model.mask_decoder.named_parameters())
     assert theirs and all(torch.equal(own[name], value) for name, value in theirs.items())
     assert all(weight.requires_grad for weight in trained.values())
+
+
+def test_the_full_size_learns_and_answers_on_twins(config, tmp_path, monkeypatch):
+    """Its own settings (LoRA, tied embeddings, published tokenizer) over small files in the published layouts."""
+    monkeypatch.setenv("LIRA_QWEN2_VL_2B", str(tmp_path / "qwen"))
+    write_qwen2_vl(tmp_path / "qwen")
+    _, ours = mask2former_twin("swin_t", tmp_path / "mask2former.pth")
+    path = convert_mmdet(ours, tmp_path / "mask2former.pth", tmp_path / "out")
+    settings = Config.fromfile(config_path("qwen2_vl_2b_swin_t")).model
+    settings.update(pixel_encoder=ours, tile_size=56)
+    settings.pixel_encoder.image_size = 64
+    settings.init_from[0].update(path=path)
+    settings.mask_decoder.update(hidden_size=32, query_channels=16, num_points=64)
+    settings.generation.update(max_new_tokens=3)
+    model = MODELS.build(settings)
+    spec = model.input_spec
+    assert spec.tokens_per_tile == 2 * 2 + 2 and spec.image_size == 64
+    batch = grounding_collate(samples(config, model, "train_dataloader", 2))
+    losses = model.train()(**batch, mode="loss")
+    sum(losses.values()).backward()
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert {name.split(".")[0] for name in trained} == {"llm", "mask_decoder"}
+    assert all("lora_" in name or "embed_tokens" in name for name in trained if name.startswith("llm")), (
+        "tied to the head"
+    )
+    assert not [name for name, weight in model.named_parameters() if name in trained and weight.grad is None]
+    prompts = grounding_collate(samples(config, model, "test_dataloader", 3))
+    assert len(model.eval()(**prompts, mode="predict")) == 3
 
 
 @pytest.mark.slow

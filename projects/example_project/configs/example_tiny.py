@@ -10,8 +10,8 @@ with read_base():
     from ._base_.tiny_words import *
 
 work_dir = f"{root}/example"
-train_cfg.update(max_iters=500)
+train_cfg.update(max_iters=300)
 optim_wrapper.optimizer.update(lr=3e-3)
-train_dataloader.update(batch_size=32)
+train_dataloader.update(batch_size=16)
 train_dataloader.dataset.update(datasets=[refer | dict(num_expressions=1)])
 test_dataloader.dataset.update(datasets=[refer | dict(split="val")])

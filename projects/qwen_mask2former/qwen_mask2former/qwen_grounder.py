@@ -48,6 +48,9 @@ class QwenGrounder(PartlyFrozenModel):
         init_from: weights of earlier stages, each the arguments of :func:`~lira_plugin.checkpoint.files.load_into`.
         generation: arguments of transformers' ``generate``, such as ``max_new_tokens``.
         mean, std: normalisation of values in 0..1 that Qwen2-VL's tower has learnt.
+
+    Raises:
+        ValueError: the tile size is no multiple.
     """
 
     def __init__(
@@ -83,6 +86,10 @@ class QwenGrounder(PartlyFrozenModel):
         config, self.tile_size = self.llm.config, tile_size
         config.update({name: self.tokenizer.convert_tokens_to_ids(token) for name, token in VISION_TOKENS.items()})
         self.patch, self.merge = config.vision_config.patch_size, config.vision_config.spatial_merge_size
+        if tile_size % (side := self.patch * self.merge):
+            raise ValueError(
+                f"tile_size must be a multiple of {side}, the side of a token in pixels, got {tile_size!r}"
+            )
         self.grid = tile_size // self.patch
         pads = [config.image_token_id] * (self.grid // self.merge) ** 2
         block = [config.vision_start_token_id, *pads, config.vision_end_token_id]
@@ -131,7 +138,7 @@ class QwenGrounder(PartlyFrozenModel):
     @torch.inference_mode()
     def predict(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> list[MaskPrediction]:
         """Let transformers write the answers, read them once more, and decode the state of each ``<seg>`` in them."""
-        length = batch.input_ids.shape[1]
+        inputs, length = image_inputs(batch, read_tiles=True), batch.input_ids.shape[1]
         order = torch.arange(length, device=batch.input_ids.device) + batch.attention_mask.sum(1, keepdim=True)
         ids, mask = (values.gather(1, order % length) for values in (self.with_images(batch), batch.attention_mask))
         tiles = batch.tiles[batch.block_image]
@@ -146,9 +153,9 @@ class QwenGrounder(PartlyFrozenModel):
         before_end = (answers == end).cumsum(1) == 0
         whole = torch.cat([mask, before_end], 1)
         is_seg = torch.cat([mask & False, before_end & (answers == self.ids.seg)], 1)
-        hidden = self.read(ids, whole, batch.tiles, batch.block_image).hidden
+        hidden = self.read(ids, whole, inputs.tiles, batch.block_image).hidden
         state_sample = is_seg.nonzero(as_tuple=True)[0]
-        memory = self.pixel_encoder.encode(batch.pixel_images).decoder_memory
+        memory = self.pixel_encoder.encode(inputs.pixel_images).decoder_memory
         state_image = image_of_sample(batch)[state_sample]
         logits = self.mask_decoder(hidden[is_seg], state_image, memory, self.pixel_encoder.segmenter)[-1]
         return [

@@ -23,7 +23,7 @@ qwen_config = dict(
     num_key_value_heads=1,
     max_position_embeddings=2048,
     rope_theta=1e6,
-    rope_scaling=dict(type="mrope", mrope_section=[16, 24, 24]),
+    rope_scaling=dict(rope_type="default", mrope_section=[16, 24, 24]),
     initializer_range=0.07,
     tie_word_embeddings=False,
     vision_config=dict(
