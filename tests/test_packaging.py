@@ -79,12 +79,13 @@ def test_a_copy_of_a_project_runs_beside_the_installed_package(installed_package
 import sys
 import lira_plugin
 from lira_plugin import command
-assert lira_plugin.__file__.startswith(sys.argv[1]), lira_plugin.__file__
+site, folder = sys.argv[1:]
+assert lira_plugin.__file__.startswith(site), lira_plugin.__file__
 recipe, options = "configs/example_tiny.py", ["--cfg-options", "model.init_from=[]", "train_cfg.max_iters=3"]
 command.main(["train", recipe, *options])
 command.main(["test", recipe, "--checkpoint", "tiny/example/iter_3.pth", *options])
 import example_project
-assert example_project.__file__.startswith(sys.argv[2]), example_project.__file__
+assert example_project.__file__.startswith(folder), example_project.__file__
 """
     environment = os.environ | {"PYTHONPATH": str(installed_package), "LIRA_TINY_ROOT": "tiny"}
     command = [sys.executable, "-c", code, str(installed_package), str(folder)]
