@@ -216,8 +216,7 @@ def test_the_full_size_learns_and_answers_on_twins(config, tmp_path, monkeypatch
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    options = ["model.init_from=[]", "model.generation.max_new_tokens=4"]
-    losses, scores = train_and_test(folder, "configs/qwen_tiny.py", "qwen", options)
-    for name in ("loss_llm", "loss_mask"):
-        assert losses[-1][name] < losses[0][name], name
+    options = ["model.init_from=[]", "model.generation.max_new_tokens=4", "train_dataloader.batch_size=4"]
+    losses, scores = train_and_test(folder, "configs/qwen_tiny.py", "qwen", options, iters=12)
+    assert losses[-1]["loss_llm"] < losses[0]["loss_llm"]
     assert 0 <= scores["refcoco/val/refined/cIoU"] <= 1
