@@ -35,7 +35,8 @@ class SEFE(nn.Module):
     neither feed-forward part nor position embedding.
 
     Args:
-        pixel_channels: C, the channels of :attr:`PixelFeatures.pixels` or of the tensor that stands for it.
+        pixel_channels: C, the channels of :attr:`PixelFeatures.pixels` or of the tensor that stands for it; None for features
+            that a projector of the model has brought to H already.
         object_channels: channels of :attr:`PixelFeatures.objects`, 2D; None for an encoder that has no object queries.
         hidden_size: H.
         query_channels: inner width of the object projection (6144 in LIRA, the unshuffled channels of the backbone); None
@@ -51,7 +52,7 @@ class SEFE(nn.Module):
 
     def __init__(
         self,
-        pixel_channels: int,
+        pixel_channels: int | None,
         object_channels: int | None,
         hidden_size: int,
         query_channels: int | None = None,
@@ -69,7 +70,7 @@ class SEFE(nn.Module):
         if object_channels is not None:
             self.query_proj = nn.Linear(object_channels, query_channels)
             self.object_proj = _mlp(query_channels, hidden_size)
-        self.pixel_proj = _mlp(pixel_channels, hidden_size)
+        self.pixel_proj = nn.Identity() if pixel_channels is None else _mlp(pixel_channels, hidden_size)
         if separators:
             self.semantic_separator = nn.Parameter(torch.randn(hidden_size) * 0.02)
             self.pixel_separator = nn.Parameter(torch.randn(hidden_size) * 0.02)

@@ -165,3 +165,16 @@ def test_attention_without_padding_is_attention_over_all():
     tokens, context = torch.randn(2, 5, H), torch.randn(2, 3, H)
     nothing_void = torch.zeros(2, 3, dtype=torch.bool)
     torch.testing.assert_close(fuse(tokens, context), fuse(tokens, context, nothing_void))
+
+
+def test_features_of_the_width_of_the_llm_are_taken_as_they_are():
+    """Where a model's own projector comes before."""
+    torch.manual_seed(0)
+    sefe = SEFE(pixel_channels=None, object_channels=None, hidden_size=H, num_heads=HEADS, separators=False)
+    pixels, semantic = torch.randn(2, PIXELS, H), torch.randn(2, TOKENS, H)
+    with torch.no_grad():
+        tokens = sefe(pixels, semantic)
+        for image in range(2):
+            expected = plain_enrich(sefe.enrich, pixels[image], semantic[image])
+            torch.testing.assert_close(tokens.pixels[image], expected, atol=1e-5, rtol=1e-4)
+    assert {name.split(".")[0] for name, _ in sefe.named_parameters()} == {"enrich"}
