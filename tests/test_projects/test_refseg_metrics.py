@@ -12,7 +12,6 @@ from support.processes import start
 from support.tiny_recipes import unformatted_configs
 
 from lira_plugin import command, recipes  # noqa: F401  recipes that inherit from an installed package
-from lira_plugin.datasets import ToDetInputs
 from lira_plugin.registry import DATASETS, MODELS
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
@@ -76,8 +75,6 @@ def test_a_detector_is_given_phrases_and_their_indices(configs):
         assert list(sample.text) == list(dict.fromkeys(phrase for phrase in truth.phrases if phrase))
         names = [sample.text[label] for label in sample.gt_instances.labels]
         assert names == list(truth.phrases)
-    with pytest.raises(ValueError, match="'caption'"):
-        ToDetInputs(text="caption")
 
 
 def run(arguments, folder):

@@ -49,7 +49,7 @@ class ToDetInputs(BaseTransform):
         self.bgr, self.label, self.text = bgr, label, text
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add them. Regions without a target, or without a pixel, are nothing for a detector to find."""
+        """Add them. Regions without a target or a pixel, or without one of the phrases, are nothing for a detector to find."""
         from mmdet.structures.bbox import HorizontalBoxes
         from mmdet.structures.mask import BitmapMasks
 
@@ -60,13 +60,16 @@ class ToDetInputs(BaseTransform):
         labels = [record.regions[index].category_id for index in named]
         text = question = record.conversation.turns[-1].question
         categories = [label if label >= 0 else self.label for label in labels]
+        learnt = masks.any((1, 2))
         if self.text == "phrases":
             text = tuple(dict.fromkeys(region.phrase for region in record.regions if region.phrase))
             if not text:
                 raise ValueError(
                     f"{record.source} record {record.record_id}: no region has a phrase: take text='question'"
                 )
-            categories = [text.index(record.regions[index].phrase) for index in named]
+            phrases = [record.regions[index].phrase for index in named]
+            learnt &= np.array([bool(phrase) for phrase in phrases], bool)
+            categories = [text.index(phrase) if phrase else -1 for phrase in phrases]
         ignored = [part for region in record.regions for part in region.ignored]
         results[TARGET_KEY] = MaskTarget(
             masks,
@@ -78,7 +81,6 @@ class ToDetInputs(BaseTransform):
             index=results.get("index"),
             question=question,
         )
-        learnt = masks.any((1, 2))
         bitmaps = BitmapMasks(masks[learnt].astype(np.uint8), *shape)
         results |= {
             "img": np.ascontiguousarray(image[..., ::-1]) if self.bgr else image,

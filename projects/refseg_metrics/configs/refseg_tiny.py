@@ -1,4 +1,4 @@
-"""A Grounding DINO on scenes, from nothing, scored by ReferSegMetric: the filled box of each sentence against its object."""
+"""A Grounding DINO on scenes, scored by ReferSegMetric: the filled box of each sentence against its object."""
 
 from mmengine.config import read_base
 
@@ -10,4 +10,5 @@ with read_base():
     from ._base_.tiny_grounding_dino import *
 
 work_dir = f"{root}/refseg"
-train_cfg.update(max_iters=600)
+train_cfg.update(max_iters=300)
+train_dataloader.update(batch_size=8)

@@ -36,10 +36,11 @@ dialogues = dict(
         ),
     ),
     max_length=512,
+    max_dataset_length=2000,  # more than the training draws
     pad_image_to_square=True,
 )
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     dataset=dialogues,
     sampler=dict(type=InfiniteSampler, shuffle=True),
@@ -48,7 +49,7 @@ train_dataloader = dict(
 test_dataloader = dict(
     batch_size=16,
     num_workers=0,
-    dataset=dialogues | dict(data_path=f"{data_root}/llava/scenes_val.json"),
+    dataset=dialogues | dict(data_path=f"{data_root}/llava/scenes_val.json", max_dataset_length=None),
     sampler=dict(type=DefaultSampler, shuffle=False),
     collate_fn=dict(type=default_collate_fn),
 )
