@@ -10,4 +10,4 @@ with read_base():
     from ._base_.tiny_llava import *
 
 work_dir = f"{root}/llava_sefe"
-train_cfg.update(max_iters=120)
+train_cfg.update(max_iters=100)
