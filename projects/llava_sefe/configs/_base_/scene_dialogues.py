@@ -25,7 +25,12 @@ dialogues = dict(
         pretrained_model_name_or_path=f"{data_root}/tokenizer",
         padding_side="right",
     ),
-    image_processor=dict(type=CLIPImageProcessor, size=dict(height=image_side, width=image_side), do_center_crop=False),
+    image_processor=dict(  # the crop says how large an image of nothing is, for dialogues without one
+        type=CLIPImageProcessor,
+        size=dict(height=image_side, width=image_side),
+        crop_size=dict(height=image_side, width=image_side),
+        do_center_crop=False,
+    ),
     dataset_map_fn=llava_map_fn,
     template_map_fn=dict(
         type=template_map_fn_factory,
