@@ -19,6 +19,8 @@ SCOPES = ("mmdet.", "lira_plugin.", "mmengine.")
 SETTINGS = {*inspect.signature(Runner.__init__).parameters} - {"self", "cfg"}
 VARIABLES = ("LIRA_OWN_DATA", "LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_WEIGHTS")
 FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
+FILES += tuple(f"LIRA_INTERNVL2_5_{size}" for size in ("1B", "2B", "4B", "8B"))
+FILES += tuple(f"LIRA_INTERNVL3_{size}" for size in ("1B", "2B", "8B"))
 
 
 @pytest.fixture(scope="module")
@@ -369,6 +371,48 @@ def test_tokenizer_llm_and_semantic_encoder_are_of_one_folder_and_its_template(l
     assert model.llm.chat_template == template
     paths = {model.tokenizer.path, model.llm.llm.path, model.semantic_encoder.path}
     assert paths == {f"{load.root}/{folder}"}
+
+
+INTERNVL = {
+    "InternVL2_5-1B": 896,
+    "InternVL2_5-2B": 2048,
+    "InternVL2_5-4B": 2048,
+    "InternVL2_5-8B": 4096,
+    "InternVL3-1B": 896,
+    "InternVL3-2B": 1536,
+    "InternVL3-8B": 3584,
+}
+
+
+@pytest.mark.parametrize(("folder", "width"), INTERNVL.items())
+def test_a_newer_internvl_is_lira_2b_over_one_folder(load, folder, width):
+    name = f"lira_{folder.lower().replace('-', '_')}"
+    first, second = (load(config_path(f"{name}{stage}")) for stage in ("_pretrain", ""))
+    for cfg, other in ((first, "lira_2b_pretrain"), (second, "lira_2b")):
+        model, path = cfg.model, f"{load.root}/{folder}"
+        assert len((config_path(name)).read_text().splitlines()) <= 15
+        parts = (model.tokenizer, model.llm.llm, model.llm.chat_template, model.semantic_encoder)
+        assert {part.path for part in parts} == {path} and folder in model.llm.llm.obtain
+        assert (model.sefe.hidden_size, model.mask_decoder.hidden_size) == (width, width)
+        ours, theirs = (dict(flat(config.to_dict())) for config in (cfg, load(config_path(other))))
+        parted = {place for place in ours.keys() | theirs.keys() if ours.get(place) != theirs.get(place)}
+        allowed = (
+            "model.tokenizer",
+            "model.llm",
+            "model.semantic_encoder",
+            "model.sefe.hidden_size",
+            "model.init_from",
+        )
+        allowed += ("model.mask_decoder.hidden_size", "work_dir")
+        assert not [place for place in parted if not place.startswith(allowed)]
+    assert (
+        second.model.init_from[-1].path == first.work_dir
+        and f"{name}_pretrain.py" in second.model.init_from[-1].made_by
+    )
+    lora, base = second.model.llm.lora, load(config_path("lira_2b")).model.llm.lora
+    assert lora.target_modules == base.target_modules
+    assert lora.r == (256 if folder.endswith("8B") else 128) and lora.lora_alpha == 2 * lora.r
+    assert bool(lora.shared_inputs) is (folder in ("InternVL2_5-2B", "InternVL2_5-8B")), "one matrix in InternLM2 alone"
 
 
 def test_qwen2_is_adapted_as_it_is_built(load):

@@ -13,42 +13,26 @@ Commands = argparse._SubParsersAction
 Run = Callable[[argparse.Namespace], str]
 
 
-def add_command(commands: Commands, name: str, run: Run, text: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: Commands, name: str, run: Run, text: str, aliases: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
     """A subcommand; what ``run`` returns is printed."""
-    parser = commands.add_parser(name, help=text, description=text)
+    parser = commands.add_parser(name, help=text, description=text, aliases=aliases)
     parser.set_defaults(run=run)
     return parser
 
 
-def run_internvl(args: argparse.Namespace) -> str:
-    from lira_plugin.convert import convert_internvl
+def run_published(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import convert_published
 
-    return run_published(convert_internvl, args)
-
-
-def run_qwen2_vl(args: argparse.Namespace) -> str:
-    from lira_plugin.convert import convert_qwen2_vl
-
-    return run_published(convert_qwen2_vl, args)
-
-
-def run_published(convert: Callable[..., dict[str, str]], args: argparse.Namespace) -> str:
-    unused = convert(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
+    unused = convert_published(args.folder, args.out, args.dtype, args.shard_gb * 1e9)
     left = [f"not used: {name} ({reason})" for name, reason in sorted(unused.items())]
     return "\n".join([*left, f"wrote {args.out}/llm and {args.out}/semantic_encoder"])
 
 
-def add_internvl(commands: Commands) -> None:
-    text = "InternVL2 (2B, 8B) to a semantic encoder and a Llama folder with tokenizer"
-    add_published(add_command(commands, "internvl", run_internvl, text))
-
-
-def add_qwen2_vl(commands: Commands) -> None:
-    text = "Qwen2-VL (2B, 7B) to a semantic encoder and a Qwen2 folder with tokenizer"
-    add_published(add_command(commands, "qwen2-vl", run_qwen2_vl, text))
-
-
-def add_published(parser: argparse.ArgumentParser) -> None:
+def add_published(commands: Commands) -> None:
+    text = "a published InternVL or Qwen2-VL folder to a semantic encoder and an LLM folder with tokenizer"
+    parser = add_command(commands, "published", run_published, text, aliases=("internvl", "qwen2-vl"))
     parser.add_argument("folder", help="the published folder")
     parser.add_argument("out", help="folder to write to; a run that broke off goes on there")
     parser.add_argument("--dtype", choices=DTYPES, help="of the output (default: as published)")
@@ -192,7 +176,7 @@ def add_mmdet(commands: Commands) -> None:
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    published = (add_internvl, add_qwen2_vl, add_lira, add_omg_seg, add_mmdet)
+    published = (add_published, add_lira, add_omg_seg, add_mmdet)
     for add in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
         add(commands)
     return parser.parse_args(arguments)

@@ -50,6 +50,9 @@ def report(name: str, described: dict[str, Any]) -> str:
             previous = gb
             sizes = f"{gb['weights']:>10.1f}{gb['gradients']:>11.1f}{gb['optimizer']:>11.1f}{gb['activations']:>13.1f}"
             lines.append(f"{engine:<8}{count:>6}{sizes}{gb['total']:>8.1f}")
+    if "inference_gb" in described:
+        gb = described["inference_gb"]
+        lines.append(f"answering in bf16: weights {gb['weights']:.1f}, keys and values of a sequence {gb['cache']:.2f}")
     return "\n".join([*lines, *(f"note: {note}" for note in described["notes"])])
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lira_plugin.checkpoint.files import weights_path, write_state_dict
 from lira_plugin.convert.import_internvl import InternVLCheckpoint
+from lira_plugin.convert.llm_families import FAMILIES
 from lira_plugin.convert.tensor_rules import TensorRule, affine, check_rules, check_targets, read_targets
 from lira_plugin.convert.torch_file import TorchFile
 from lira_plugin.convert.wqkv_adapter import wqkv_adapter
@@ -118,7 +119,16 @@ def export_lira(weights: str | Path, internvl: str | Path, out: str | Path, stac
 
 
 def lira_rules(base: InternVLCheckpoint, sizes: Sizes) -> list[TensorRule]:
-    """For every tensor of the released file."""
+    """For every tensor of the released file.
+
+    Raises:
+        ValueError: the folder's LLM is no InternLM2, which all released files are of.
+    """
+    if base.family is not FAMILIES["InternLM2ForCausalLM"]:
+        raise ValueError(
+            f"{base.path} has a {base.family.model.__name__} as LLM, and the released layout is of InternLM2: give InternVL2-2B "
+            "or -8B, or a fine-tune of it"
+        )
     hidden, words = base.llm["hidden_size"], base.llm["vocab_size"] + NEW_TOKENS
     return [*_llm_rules(base, sizes, hidden, words), *_projector_rules(sizes, hidden)]
 

@@ -1,10 +1,11 @@
 """A published folder of a vision-language model: its semantic encoder and its LLM, loaded directly or converted."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from accelerate import init_empty_weights
@@ -12,13 +13,29 @@ from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from lira_plugin.checkpoint.files import is_meta_init
+from lira_plugin.convert.decoder_rules import decoder_rules
+from lira_plugin.convert.llm_families import LlmFamily
 from lira_plugin.convert.published import PUBLISHED
 from lira_plugin.convert.safetensors_folder import SafetensorsFolder, read_config
 from lira_plugin.convert.shards import write_shards
-from lira_plugin.convert.tensor_rules import TensorRule, check_rules, read_targets
+from lira_plugin.convert.tensor_rules import Rule, check_rules, read_targets
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.precision import as_dtype
 from lira_plugin.written_aside import write_json
+
+
+def published_config(path: Path, published: str | None, obtain: str) -> Mapping[str, Any]:
+    """The folder's configuration, or that of a published model; see :class:`PublishedModel`.
+
+    Raises:
+        FileNotFoundError: no ``config.json``.
+    """
+    try:
+        return read_config(path)
+    except FileNotFoundError as error:
+        if published is None or not is_meta_init():
+            raise FileNotFoundError(f"{error}; {obtain}" if obtain else str(error)) from None
+        return PUBLISHED[published]
 
 
 class PublishedModel(ABC):
@@ -38,17 +55,29 @@ class PublishedModel(ABC):
     """What may be in the folder, for messages."""
     unused: ClassVar[Mapping[str, str]] = {}
     """Regular expressions of names of tensors that are not used, with the reason."""
-    llm_class: ClassVar[type[PreTrainedModel]]
     encoder_class: ClassVar[type[SemanticEncoder]]
+    chat_template: str
+    """The name of our chat template for the folder."""
+    llm: Mapping[str, Any]
+    """Settings of the language model, named as in transformers' configurations."""
+    family: LlmFamily
+    """Of the language model."""
 
     def __init__(self, path: str | Path, published: str | None = None, obtain: str = "") -> None:
         self.path = Path(path)
-        try:
-            self.config: Mapping[str, Any] = read_config(self.path)
-        except FileNotFoundError as error:
-            if published is None or not is_meta_init():
-                raise FileNotFoundError(f"{error}; {obtain}" if obtain else str(error)) from None
-            self.config = PUBLISHED[published]
+        self.config = published_config(self.path, published, obtain)
+
+    def use_llm(self, family: LlmFamily, llm: Mapping[str, Any], where: str) -> None:
+        """Take the settings of the language model.
+
+        Raises:
+            ValueError: one of them is not supported.
+        """
+        self.expect(llm, where, **family.fixed)
+        self.family, self.llm = family, llm
+        if self.is_tied:
+            stack, head = self.llm_prefixes()
+            self.unused = {**self.unused, re.escape(f"{head}lm_head.weight"): f"tied to {stack}embed_tokens.weight"}
 
     def expect(self, found: Mapping[str, Any], where: str, **expected: Any) -> None:
         """Check settings that would change the computation; absent ones have these values in the published code.
@@ -58,32 +87,53 @@ class PublishedModel(ABC):
         """
         for name, value in expected.items():
             if found.get(name, value) != value or (name == "model_type" and name not in found):
-                raise ValueError(
-                    f"{self.path}/config.json has {where}{name}={found.get(name)!r}, expected {value!r}: supported are "
-                    f"{self.supported}"
-                )
+                self._refuse(f"{where}{name}", found.get(name), repr(value))
 
-    @abstractmethod
+    def expect_one_of(self, name: str, found: Any, expected: Iterable[Any]) -> None:
+        """Check a setting of which several values are supported.
+
+        Raises:
+            ValueError: it has another value.
+        """
+        if found not in expected:
+            self._refuse(name, found, " or ".join(map(repr, expected)))
+
+    def _refuse(self, name: str, found: Any, expected: str) -> NoReturn:
+        raise ValueError(
+            f"{self.path}/config.json has {name}={found!r}, expected {expected}: supported are {self.supported}"
+        )
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the head of the language model is its embedding."""
+        return bool(self.llm.get("tie_word_embeddings"))
+
     def llm_config(self, **settings: Any) -> PretrainedConfig:
         """Of the language model; ``settings`` replace what the folder says."""
+        return self.family.configure(self.llm, **settings)
 
-    @abstractmethod
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self, obtain: str = "") -> PreTrainedTokenizerBase:
         """The folder's own."""
+        return self.family.tokenizer(self.path, obtain)
 
     @abstractmethod
     def semantic_encoder_args(self) -> dict[str, Any]:
         """Arguments of the encoder's class."""
 
     @abstractmethod
-    def semantic_encoder_rules(self) -> list[TensorRule]:
+    def semantic_encoder_rules(self) -> list[Rule]:
         """From the folder's names to those of the encoder's class."""
 
     @abstractmethod
-    def llm_rules(self) -> list[TensorRule]:
-        """From the folder's names to those of the language model's class."""
+    def llm_prefixes(self) -> tuple[str, str]:
+        """What stands in front of the names of the language model's layers, and of its head."""
 
-    def rules(self) -> list[TensorRule]:
+    def llm_rules(self) -> list[Rule]:
+        """From the folder's names to those of the language model's class."""
+        stack, head = self.llm_prefixes()
+        return decoder_rules(self.llm, self.family.names, self.family.qkv_bias, stack, head, self.is_tied)
+
+    def rules(self) -> list[Rule]:
         """For every tensor of the folder."""
         return [*self.semantic_encoder_rules(), *self.llm_rules()]
 
@@ -107,7 +157,7 @@ class PublishedModel(ABC):
             ValueError: a tensor does not fit, or the settings tie a head that the folder has of its own.
         """
         with init_empty_weights(include_buffers=False):
-            model = self.llm_class(self.llm_config(**settings))
+            model = self.family.model(self.llm_config(**settings))
         if is_meta_init():
             model.to(as_dtype(dtype))
         else:
@@ -130,7 +180,7 @@ class PublishedModel(ABC):
             encoder.load_state_dict(self._read_weights(self.semantic_encoder_rules(), dtype), assign=True)
         return encoder.to(as_dtype(dtype))
 
-    def _read_weights(self, rules: Sequence[TensorRule], dtype: str | torch.dtype) -> dict[str, Tensor]:
+    def _read_weights(self, rules: Sequence[Rule], dtype: str | torch.dtype) -> dict[str, Tensor]:
         folder, _ = self.open()
         # A copy, as a view of the file would change or vanish with it.
         return {name: part.clone() for name, part in read_targets(rules, folder, as_dtype(dtype))}
@@ -160,8 +210,8 @@ class PublishedModel(ABC):
         llm_rules = self.llm_rules()
         write_shards(llm_rules, folder, out / "llm", dtype, shard_bytes)
         tokenizer.save_pretrained(out / "llm")
-        config = self.llm_config(architectures=[self.llm_class.__name__])
-        config.torch_dtype = dtype or folder.infos[llm_rules[0].source].dtype
+        config = self.llm_config(architectures=[self.family.model.__name__])
+        config.torch_dtype = dtype or folder.infos[next(iter(llm_rules[0].source_shapes()))].dtype
         GenerationConfig.from_model_config(config).save_pretrained(out / "llm")
         config.save_pretrained(out / "llm")
         return unused

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from lira_plugin.convert.safetensors_folder import read_header
-from lira_plugin.convert.tensor_rules import TensorRule, TensorSource, read_targets
+from lira_plugin.convert.tensor_rules import Rule, TensorSource, read_targets
 from lira_plugin.written_aside import UNFINISHED, write_json, written_aside
 
 INDEX = "model.safetensors.index.json"
@@ -21,14 +21,14 @@ class _Shard:
     """A file to write."""
 
     name: str
-    rules: tuple[TensorRule, ...]
+    rules: tuple[Rule, ...]
     tensors: dict[str, tuple[tuple[int, ...], torch.dtype]]
     size: int
     """Bytes of the tensors."""
 
 
 def write_shards(
-    rules: Sequence[TensorRule],
+    rules: Sequence[Rule],
     source: TensorSource,
     out: str | Path,
     dtype: torch.dtype | None = None,
@@ -89,15 +89,13 @@ def _is_finished(path: Path, shard: _Shard, source: TensorSource) -> bool:
     return found == shard.tensors and metadata.get("origin") == source.origin
 
 
-def _divide(
-    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
-) -> list[_Shard]:
+def _divide(rules: Sequence[Rule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float) -> list[_Shard]:
     groups = list(_groups(rules, source, dtype, shard_bytes))
     shards = []
     for index, group in enumerate(groups, 1):
         name = f"model-{index:05d}-of-{len(groups):05d}.safetensors" if len(groups) > 1 else "model.safetensors"
         tensors = {
-            target: (shape, dtype or source.infos[rule.source].dtype)
+            target: (shape, dtype or _dtype(rule, source))
             for rule in group
             for target, shape in rule.target_shapes().items()
         }
@@ -107,14 +105,20 @@ def _divide(
 
 
 def _groups(
-    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
-) -> Iterator[list[TensorRule]]:
+    rules: Sequence[Rule], source: TensorSource, dtype: torch.dtype | None, shard_bytes: float
+) -> Iterator[list[Rule]]:
     group, total = [], 0
     for rule in rules:
-        size = prod(rule.shape) * (dtype or source.infos[rule.source].dtype).itemsize
+        values = sum(map(prod, rule.source_shapes().values()))
+        size = values * (dtype or _dtype(rule, source)).itemsize
         if group and total + size > shard_bytes:
             yield group
             group, total = [], 0
         group.append(rule)
         total += size
     yield group
+
+
+def _dtype(rule: Rule, source: TensorSource) -> torch.dtype:
+    """Of what the files hold."""
+    return source.infos[next(iter(rule.source_shapes()))].dtype

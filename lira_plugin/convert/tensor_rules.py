@@ -44,10 +44,49 @@ class TensorRule:
     join: Callable[[Sequence[Tensor]], Tensor] = _single
     """Undoes ``split``, for layouts that are written too."""
 
+    def source_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the source."""
+        return {self.source: self.shape}
+
+    def read(self, source: TensorSource) -> tuple[Tensor, ...]:
+        """The targets' tensors."""
+        return self.split(source.read(self.source))
+
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the targets."""
         parts = self.split(torch.empty(self.shape, device="meta"))
         return {name: tuple(part.shape) for name, part in zip(self.targets, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class StackRule:
+    """Several tensors of a checkpoint, of one shape, become one of ours: their rows follow each other."""
+
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    """Expected of each source."""
+    target: str
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target."""
+        return (self.target,)
+
+    def source_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the sources."""
+        return dict.fromkeys(self.sources, self.shape)
+
+    def read(self, source: TensorSource) -> tuple[Tensor, ...]:
+        """The target's tensor."""
+        return (torch.cat([source.read(name) for name in self.sources]),)
+
+    def target_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the target."""
+        rows, *others = self.shape
+        return {self.target: (len(self.sources) * rows, *others)}
+
+
+Rule = TensorRule | StackRule
 
 
 def weight_only(source: str, target: str, shape: tuple[int, ...]) -> TensorRule:
@@ -60,7 +99,7 @@ def affine(source: str, target: str, shape: tuple[int, ...]) -> list[TensorRule]
     return [weight_only(source, target, shape), TensorRule(f"{source}.bias", shape[:1], (f"{target}.bias",))]
 
 
-def check_targets(rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], where: str) -> None:
+def check_targets(rules: Sequence[Rule], infos: Mapping[str, TensorInfo], where: str) -> None:
     """As :func:`check_rules`, the other way round: the tensors that there are must be the targets.
 
     Raises:
@@ -71,7 +110,7 @@ def check_targets(rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], 
 
 
 def check_rules(
-    rules: Sequence[TensorRule], infos: Mapping[str, TensorInfo], where: str, unused: Mapping[str, str] | None = None
+    rules: Sequence[Rule], infos: Mapping[str, TensorInfo], where: str, unused: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Compare what the rules expect with what there is, and give the unused tensors with the reason.
 
@@ -85,7 +124,7 @@ def check_rules(
         ValueError: a tensor is missing, unknown, misshapen or not of floating point; up to four of each kind are named, with file
             and expected shape.
     """
-    expected = {rule.source: rule.shape for rule in rules}
+    expected = {name: shape for rule in rules for name, shape in rule.source_shapes().items()}
     reasons = {
         name: reason
         for name in infos.keys() - expected.keys()
@@ -122,9 +161,9 @@ def check_rules(
 
 
 def read_targets(
-    rules: Sequence[TensorRule], source: TensorSource, dtype: torch.dtype | None = None
+    rules: Sequence[Rule], source: TensorSource, dtype: torch.dtype | None = None
 ) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the targets, one source after another; ``dtype`` None keeps that of the files."""
     for rule in rules:
-        parts = rule.split(source.read(rule.source))
-        yield from ((name, part.to(dtype or part.dtype)) for name, part in zip(rule.targets, parts, strict=True))
+        parts = zip(rule.targets, rule.read(source), strict=True)
+        yield from ((name, part.to(dtype or part.dtype)) for name, part in parts)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lira_plugin.convert.import_internvl import InternVLCheckpoint, join_wqkv, split_wqkv
+from lira_plugin.convert.decoder_rules import AttentionShape, join_wqkv, split_wqkv
+from lira_plugin.convert.import_internvl import InternVLCheckpoint
 from lira_plugin.convert.tensor_rules import TensorRule
 
 Parts = tuple[Tensor, ...]
@@ -28,7 +29,8 @@ def wqkv_adapter(base: InternVLCheckpoint, source: str, target: str, rank: int, 
         wqkv_rank: of the fused one.
     """
     stacked = wqkv_rank == 3 * rank
-    grouping = {"kv_heads": base.kv_heads, "queries": base.queries}
+    shape = AttentionShape.of(base.llm)
+    grouping = {"kv_heads": shape.kv_heads, "queries": shape.queries}
     split, join = partial(split_wqkv, **grouping), partial(join_wqkv, **grouping)
     names_a, names_b = (tuple(f"{target}{part}_proj.lora_{name}.default.weight" for part in "qkv") for name in "AB")
     name_a, name_b = (f"{source}.lora_{name}.default.weight" for name in "AB")
@@ -40,7 +42,7 @@ def wqkv_adapter(base: InternVLCheckpoint, source: str, target: str, rank: int, 
         split_a, join_a, split_b, join_b = _three_times, _common, split, join
     return [
         TensorRule(name_a, (fused_rank, base.llm["hidden_size"]), names_a, split_a, join_a),
-        TensorRule(name_b, (base.fused_rows, fused_rank), names_b, split_b, join_b),
+        TensorRule(name_b, (shape.fused_rows, fused_rank), names_b, split_b, join_b),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Memory of a training step on one GPU, by arithmetic alone.
+"""Memory of a training step on one GPU, and of answering, by arithmetic alone.
 
 Weights, gradients and optimizer states are exact. Activations are those of the LLM, which dominate: frozen encoders keep nothing
 for the backward pass, SEFE and the mask decoder keep some tens of megabytes. The CUDA context, communication buffers and
@@ -77,6 +77,10 @@ class ActivationShape:
         """
         kept = 7 * self.hidden + 3 * self.key_width + 4 * self.feed_forward
         return positions * (kept * BF16 + self.adapted * (BF16 + 1))
+
+    def cache_bytes(self, positions: int) -> int:
+        """Keys and values of ``positions`` while an answer is written."""
+        return 2 * self.layers * self.key_width * positions * BF16
 
     def bytes(self, positions: int, supervised: int) -> float:
         """Of ``positions`` in all (those of a batch together), of which ``supervised`` have logits.

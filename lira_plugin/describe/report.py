@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from lira_plugin.describe.memory import AMP, DEEPSPEED, ActivationShape, estimate_memory
+from lira_plugin.describe.memory import AMP, BF16, DEEPSPEED, ActivationShape, estimate_memory
 from lira_plugin.describe.parts import RecipeSize, measure_recipe
 from lira_plugin.describe.sequence import SequencePlan
 from lira_plugin.models import LIRA
@@ -33,8 +33,9 @@ def describe_recipe(
 
     Returns:
         ``parts`` (``total`` and ``trainable`` of each), ``total``, ``trainable``, ``base`` (see :class:`RecipeSize`),
-        ``sequence``, ``memory_gb`` by way of training and count of GPUs, ``notes``. A recipe that is no LIRA has no
-        ``sequence``, and its memory is without activations.
+        ``sequence``, ``memory_gb`` by way of training and count of GPUs, ``inference_gb`` (weights in bf16, and the keys and
+        values of one such sequence), ``notes``. A recipe that is no LIRA has no ``sequence`` and no ``inference_gb``, and its
+        memory is without activations.
     """
     size = measure_recipe(config["model"])
     described = {
@@ -52,7 +53,10 @@ def describe_recipe(
         regions = regions if grounded and plan.view_share else 0
         length = plan.length(plan.image(*sizes[0]), text, regions)
         batch = loader["batch_size"]
-        activations = activation_shape(size).bytes(batch * length, batch * min(text, plan.max_text) // 2)
+        shape = activation_shape(size)
+        activations = shape.bytes(batch * length, batch * min(text, plan.max_text) // 2)
+        weights, cache = size.total * BF16 / 1e9, shape.cache_bytes(length) / 1e9
+        described["inference_gb"] = {"weights": round(weights, 3), "cache": round(cache, 3)}
         described["sequence"] = plan.describe(list(sizes)) | {
             "text": text,
             "regions": regions,

@@ -50,8 +50,8 @@ class InterleavedLLM(nn.Module):
             already.
         lora: arguments of :class:`peft.LoraConfig`, or None.
         gradient_checkpointing: recompute activations in the backward pass.
-        chat_template: how turns are written in text for this LLM (:class:`~lira_plugin.structures.ChatTemplate`, its arguments or
-            its name); the data take it from here. None leaves it to them.
+        chat_template: how turns are written in text for this LLM (:class:`~lira_plugin.structures.ChatTemplate`, its arguments,
+            its name, or the config of what makes it); the data take it from here. None leaves it to them.
 
     Raises:
         ValueError: the causal LM is none of these, or LoRA would leave the embeddings of new tokens untrained.
@@ -67,7 +67,8 @@ class InterleavedLLM(nn.Module):
         chat_template: ChatTemplate | dict | str | None = None,
     ) -> None:
         super().__init__()
-        self.chat_template = build_template(chat_template)
+        made = isinstance(chat_template, dict) and "type" in chat_template
+        self.chat_template = build_template(MODELS.build(chat_template) if made else chat_template)
         with _whole_weights():
             model = build_causal_lm(llm) if isinstance(llm, dict) else llm
             _check_causal_lm(model)

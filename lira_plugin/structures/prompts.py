@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lira_plugin.structures.conversation import PhraseSpan, Turn
 
@@ -61,7 +61,18 @@ QWEN_TEMPLATE = ChatTemplate(
     instruction="\n<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n",
     suffix="<|im_end|>",
 )
-CHAT_TEMPLATES = {"internvl2_chat": INTERNVL2_TEMPLATE, "qwen_chat": QWEN_TEMPLATE}
+INTERNVL2_5_TEMPLATE = replace(
+    QWEN_TEMPLATE,
+    system=(
+        "<|im_start|>system\n你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的"
+        "多模态大语言模型。<|im_end|>"
+    ),
+)
+CHAT_TEMPLATES = {
+    "internvl2_chat": INTERNVL2_TEMPLATE,
+    "internvl2_5_chat": INTERNVL2_5_TEMPLATE,
+    "qwen_chat": QWEN_TEMPLATE,
+}
 """Published templates by the names that xtuner and LIRA give them."""
 
 

@@ -104,9 +104,9 @@ def shrink(config, files):
     for name in ("train_dataloader", "test_dataloader"):
         if config.get(name) is not None:
             config[name].update(num_workers=0, persistent_workers=False, batch_size=2)
-    if (
-        "qwen2_vl" in config.model.semantic_encoder.type.__name__
-    ):  # InternViT's tiles are of the size in its configuration
+    if config.model.semantic_encoder.published.startswith(
+        "Qwen2-VL"
+    ):  # InternViT's tiles are of the size in its config
         config.model.semantic_encoder.tile_size = TILE
     move_data(config, files)
     config.optim_wrapper.type = "OptimWrapper"

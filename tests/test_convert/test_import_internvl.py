@@ -14,12 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lira_plugin.checkpoint.files import load_into
 from lira_plugin.convert import (
-    convert_internvl,
+    convert_published,
     internlm2_tokenizer,
-    llama_from_internvl,
-    semantic_encoder_from_internvl,
+    llm_from_published,
+    semantic_encoder_from_published,
 )
-from lira_plugin.convert.import_internvl import InternVLCheckpoint, split_wqkv
+from lira_plugin.convert.decoder_rules import split_wqkv
+from lira_plugin.convert.import_internvl import InternVLCheckpoint
 from lira_plugin.models import InterleavedLLM, InternViTEncoder
 from lira_plugin.registry import MODELS
 
@@ -158,7 +159,7 @@ def test_every_published_key_goes_somewhere_once(tmp_path):
     with init_empty_weights():
         encoder = InternViTEncoder(**checkpoint.semantic_encoder_args())
     with torch.device("meta"):
-        llm = llama_from_internvl(tmp_path)
+        llm = llm_from_published(tmp_path)
     for module, own in ((encoder, checkpoint.semantic_encoder_rules()), (llm, checkpoint.llm_rules())):
         targets = [pair for rule in own for pair in rule.target_shapes().items()]
         assert len(targets) == len(dict(targets))
@@ -169,7 +170,7 @@ def test_every_published_key_goes_somewhere_once(tmp_path):
 def test_the_meta_device_needs_no_weights(tmp_path):
     published_checkpoint(tmp_path)
     with torch.device("meta"):
-        parts = llama_from_internvl(tmp_path), semantic_encoder_from_internvl(tmp_path)
+        parts = llm_from_published(tmp_path), semantic_encoder_from_published(tmp_path)
     assert all(parameter.is_meta for part in parts for parameter in part.parameters())
 
 
@@ -189,7 +190,7 @@ def test_settings_of_the_language_model_are_kept(tmp_path):
 def test_the_language_model_computes_internlm2(tmp_path, kv_heads, length):
     sizes = tiny(num_key_value_heads=kv_heads, max_position_embeddings=8)
     state = write_internvl(tmp_path, sizes, shards=2)
-    llm = llama_from_internvl(tmp_path).eval()
+    llm = llm_from_published(tmp_path).eval()
     ids = torch.randint(sizes["llm"]["vocab_size"], (length,), generator=torch.Generator().manual_seed(length))
     with torch.no_grad():
         logits = llm(ids[None]).logits[0]
@@ -202,7 +203,7 @@ def test_the_language_model_computes_internlm2(tmp_path, kv_heads, length):
 def test_the_semantic_encoder_computes_internvit(tmp_path, side):
     sizes = {**TINY, "image": {"image_size": side, "patch_size": 14}}
     state = write_internvl(tmp_path, sizes)
-    encoder = semantic_encoder_from_internvl(tmp_path).eval()
+    encoder = semantic_encoder_from_published(tmp_path).eval()
     tiles = torch.randint(256, (3, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         tokens = encoder(tiles)
@@ -228,31 +229,31 @@ def test_a_recipe_names_the_published_folder(tmp_path):
     state = write_internvl(tmp_path)
     words = len(internlm2_tokenizer(tmp_path))
     llm = MODELS.build(
-        {"type": InterleavedLLM, "llm": {"type": llama_from_internvl, "path": tmp_path}, "vocabulary_size": words + 6}
+        {"type": InterleavedLLM, "llm": {"type": llm_from_published, "path": tmp_path}, "vocabulary_size": words + 6}
     )
     head = llm.causal_lm.get_output_embeddings().weight
     assert len(head) == words + 6
     torch.testing.assert_close(head[:words], state["language_model.output.weight"])
     torch.testing.assert_close(head[words:], state["language_model.output.weight"].mean(0).expand(6, -1))
     assert all(parameter.requires_grad for parameter in llm.parameters())
-    encoder = MODELS.build({"type": semantic_encoder_from_internvl, "path": tmp_path})
+    encoder = MODELS.build({"type": semantic_encoder_from_published, "path": tmp_path})
     assert isinstance(encoder, InternViTEncoder) and encoder.tokens_per_tile == 4
 
 
 def test_weights_are_no_view_of_the_file(tmp_path):
     state = write_internvl(tmp_path)
-    llm = llama_from_internvl(tmp_path)
+    llm = llm_from_published(tmp_path)
     save_file({name: torch.zeros_like(tensor) for name, tensor in state.items()}, tmp_path / "model.safetensors")
     assert torch.equal(llm.lm_head.weight, state["language_model.output.weight"])
 
 
 def test_dtypes(tmp_path):
     write_internvl(tmp_path, dtype=torch.bfloat16)
-    assert {parameter.dtype for parameter in llama_from_internvl(tmp_path).parameters()} == {torch.float32}
-    llm = llama_from_internvl(tmp_path, dtype="bfloat16", attn_implementation="eager")
+    assert {parameter.dtype for parameter in llm_from_published(tmp_path).parameters()} == {torch.float32}
+    llm = llm_from_published(tmp_path, dtype="bfloat16", attn_implementation="eager")
     assert {parameter.dtype for parameter in llm.parameters()} == {torch.bfloat16}
     assert llm.model.rotary_emb.inv_freq.dtype == torch.float32, "positions would be rounded"
-    encoder = semantic_encoder_from_internvl(tmp_path, dtype=torch.bfloat16)
+    encoder = semantic_encoder_from_published(tmp_path, dtype=torch.bfloat16)
     assert encoder(torch.zeros(1, 3, 56, 56, dtype=torch.uint8)).dtype == torch.bfloat16
 
 
@@ -261,10 +262,10 @@ def test_dtypes(tmp_path):
 
 def test_converted_equals_loaded_directly(tmp_path):
     write_internvl(tmp_path / "in", shards=3)
-    assert convert_internvl(tmp_path / "in", tmp_path / "out", shard_bytes=40_000) == {}
+    assert convert_published(tmp_path / "in", tmp_path / "out", shard_bytes=40_000) == {}
     shards = sorted((tmp_path / "out" / "llm").glob("*.safetensors"))
     assert len(shards) > 2
-    direct = llama_from_internvl(tmp_path / "in")
+    direct = llm_from_published(tmp_path / "in")
     converted = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "llm")
     assert type(converted) is type(direct)
     for name, tensor in direct.state_dict().items():
@@ -279,7 +280,7 @@ def test_converted_equals_loaded_directly(tmp_path):
     holder = nn.Module()
     holder.semantic_encoder = InternViTEncoder(**json.loads((folder / "config.json").read_text()))
     load_into(holder, folder / "model.safetensors", prefix="semantic_encoder.")
-    expected = semantic_encoder_from_internvl(tmp_path / "in").state_dict()
+    expected = semantic_encoder_from_published(tmp_path / "in").state_dict()
     for name, tensor in holder.semantic_encoder.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
 
@@ -287,7 +288,7 @@ def test_converted_equals_loaded_directly(tmp_path):
 @pytest.mark.parametrize(("asked", "found"), [(None, torch.bfloat16), ("float32", torch.float32)])
 def test_dtype_of_the_conversion(tmp_path, asked, found):
     write_internvl(tmp_path / "in", dtype=torch.bfloat16)
-    convert_internvl(tmp_path / "in", tmp_path / "out", dtype=asked)
+    convert_published(tmp_path / "in", tmp_path / "out", dtype=asked)
     tensors = load_file(tmp_path / "out" / "llm" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {found}
     assert json.loads((tmp_path / "out" / "llm" / "config.json").read_text())["torch_dtype"] == str(found)[6:]
@@ -328,17 +329,18 @@ WO = "language_model.model.layers.1.attention.wo.weight"
             rf"not of floating point: {WO} I8",
         ),
         (lambda f: reconfigure(f, "", model_type="llava"), "model_type='llava'"),
-        (lambda f: reconfigure(f, "llm_config", architectures=["Qwen2ForCausalLM"]), "Qwen2ForCausalLM"),
+        (lambda f: reconfigure(f, "llm_config", architectures=["Phi3ForCausalLM"]), "Phi3ForCausalLM"),
         (lambda f: reconfigure(f, "llm_config", bias=True), "llm_config.bias=True"),
-        (lambda f: reconfigure(f, "vision_config", norm_type="rms_norm"), "norm_type='rms_norm'"),
-        (lambda f: reconfigure(f, "vision_config", qk_normalization=True), "InternVL2-2B"),
+        (lambda f: reconfigure(f, "vision_config", norm_type="rms_norm"), r"unknown: .*norm1\.bias"),
+        (lambda f: reconfigure(f, "vision_config", qk_normalization=True), r"missing: .*q_norm"),
+        (lambda f: reconfigure(f, "vision_config", hidden_act="relu"), "InternVL2-2B"),
         (lambda f: (f / "config.json").write_text("{"), "config.json is not a JSON file"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, spoil, message):
     write_internvl(tmp_path)
     spoil(tmp_path)
-    for load in (llama_from_internvl, semantic_encoder_from_internvl):
+    for load in (llm_from_published, semantic_encoder_from_published):
         with pytest.raises(ValueError, match=message):
             load(tmp_path)
 
@@ -347,11 +349,11 @@ def test_computed_buffers_are_listed_with_the_reason(tmp_path):
     write_internvl(tmp_path / "in")
     name = "language_model.model.layers.0.attention.rotary_emb.inv_freq"
     rewrite(tmp_path / "in", lambda state: state.update({name: torch.ones(4)}))
-    assert convert_internvl(tmp_path / "in", tmp_path / "out") == {name: "computed from rope_theta"}
+    assert convert_published(tmp_path / "in", tmp_path / "out") == {name: "computed from rope_theta"}
 
 
 def test_a_folder_of_something_else(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no folder"):
-        llama_from_internvl(tmp_path / "none")
+        llm_from_published(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
-        llama_from_internvl(tmp_path)
+        llm_from_published(tmp_path)

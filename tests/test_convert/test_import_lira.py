@@ -11,7 +11,7 @@ from support.paths import config_path
 from support.tiny_model import CHANNELS, D, lira_config
 
 from lira_plugin.checkpoint.files import load_into, read_state_dict
-from lira_plugin.convert import convert_lira, export_lira, internlm2_tokenizer, llama_from_internvl
+from lira_plugin.convert import convert_lira, export_lira, internlm2_tokenizer, llm_from_published
 from lira_plugin.convert.import_internvl import InternVLCheckpoint
 from lira_plugin.convert.import_lira import Sizes, lira_rules
 from lira_plugin.convert.published import PUBLISHED
@@ -84,7 +84,7 @@ def imported_lira(folder):
     adapted = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")] + ["lm_head"]
     llm = {
         "type": InterleavedLLM,
-        "llm": {"type": llama_from_internvl, "path": folder / "internvl"},
+        "llm": {"type": llm_from_published, "path": folder / "internvl"},
         "lora": {"r": RANK, "lora_alpha": ALPHA, "target_modules": adapted, "train_embeddings": True},
     }
     arguments = lira_config() | {
@@ -150,7 +150,7 @@ def test_merged_adapters_equal_those_merged_before_the_split(folder):
     ids = torch.arange(3, 60, 4)[None]
     with torch.no_grad():
         logits = model.llm.logits(model.llm.hidden_states(model.llm.embed(ids)))
-        expected = llama_from_internvl(merged).eval()(ids).logits
+        expected = llm_from_published(merged).eval()(ids).logits
     assert expected.std() > 0.5
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 

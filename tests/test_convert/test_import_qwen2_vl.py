@@ -21,10 +21,10 @@ from transformers import (
 
 from lira_plugin.checkpoint.files import load_into
 from lira_plugin.convert import (
-    convert_qwen2_vl,
-    qwen2_from_qwen2_vl,
+    convert_published,
+    llm_from_published,
     qwen2_tokenizer,
-    semantic_encoder_from_qwen2_vl,
+    semantic_encoder_from_published,
 )
 from lira_plugin.convert.import_qwen2_vl import Qwen2VLCheckpoint
 from lira_plugin.convert.published import PUBLISHED
@@ -39,7 +39,7 @@ QUERY = "model.layers.1.self_attn.q_proj.weight"
 
 def loaded(folder):
     """LLM and semantic encoder of the folder, for comparison."""
-    return qwen2_from_qwen2_vl(folder).eval(), semantic_encoder_from_qwen2_vl(folder, tile_size=TILE).eval()
+    return llm_from_published(folder).eval(), semantic_encoder_from_published(folder, tile_size=TILE).eval()
 
 
 # --- The published layout --------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, tied):
     assert {rule.source: rule.shape for rule in rules} == published
     assert len(rules) == len(published)
     with torch.device("meta"):
-        parts = semantic_encoder_from_qwen2_vl(tmp_path), qwen2_from_qwen2_vl(tmp_path)
+        parts = semantic_encoder_from_published(tmp_path), llm_from_published(tmp_path)
     for part, own in zip(parts, (checkpoint.semantic_encoder_rules(), checkpoint.llm_rules()), strict=True):
         shapes = {name: tuple(tensor.shape) for name, tensor in part.state_dict().items()}
         assert not tied or shapes.pop("lm_head.weight", head) == head
@@ -97,19 +97,19 @@ def test_text_gets_the_logits_of_transformers(tmp_path, kv_heads, tied):
 
 def test_a_tied_head_can_be_parted_from_the_embedding_but_no_head_is_lost(tmp_path):
     write_qwen2_vl(tmp_path / "tied")
-    llm = qwen2_from_qwen2_vl(tmp_path / "tied", tie_word_embeddings=False)
+    llm = llm_from_published(tmp_path / "tied", tie_word_embeddings=False)
     head, embedding = llm.lm_head.weight, llm.model.embed_tokens.weight
     assert torch.equal(head, embedding) and head.data_ptr() != embedding.data_ptr()
     write_qwen2_vl(tmp_path / "untied", tie_word_embeddings=False)
     with pytest.raises(ValueError, match="a head of its own"):
-        qwen2_from_qwen2_vl(tmp_path / "untied", tie_word_embeddings=True)
+        llm_from_published(tmp_path / "untied", tie_word_embeddings=True)
 
 
 def test_an_unknown_data_type_is_named(tmp_path):
     write_qwen2_vl(tmp_path)
     for name in ("bf16", "nn"):
         with pytest.raises(ValueError, match=f"floating-point type.*'{name}'"):
-            qwen2_from_qwen2_vl(tmp_path, dtype=name)
+            llm_from_published(tmp_path, dtype=name)
 
 
 @torch.no_grad()
@@ -152,24 +152,24 @@ def test_the_tokenizer_is_that_of_the_folder(tmp_path):
 
 def test_a_recipe_names_the_published_folder(tmp_path):
     model = write_qwen2_vl(tmp_path)
-    ours = {"type": qwen2_from_qwen2_vl, "path": tmp_path}
+    ours = {"type": llm_from_published, "path": tmp_path}
     llm = MODELS.build({"type": InterleavedLLM, "llm": {**ours}, "vocabulary_size": 312})
     assert len(llm.causal_lm.lm_head.weight) == 448, "new tokens take rows that the embedding has to spare"
     llm = MODELS.build({"type": InterleavedLLM, "llm": {**ours}, "vocabulary_size": 450})
     assert len(llm.causal_lm.lm_head.weight) == 450
     assert llm.causal_lm.lm_head.weight is llm.causal_lm.model.embed_tokens.weight, "still tied"
     torch.testing.assert_close(llm.causal_lm.lm_head.weight[:448], model.lm_head.weight)
-    encoder = MODELS.build({"type": semantic_encoder_from_qwen2_vl, "path": tmp_path, "tile_size": 84})
+    encoder = MODELS.build({"type": semantic_encoder_from_published, "path": tmp_path, "tile_size": 84})
     assert isinstance(encoder, Qwen2VLEncoder) and encoder.tokens_per_tile == 9
 
 
 def test_dtypes(tmp_path):
     write_qwen2_vl(tmp_path, dtype=torch.bfloat16)
-    assert {parameter.dtype for parameter in qwen2_from_qwen2_vl(tmp_path).parameters()} == {torch.float32}
-    llm = qwen2_from_qwen2_vl(tmp_path, dtype="bfloat16", attn_implementation="eager")
+    assert {parameter.dtype for parameter in llm_from_published(tmp_path).parameters()} == {torch.float32}
+    llm = llm_from_published(tmp_path, dtype="bfloat16", attn_implementation="eager")
     assert {parameter.dtype for parameter in llm.parameters()} == {torch.bfloat16}
     assert llm.model.rotary_emb.inv_freq.dtype == torch.float32, "positions would be rounded"
-    encoder = semantic_encoder_from_qwen2_vl(tmp_path, dtype=torch.bfloat16, tile_size=TILE)
+    encoder = semantic_encoder_from_published(tmp_path, dtype=torch.bfloat16, tile_size=TILE)
     assert encoder(random_images(1, TILE)).dtype == torch.bfloat16
 
 
@@ -180,7 +180,7 @@ def test_dtypes(tmp_path):
 def test_converted_equals_loaded_directly(tmp_path, tied):
     write_qwen2_vl(tmp_path / "in", tie_word_embeddings=tied)
     out = tmp_path / "out"
-    assert convert_qwen2_vl(tmp_path / "in", out, shard_bytes=40_000) == {}
+    assert convert_published(tmp_path / "in", out, shard_bytes=40_000) == {}
     assert len(list((out / "llm").glob("*.safetensors"))) > 2
     direct, encoder = loaded(tmp_path / "in")
     converted = AutoModelForCausalLM.from_pretrained(out / "llm")
@@ -201,11 +201,11 @@ def test_converted_equals_loaded_directly(tmp_path, tied):
 
 def test_a_run_that_broke_off_goes_on(tmp_path):
     write_qwen2_vl(tmp_path / "in")
-    convert_qwen2_vl(tmp_path / "in", tmp_path / "out", shard_bytes=40_000)
+    convert_published(tmp_path / "in", tmp_path / "out", shard_bytes=40_000)
     shards = sorted((tmp_path / "out" / "llm").glob("*.safetensors"))
     shards[1].unlink()
     before = {shard.name: shard.stat().st_mtime_ns for shard in shards if shard.exists()}
-    convert_qwen2_vl(tmp_path / "in", tmp_path / "out", shard_bytes=40_000)
+    convert_published(tmp_path / "in", tmp_path / "out", shard_bytes=40_000)
     assert shards[1].is_file()
     assert {name: (tmp_path / "out" / "llm" / name).stat().st_mtime_ns for name in before} == before
 
@@ -227,7 +227,7 @@ def reconfigure(folder, **values):
 def test_a_tied_head_in_the_files_is_listed_with_the_reason(tmp_path):
     model = write_qwen2_vl(tmp_path / "in", shard_size=ONE_FILE)
     rewrite(tmp_path / "in", lambda state: state.update({"lm_head.weight": model.lm_head.weight.detach().clone()}))
-    unused = convert_qwen2_vl(tmp_path / "in", tmp_path / "out")
+    unused = convert_published(tmp_path / "in", tmp_path / "out")
     assert unused == {"lm_head.weight": "tied to model.embed_tokens.weight"}
 
 
@@ -257,7 +257,7 @@ def test_a_tied_head_in_the_files_is_listed_with_the_reason(tmp_path):
 def test_what_does_not_fit_is_named(tmp_path, spoil, message):
     write_qwen2_vl(tmp_path, shard_size=ONE_FILE)
     spoil(tmp_path)
-    for load in (qwen2_from_qwen2_vl, semantic_encoder_from_qwen2_vl):
+    for load in (llm_from_published, semantic_encoder_from_published):
         with pytest.raises(ValueError, match=message):
             load(tmp_path)
 
@@ -268,8 +268,8 @@ def test_a_shard_that_is_cut_off_or_missing(tmp_path):
     whole = first.read_bytes()
     first.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=f"{first.name} is cut off"):
-        qwen2_from_qwen2_vl(tmp_path)
+        llm_from_published(tmp_path)
     first.write_bytes(whole)
     second.unlink()
     with pytest.raises(FileNotFoundError, match=f"lacks {second.name}"):
-        qwen2_from_qwen2_vl(tmp_path)
+        llm_from_published(tmp_path)

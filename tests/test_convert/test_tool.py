@@ -30,7 +30,7 @@ def tool():
     return module
 
 
-@pytest.mark.parametrize(("command", "write"), [("internvl", write_internvl), ("qwen2-vl", write_qwen2_vl)])
+@pytest.mark.parametrize(("command", "write"), [("published", write_internvl), ("qwen2-vl", write_qwen2_vl)])
 def test_a_published_folder(tool, tmp_path, capsys, command, write):
     write(tmp_path / "in")
     tool.main([command, str(tmp_path / "in"), str(tmp_path / "out"), "--dtype", "bfloat16", "--shard-gb", "0.00003"])

@@ -151,6 +151,29 @@ def test_qwen2_vl_2b_has_the_parameters_of_the_published_file(describe):
     assert described["parts"]["llm"]["trainable"] == adapters + 151936 * width
 
 
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [("internvl2_5_1b", 938_193_024), ("internvl2_5_4b", 3_712_637_952), ("internvl3_2b", 2_088_957_440)],
+)
+def test_a_newer_internvl_has_the_parameters_of_the_published_file(describe, name, base):
+    """The published embedding has no rows to spare: six new tokens make it longer, in embedding and head."""
+    described = describe(f"lira_{name}")
+    assert described["base"] == base
+    assert described["sequence"]["images"]["640x480"]["total"] == 2350
+    (note,) = described["notes"]
+    assert "151680 tokens" in note
+
+
+def test_answering_takes_the_weights_in_bf16_and_a_cache(describe):
+    """InternLM2-1.8B has 24 layers with 8 key heads of 128."""
+    described = describe("lira_2b")
+    cache = 2 * 24 * 8 * 128 * 2 * described["sequence"]["length"]
+    assert described["inference_gb"] == {
+        "weights": pytest.approx(2 * described["total"] / 1e9, abs=1e-3),
+        "cache": pytest.approx(cache / 1e9, abs=1e-3),
+    }
+
+
 @pytest.mark.parametrize("name", ["lira_2b_pretrain", "lira_8b_pretrain", "lira_qwen2_1_5b_pretrain"])
 def test_pretrain_trains_the_projectors_alone(describe, name):
     described = describe(name)

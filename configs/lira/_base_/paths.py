@@ -10,14 +10,24 @@ root = os.environ.get("LIRA_ROOT", "work_dirs/lira")
 data_root = os.environ.get("LIRA_DATA", "data")
 weights_root = os.environ.get("LIRA_WEIGHTS", "pretrained")
 
-internvl2_2b = dict(
-    path=os.environ.get("LIRA_INTERNVL2_2B", f"{weights_root}/InternVL2-2B"),
-    obtain="download https://huggingface.co/OpenGVLab/InternVL2-2B and set LIRA_INTERNVL2_2B to the folder (docs/weights.md)",
-)
-internvl2_8b = dict(
-    path=os.environ.get("LIRA_INTERNVL2_8B", f"{weights_root}/InternVL2-8B"),
-    obtain="download https://huggingface.co/OpenGVLab/InternVL2-8B and set LIRA_INTERNVL2_8B to the folder (docs/weights.md)",
-)
+internvl = {
+    name: dict(
+        path=os.environ.get(variable, f"{weights_root}/{name}"),
+        obtain=f"download https://huggingface.co/OpenGVLab/{name} and set {variable} to the folder (docs/weights.md)",
+    )
+    for name, variable in (
+        ("InternVL2-2B", "LIRA_INTERNVL2_2B"),
+        ("InternVL2-8B", "LIRA_INTERNVL2_8B"),
+        ("InternVL2_5-1B", "LIRA_INTERNVL2_5_1B"),
+        ("InternVL2_5-2B", "LIRA_INTERNVL2_5_2B"),
+        ("InternVL2_5-4B", "LIRA_INTERNVL2_5_4B"),
+        ("InternVL2_5-8B", "LIRA_INTERNVL2_5_8B"),
+        ("InternVL3-1B", "LIRA_INTERNVL3_1B"),
+        ("InternVL3-2B", "LIRA_INTERNVL3_2B"),
+        ("InternVL3-8B", "LIRA_INTERNVL3_8B"),
+    )
+}
+internvl2_2b, internvl2_8b = internvl["InternVL2-2B"], internvl["InternVL2-8B"]
 qwen2_vl_2b = dict(
     path=os.environ.get("LIRA_QWEN2_VL_2B", f"{weights_root}/Qwen2-VL-2B-Instruct"),
     obtain="download https://huggingface.co/Qwen/Qwen2-VL-2B-Instruct and set LIRA_QWEN2_VL_2B to the folder (docs/weights.md)",

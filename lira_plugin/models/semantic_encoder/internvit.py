@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
@@ -26,6 +27,7 @@ class InternViTEncoder(SemanticEncoder):
         vit: name of a timm vision transformer with a square grid of patches.
         shuffle: r; a square of r x r patches becomes one token.
         vit_args: further arguments of ``timm.create_model``.
+        qk_norm: normalise queries and keys over all heads together, as InternViT-6B does; timm's own ``qk_norm`` does it in each.
         mean, std: normalisation of values in 0..1; None is what timm says of the transformer.
 
     Raises:
@@ -42,6 +44,7 @@ class InternViTEncoder(SemanticEncoder):
         vit_args: dict[str, Any] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        qk_norm: bool = False,
     ) -> None:
         transformer = timm.create_model(vit, num_classes=0, **(vit_args or {}))
         learnt = transformer.pretrained_cfg
@@ -49,6 +52,9 @@ class InternViTEncoder(SemanticEncoder):
         self.vit = transformer
         if getattr(self.vit, "attn_pool", None) is not None:
             self.vit.attn_pool = None  # makes one vector of all patches, and nothing here reads it
+        if qk_norm:
+            for block in self.vit.blocks:
+                block.attn.q_norm, block.attn.k_norm = (JointHeadNorm(self.vit.num_features) for _ in "qk")
         height, width = self.vit.patch_embed.img_size
         if height != width:
             raise ValueError(
@@ -79,3 +85,23 @@ class InternViTEncoder(SemanticEncoder):
     def project(self, features: Tensor) -> Tensor:
         """(T, P / r^2, r^2 W) to (T, P / r^2, H)."""
         return self.projector(features)
+
+
+class JointHeadNorm(nn.Module):
+    """Root-mean-square norm of queries or keys over all heads together.
+
+    Args:
+        width: W, of all heads.
+        eps: as in the published models.
+    """
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, heads: Tensor) -> Tensor:
+        """(T, heads, P, D) to the same."""
+        joint = heads.transpose(1, 2)
+        joint = joint / (joint.float().square().mean((-2, -1), keepdim=True) + self.eps).sqrt().to(heads.dtype)
+        return (joint * self.weight.view(heads.shape[1], -1)).transpose(1, 2)

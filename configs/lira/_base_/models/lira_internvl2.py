@@ -1,6 +1,6 @@
 """LIRA over InternVL2-2B, as the paper has it: InternViT-300M, InternLM2-1.8B, OMG-Seg."""
 
-from lira_plugin.convert import internlm2_tokenizer, llama_from_internvl, semantic_encoder_from_internvl
+from lira_plugin.convert import llm_from_published, semantic_encoder_from_published, tokenizer_from_published
 from lira_plugin.models import LIRA, SEFE, InterleavedLLM, MaskDecoder
 
 # isort: split
@@ -18,9 +18,9 @@ omg_seg_weights = dict(**omg_seg, prefix="pixel_encoder.")
 
 model = dict(
     type=LIRA,
-    tokenizer=dict(type=internlm2_tokenizer, **internvl2_2b),
+    tokenizer=dict(type=tokenizer_from_published, **internvl2_2b),
     special_tokens=special_tokens,
-    semantic_encoder=dict(type=semantic_encoder_from_internvl, published="InternVL2-2B", **internvl2_2b),
+    semantic_encoder=dict(type=semantic_encoder_from_published, published="InternVL2-2B", **internvl2_2b),
     pixel_encoder=pixel_encoder,
     sefe=dict(
         type=SEFE,
@@ -33,7 +33,7 @@ model = dict(
     ),
     llm=dict(  # LoRA: lira_2b.py and lira_8b.py, for stage 2 alone
         type=InterleavedLLM,
-        llm=dict(type=llama_from_internvl, published="InternVL2-2B", **internvl2_2b),
+        llm=dict(type=llm_from_published, published="InternVL2-2B", **internvl2_2b),
         chat_template="internvl2_chat",
         gradient_checkpointing=True,
     ),

@@ -1,6 +1,6 @@
 """A LISA over InternVL2-2B, with SAM's ViT-H."""
 
-from lira_plugin.convert import internlm2_tokenizer, llama_from_internvl, semantic_encoder_from_internvl
+from lira_plugin.convert import llm_from_published, semantic_encoder_from_published, tokenizer_from_published
 from lira_plugin.models import InterleavedLLM
 
 # isort: split
@@ -16,9 +16,9 @@ with read_base():
 
 model = dict(
     type=LISA,
-    tokenizer=dict(type=internlm2_tokenizer, **internvl2_2b),
+    tokenizer=dict(type=tokenizer_from_published, **internvl2_2b),
     special_tokens=dict(seg="[SEG]", image_id="<image_id>", phrase_start="<p>", phrase_end="</p>"),
-    semantic_encoder=dict(type=semantic_encoder_from_internvl, published="InternVL2-2B", **internvl2_2b),
+    semantic_encoder=dict(type=semantic_encoder_from_published, published="InternVL2-2B", **internvl2_2b),
     sam=dict(
         type=SamDecoder,
         hidden_size=2048,
@@ -30,7 +30,7 @@ model = dict(
     ),
     llm=dict(
         type=InterleavedLLM,
-        llm=dict(type=llama_from_internvl, published="InternVL2-2B", **internvl2_2b),
+        llm=dict(type=llm_from_published, published="InternVL2-2B", **internvl2_2b),
         chat_template="internvl2_chat",
         gradient_checkpointing=True,
         lora=dict(
