@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from support.internvl_twin import TINY, tiny, write_internvl
+from support.internvl_twins import Twin, write_twin
 from support.paths import config_path
 from support.process_state import process_state_restored
 from support.qwen2_vl_twin import write_qwen2_vl
@@ -52,6 +53,13 @@ SIZES = [
         "OpenGVLab/InternVL2-2B",
         # As published, no sequence is longer than the LLM was trained for: beyond that, its rope depends on what it read before.
         lambda folder: write_internvl(folder, tiny(max_position_embeddings=1024), shards=2),
+        ("lm_head.base_layer", "lm_head.lora_B"),
+    ),
+    Size(
+        "lira_internvl3_2b",
+        "LIRA_INTERNVL3_2B",
+        "OpenGVLab/InternVL3-2B",
+        lambda folder: write_twin(folder, Twin(layout="hf", longest=1024)),
         ("lm_head.base_layer", "lm_head.lora_B"),
     ),
     Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",), True),

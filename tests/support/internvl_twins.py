@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 
-from support import internvl_twin, qwen2_vl_twin
-
 from lira_plugin.convert import internlm2_tokenizer
+from support import internvl_twin, qwen2_vl_twin
 
 VISION = {**internvl_twin.TINY["vision"], **internvl_twin.TINY["image"]}
 LLM = {
@@ -19,7 +18,6 @@ LLM = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
     "rope_theta": 1000000.0,
 }
 EPS = {"InternLM2": 1e-5, "Qwen2": 1e-6}
@@ -37,9 +35,11 @@ class Twin:
     qk_norm: bool = False
     qkv_bias: bool = True
     tied: bool = False
+    longest: int = 64
+    """Positions that the LLM was trained for."""
 
     def __str__(self) -> str:
-        return "-".join(str(value) for value in vars(self).values())
+        return "-".join(str(value) for name, value in vars(self).items() if name != "longest")
 
 
 def random_state(twin: Twin, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -84,6 +84,7 @@ def qwen2_shapes(twin: Twin) -> dict[str, tuple[int, ...]]:
 def config(twin: Twin) -> dict:
     """What ``config.json`` says in the twin's layout."""
     llm = {**LLM, "vocab_size": WORDS[twin.llm], "rms_norm_eps": EPS[twin.llm], "hidden_act": "silu"}
+    llm |= {"max_position_embeddings": twin.longest}
     llm |= {"architectures": [f"{twin.llm}ForCausalLM"], "tie_word_embeddings": twin.tied}
     vision = {**VISION, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "norm_type": twin.norm_type}
     scaling = {"factor": 2.0, "type": "dynamic"}
@@ -226,7 +227,7 @@ def logits(state, ids, twin):
     }
     eps, length = EPS[twin.llm], len(ids)
     head = LLM["hidden_size"] // LLM["num_attention_heads"]
-    base, longest = LLM["rope_theta"], LLM["max_position_embeddings"]
+    base, longest = LLM["rope_theta"], twin.longest
     if length > longest:
         base *= (2 * length / longest - 1) ** (head / (head - 2))
     x = hf["model.embed_tokens.weight"][ids]

@@ -151,14 +151,10 @@ def test_qwen2_vl_2b_has_the_parameters_of_the_published_file(describe):
     assert described["parts"]["llm"]["trainable"] == adapters + 151936 * width
 
 
-@pytest.mark.parametrize(
-    ("name", "base"),
-    [("internvl2_5_1b", 938_193_024), ("internvl2_5_4b", 3_712_637_952), ("internvl3_2b", 2_088_957_440)],
-)
-def test_a_newer_internvl_has_the_parameters_of_the_published_file(describe, name, base):
+def test_internvl3_2b_has_the_parameters_of_the_published_file(describe):
     """The published embedding has no rows to spare: six new tokens make it longer, in embedding and head."""
-    described = describe(f"lira_{name}")
-    assert described["base"] == base
+    described = describe("lira_internvl3_2b")
+    assert described["base"] == 2_088_957_440
     assert described["sequence"]["images"]["640x480"]["total"] == 2350
     (note,) = described["notes"]
     assert "151680 tokens" in note
