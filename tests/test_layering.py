@@ -51,7 +51,7 @@ FENCES = {
     "timm": ("models/semantic_encoder/",),
     "transformers": (
         "models/interleaved_llm", "models/generation/", "models/trainable", "models/semantic_encoder/qwen2_vl",
-        "convert/", "describe/blank_tokenizer", "evaluation/text_similarity",
+        "convert/", "describe/blank_tokenizer", "evaluation/text_similarity", "inference/auto_model",
     ),
     "peft": ("models/trainable", "convert/"),
     "deepspeed": ("compat/", "checkpoint/deepspeed"),

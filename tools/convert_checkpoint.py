@@ -120,6 +120,41 @@ def add_grow_vocabulary(commands: Commands) -> None:
     parser.add_argument("--config", help="with --tokenizer: recipe of the checkpoint (default: that in the work dir)")
 
 
+def run_pack(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import pack_model
+    from lira_plugin.inference import find_recipe
+
+    recipe, weights = find_recipe(args.config, args.weights)
+    return f"wrote {pack_model(recipe, weights, args.out, args.dtype, args.scores, args.shard_gb * 1e9)}"
+
+
+def add_pack(commands: Commands) -> None:
+    text = "a trained model as one folder, which LIRAInferencer and AutoModel read without anything else"
+    parser = add_command(commands, "pack", run_pack, text)
+    parser.add_argument("config", help="recipe, or the work dir that has it")
+    parser.add_argument("weights", help=WEIGHTS_IN)
+    parser.add_argument("out", help="folder to write")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: as they are)")
+    parser.add_argument(
+        "--scores", nargs="+", default=[], metavar="JSON", help="what metrics wrote, for the model card"
+    )
+    parser.add_argument("--shard-gb", type=float, default=2.0, help="size of a file")
+
+
+def run_push(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import push_folder
+
+    return f"pushed to {push_folder(args.folder, args.repository, not args.public)}"
+
+
+def add_push(commands: Commands) -> None:
+    text = "a packed folder to a Hugging Face hub, as the account that `huggingface-cli login` or HF_TOKEN names"
+    parser = add_command(commands, "push", run_push, text)
+    parser.add_argument("folder", help="the packed folder")
+    parser.add_argument("repository", help="such as someone/lira-2b")
+    parser.add_argument("--public", action="store_true", help="of a repository that is made (default: private)")
+
+
 def run_consolidate_zero(args: argparse.Namespace) -> str:
     from lira_plugin.convert import consolidate_zero
 
@@ -177,7 +212,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     published = (add_published, add_lira, add_omg_seg, add_mmdet)
-    for add in (*published, add_export_lira, add_merge_lora, add_grow_vocabulary, add_consolidate_zero):
+    for add in (
+        *published,
+        add_pack,
+        add_push,
+        add_export_lira,
+        add_merge_lora,
+        add_grow_vocabulary,
+        add_consolidate_zero,
+    ):
         add(commands)
     return parser.parse_args(arguments)
 

@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
+    parser.add_argument(
+        "--model", "--config", help="recipe, work dir or packed folder; by default the work dir of --weights"
+    )
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")

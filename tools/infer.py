@@ -31,7 +31,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="IMAGE ... QUESTION",
         help="images or folders, then the question; or one .jsonl file",
     )
-    parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
+    parser.add_argument(
+        "--model", "--config", help="recipe, work dir or packed folder; by default the work dir of --weights"
+    )
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--out-dir", type=Path, help="write predictions.json, masks and pictures here")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run has written to --out-dir")

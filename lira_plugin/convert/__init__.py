@@ -15,6 +15,8 @@ from lira_plugin.convert.import_published import (
 )
 from lira_plugin.convert.llm_families import qwen2_tokenizer
 from lira_plugin.convert.merge_lora import merge_lora
+from lira_plugin.convert.pack_model import pack_model
+from lira_plugin.convert.push_folder import push_folder
 
 # What the recipes in older work dirs call them.
 llama_from_internvl = qwen2_from_qwen2_vl = llm_from_published
@@ -34,6 +36,8 @@ __all__ = [
     "llama_from_internvl",
     "llm_from_published",
     "merge_lora",
+    "pack_model",
+    "push_folder",
     "qwen2_from_qwen2_vl",
     "qwen2_tokenizer",
     "semantic_encoder_from_internvl",

@@ -11,7 +11,7 @@ from torch import nn
 from lira_plugin.convert.published import TOKENIZER_SIZES
 from lira_plugin.describe.blank_tokenizer import blank_tokenizer
 from lira_plugin.models import LIRA
-from lira_plugin.models.interleaved_llm import build_causal_lm
+from lira_plugin.models.interleaved_llm import build_causal_lm, tie_head
 from lira_plugin.registry import MODELS
 from lira_plugin.structures import InputSpec
 from lira_plugin.tokens import SpecialTokens, build_tokenizer
@@ -71,13 +71,13 @@ def measure_recipe(model: Mapping[str, Any]) -> RecipeSize:
         return RecipeSize(built, count_parts(built), 0, ())
     with init_empty_weights(include_buffers=False):
         llm = build_causal_lm({**model["llm"]["llm"]})
-    _tie(llm)
+    tie_head(llm)
     llm_size = _count(llm.parameters())
     tokenizer, notes = _tokenizer(model, llm.get_input_embeddings().num_embeddings)
     replaced = {"tokenizer": tokenizer, "init_from": [], "llm": {**model["llm"], "llm": llm}}
     with init_empty_weights(include_buffers=False):
         built = MODELS.build({**model, **replaced})
-    _tie(built.llm.causal_lm)
+    tie_head(built.llm.causal_lm)
     parts = count_parts(built)
     return RecipeSize(built, parts, parts["semantic_encoder"].total + llm_size, notes)
 
@@ -107,13 +107,6 @@ def count_parts(model: BaseModel) -> dict[str, PartSize]:
         if own:
             parts[name] = PartSize(_count(own), _count(parameter for parameter in own if parameter.requires_grad))
     return parts
-
-
-def _tie(llm: nn.Module) -> None:
-    """Share the embedding with the head again where they are tied: without weights, each is given a parameter of its own."""
-    if llm.config.tie_word_embeddings:
-        head = llm.get_output_embeddings()
-        getattr(head, "base_layer", head).weight = llm.get_input_embeddings().weight
 
 
 def _count(parameters: Any) -> int:

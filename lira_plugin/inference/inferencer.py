@@ -12,12 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
-from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from lira_plugin.checkpoint.files import load_into
 from lira_plugin.checkpoint.finite import non_finite, refuse_non_finite
 from lira_plugin.compat.checked_settings import check_recipe
+from lira_plugin.convert.packed_weights import load_model
 from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, grounding_collate, image_batches
 from lira_plugin.datasets.grounding_dataset import build_pipeline
 from lira_plugin.inference.attribute_reading import AttributeReading
@@ -28,7 +27,7 @@ from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
 from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
 from lira_plugin.precision import as_dtype
-from lira_plugin.registry import MODELS, SCOPE
+from lira_plugin.registry import SCOPE
 from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
 from lira_plugin.structures import ATTRIBUTE_KINDS, GroundedText, GroundingSample, refer_question
 from lira_plugin.visualization import GroundingVisualizer
@@ -47,8 +46,9 @@ class LIRAInferencer(BaseInferencer):
     being written are in memory.
 
     Args:
-        model: recipe (path or config), whose ``test_dataloader`` says how images and questions are prepared, or a work dir,
-            which has recipe and weights. None takes the work dir of ``weights``.
+        model: recipe (path or config), whose ``test_dataloader`` says how images and questions are prepared, or a work dir or
+            packed folder (``tools/convert_checkpoint.py pack``), which have recipe and weights. None takes the work dir or
+            folder of ``weights``.
         weights: checkpoint file or work dir; None keeps the weights that a recipe starts from.
         device: where to run, by default a GPU if there is one.
         dtype: what the weights are cast to, such as ``bfloat16``, which halves their memory; None leaves them as they are.
@@ -310,11 +310,7 @@ class LIRAInferencer(BaseInferencer):
         return {name: defaults[name] for name in ("batch_size", "ilvc")} | settings | keep_logits
 
     def _init_model(self, cfg: Config, weights: Path | None, device: str = "cpu") -> LIRA:
-        init_default_scope(cfg.get("default_scope", SCOPE))
-        model = MODELS.build(cfg.model)
-        if weights is not None:
-            load_into(model, weights)
-        model = model.to(device, self.dtype).eval()
+        model = load_model(cfg, weights, device, self.dtype)
         refuse_non_finite(
             non_finite(model.named_parameters()), str(weights or "the recipe's init_from"), "take an earlier checkpoint"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
+from lira_plugin.convert.packed_config import is_packed, read_packed
 from lira_plugin.recipes import read_recipe
 from lira_plugin.settings import refuse_type
 
@@ -16,14 +17,15 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
     """Find config and weights; what is not given is taken from the work dir that is.
 
     Args:
-        model: recipe or work dir. None takes the recipe of the work dir that ``weights`` is or lies in.
+        model: recipe, work dir, or a folder that :func:`~lira_plugin.convert.pack_model` wrote, which is its own weights. None
+            takes the recipe of the work dir that ``weights`` is or lies in.
         weights: checkpoint file or work dir, which then gives its newest checkpoint. None takes those of the work dir
             ``model``, and none where ``model`` is a recipe: the model then keeps the weights that the recipe starts from.
 
     Raises:
         FileNotFoundError: there is no recipe.
         TypeError: ``model`` is something else.
-        ValueError: a work dir holds several recipes, or neither argument is given.
+        ValueError: a work dir holds several recipes, a packed folder is given other weights, or neither argument is given.
     """
     refuse_type("weights", weights, Path | None)
     weights = None if weights is None else Path(weights)
@@ -38,6 +40,12 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
     if not isinstance(model, str | Path):
         raise TypeError(f"model must be a path of a recipe or work dir, or a Config, got {type(model).__name__}")
     model = Path(model)
+    if is_packed(model):
+        if weights is not None and weights.resolve() != model.resolve():
+            raise ValueError(
+                f"{model} is packed with its weights: {weights} cannot be loaded into it; give its recipe as model"
+            )
+        return read_packed(model), model
     if model.is_dir():
         return Config.fromfile(_recipe_of(model)), weights or model
     return read_recipe(model), weights

@@ -259,6 +259,13 @@ def fill_with_mean(weight: Tensor, known: int, size: int) -> None:
         )
 
 
+def tie_head(llm: PreTrainedModel) -> None:
+    """Share the embedding with the head again where they are tied: without weights, each is given a parameter of its own."""
+    if llm.config.tie_word_embeddings:
+        head = llm.get_output_embeddings()
+        getattr(head, "base_layer", head).weight = llm.get_input_embeddings().weight
+
+
 def build_causal_lm(llm: dict) -> PreTrainedModel:
     """Build a causal LM from its config, in which ``config`` may be one too."""
     llm = dict(llm)

@@ -21,9 +21,10 @@ from support.paths import config_path
 from support.process_state import process_state_restored
 from support.qwen2_vl_twin import write_qwen2_vl
 
-from lira_plugin.convert import convert_omg_seg
+from lira_plugin.convert import convert_omg_seg, pack_model
 from lira_plugin.datasets import fit_to_model
 from lira_plugin.describe import measure_recipe
+from lira_plugin.inference import LIRAInferencer
 from lira_plugin.registry import MODELS
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.structures import decode_union
@@ -256,6 +257,23 @@ def test_pretrain_finetune_an_answer_and_scores(world):
     restored = model.state_dict()
     assert all(torch.equal(restored[name], value) for name, value in after.state_dict().items()), "tied weights too"
     assert (model.llm.causal_lm.lm_head.weight is model.llm.causal_lm.model.embed_tokens.weight) is size.tied
+    check_packed(recipe(), config.work_dir, size)
+
+
+def check_packed(config, work_dir, size):
+    """One folder answers as recipe, checkpoint and published files together."""
+    config.model.init_from = config.model.init_from[:1]  # the checkpoint has what both stages trained
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    question, folder = "Please segment red circle.", Path(work_dir).parent / "packed"
+    before = LIRAInferencer(config, work_dir, "cpu", show_progress=False)
+    pack_model(config, work_dir, folder)
+    text = (folder / "config.json").read_text()
+    assert "published" not in text and "obtain" not in text and size.origin in (folder / "README.md").read_text()
+    after = LIRAInferencer(folder, device="cpu", show_progress=False)
+    for forced in (False, True):
+        (one,), (other,) = (lira(image, question, force=forced, return_logits=True) for lira in (before, after))
+        assert one.text == other.text and len(one.spans) == len(other.spans) >= forced
+        assert all(np.array_equal(a.logits, b.logits) for a, b in zip(one.spans, other.spans))
 
 
 def check_scores(recipe, answered):

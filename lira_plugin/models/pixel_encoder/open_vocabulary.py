@@ -80,7 +80,9 @@ def mask_pool(mask_features: Tensor, mask_logits: Tensor) -> Tensor:
     return inside.to(mask_features.dtype) @ mask_features.flatten(2).transpose(1, 2)
 
 
-def read_class_embeddings(path: str | Path, num_classes: int, channels: int, obtain: str = "") -> Tensor:
+def read_class_embeddings(
+    path: str | Path, num_classes: int, channels: int, obtain: str = "", prototypes: int = 1
+) -> Tensor:
     """Read the embeddings of class names, such as ``convnext_large_d_320_CocoPanopticOVDataset.pth``.
 
     Where weights are left out (:func:`~lira_plugin.checkpoint.files.is_meta_init`), nothing is read.
@@ -90,13 +92,14 @@ def read_class_embeddings(path: str | Path, num_classes: int, channels: int, obt
         num_classes: C.
         channels: E.
         obtain: where the file comes from, for the message.
+        prototypes: P, where nothing is read; a file says it itself.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it holds something else.
     """
     if is_meta_init():
-        return F.normalize(torch.ones(num_classes, 1, channels, device="cpu"), dim=-1)
+        return F.normalize(torch.ones(num_classes, prototypes, channels, device="cpu"), dim=-1)
     embeddings = read_tensor(path, obtain)
     _check_embeddings(embeddings, str(path))
     if (embeddings.shape[0], embeddings.shape[2]) != (num_classes, channels):
