@@ -19,6 +19,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
+    parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in, whom nothing asks for a password")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME",
@@ -50,7 +51,9 @@ def main() -> None:
         from lira_plugin.demo.app import Demo, build, launch
         from lira_plugin.inference import LIRAInferencer
 
-        lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
+        lira = LIRAInferencer(
+            args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, show_progress=False
+        )
         settings = lira.model.generation
         demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6))
         page = build(demo, settings.get("threshold", 0.5), settings.get("ilvc", True))

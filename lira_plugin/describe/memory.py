@@ -9,6 +9,8 @@ Symbols: L positions of a sequence, H width, K width of all key heads, F feed-fo
 
 from dataclasses import dataclass
 
+from lira_plugin.models.quantized_llm import NF4_BYTES
+
 BF16, FP32 = 2, 4
 
 
@@ -95,7 +97,13 @@ class ActivationShape:
 
 
 def estimate_memory(
-    total: int, trainable: int, precision: Precision, stage: int = 0, num_gpus: int = 1, activations: float = 0.0
+    total: int,
+    trainable: int,
+    precision: Precision,
+    stage: int = 0,
+    num_gpus: int = 1,
+    activations: float = 0.0,
+    quantized: int = 0,
 ) -> Memory:
     """Memory on one of ``num_gpus`` GPUs.
 
@@ -106,6 +114,7 @@ def estimate_memory(
         stage: of ZeRO: 1 divides the optimizer states among the GPUs, 2 the gradients too, 3 the weights too; 0 divides nothing.
         num_gpus: that share the work.
         activations: bytes of one GPU's own batch.
+        quantized: those of all parameters that are kept in ``nf4``.
 
     Raises:
         ValueError: no such stage, or no GPU.
@@ -114,7 +123,7 @@ def estimate_memory(
         raise ValueError(f"stage must be 0, 1, 2 or 3 and num_gpus positive, got {stage} and {num_gpus}")
     share = [1 / num_gpus if stage >= first else 1.0 for first in (3, 2, 1)]
     return Memory(
-        total * precision.weight * share[0],
+        ((total - quantized) * precision.weight + quantized * NF4_BYTES) * share[0],
         trainable * precision.gradient * share[1],
         trainable * precision.optimizer * share[2],
         activations,

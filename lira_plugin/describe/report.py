@@ -63,14 +63,25 @@ def describe_recipe(
             "length": length,
             "batch_size": batch,
         }
+    quantized = count_quantized(size.model)
     described["memory_gb"] = {
         name: {
-            str(count): estimate_memory(size.total, size.trainable, precision, stage, count, activations).in_gb()
+            str(count): estimate_memory(
+                size.total, size.trainable, precision, stage, count, activations, quantized
+            ).in_gb()
             for count in gpus
         }
         for name, (precision, stage) in STAGES.items()
     }
     return described
+
+
+def count_quantized(model: nn.Module) -> int:
+    """Parameters that the recipe keeps in 4 bits."""
+    if not isinstance(model, LIRA) or not model.llm.quantize:
+        return 0
+    layers = (module for module in model.modules() if type(module).__name__ == "NF4Linear")
+    return sum(layer.in_features * layer.out_features for layer in layers)
 
 
 def activation_shape(size: RecipeSize) -> ActivationShape:

@@ -26,6 +26,7 @@ from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
 from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
+from lira_plugin.models.quantized_llm import check_kind, quantize_llm
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import SCOPE
 from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
@@ -52,11 +53,13 @@ class LIRAInferencer(BaseInferencer):
         weights: checkpoint file or work dir; None keeps the weights that a recipe starts from.
         device: where to run, by default a GPU if there is one.
         dtype: what the weights are cast to, such as ``bfloat16``, which halves their memory; None leaves them as they are.
+        quantize: ``int8`` or ``nf4`` for the LLM's linear layers; all else is in bfloat16 then, unless ``dtype`` says otherwise.
         show_progress: show progress bars, on terminals.
 
     Raises:
         FileNotFoundError: there is no recipe, or no checkpoint, or none of those that the recipe starts from.
         FloatingPointError: a weight is not finite; 16 bits may be too few for it.
+        ImportError: the package that quantizes is missing.
         WrongSetting: the recipe has a setting that does not exist, or an argument is of another type.
         ValueError: see :func:`~lira_plugin.inference.find_recipe`; the checkpoint does not fit, the recipe does not say how to
             prepare images, or ``dtype`` is no floating-point type.
@@ -69,8 +72,11 @@ class LIRAInferencer(BaseInferencer):
         device: str | None = None,
         *,
         dtype: str | torch.dtype | None = None,
+        quantize: str | None = None,
         show_progress: bool = True,
     ) -> None:
+        if quantize is not None:
+            check_kind(quantize)
         recipe, weights = find_recipe(model, weights)
         device = _checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if recipe.get("model") is None:
@@ -78,7 +84,7 @@ class LIRAInferencer(BaseInferencer):
                 f"{recipe.filename or 'the recipe'} has no 'model': give a recipe of this package, or a work dir"
             )
         check_recipe(recipe)
-        self.dtype = as_dtype(dtype)
+        self.dtype, self.quantize = as_dtype(dtype if quantize is None or dtype else "bfloat16"), quantize
         super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
 
     def __call__(
@@ -314,6 +320,8 @@ class LIRAInferencer(BaseInferencer):
         refuse_non_finite(
             non_finite(model.named_parameters()), str(weights or "the recipe's init_from"), "take an earlier checkpoint"
         )
+        if self.quantize is not None:
+            quantize_llm(model.llm.causal_lm, self.quantize)
         return model
 
     def _init_pipeline(self, cfg: Config) -> Compose:

@@ -16,8 +16,10 @@ from transformers.integrations import deepspeed as zero
 
 from lira_plugin.distributed import mean_count
 from lira_plugin.models.generation import HuggingFacePass, LlamaPass
+from lira_plugin.models.quantized_llm import quantize_llm
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
+from lira_plugin.settings import WrongSetting
 from lira_plugin.structures import IGNORE_INDEX, ChatTemplate, TokenKind, build_template
 
 _INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "past_key_values", "cache_position")
@@ -52,6 +54,7 @@ class InterleavedLLM(nn.Module):
         gradient_checkpointing: recompute activations in the backward pass.
         chat_template: how turns are written in text for this LLM (:class:`~lira_plugin.structures.ChatTemplate`, its arguments,
             its name, or the config of what makes it); the data take it from here. None leaves it to them.
+        quantize: ``nf4`` to keep the weights under the adapters in 4 bits (QLoRA), once all of them are there.
 
     Raises:
         ValueError: the causal LM is none of these, or LoRA would leave the embeddings of new tokens untrained.
@@ -65,8 +68,12 @@ class InterleavedLLM(nn.Module):
         lora: dict[str, Any] | None = None,
         gradient_checkpointing: bool = False,
         chat_template: ChatTemplate | dict | str | None = None,
+        quantize: str | None = None,
     ) -> None:
         super().__init__()
+        if quantize not in (None, "nf4"):
+            raise WrongSetting(f"quantize={quantize!r} cannot be trained: give 'nf4' with lora, or None")
+        self.quantize = quantize
         made = isinstance(chat_template, dict) and "type" in chat_template
         self.chat_template = build_template(MODELS.build(chat_template) if made else chat_template)
         with _whole_weights():
@@ -103,13 +110,20 @@ class InterleavedLLM(nn.Module):
                 "random embeddings as they are; set it, or start from an LLM whose vocabulary has them"
             )
         self.model = add_lora(self.model, lora)
+        if self.quantize:
+            quantize_llm(self.causal_lm, self.quantize)
 
     def merge_lora(self) -> None:
         """Add the adapters to the weights that they adapt; what is left is a causal LM, to be trained or saved whole.
 
         Raises:
-            ValueError: there are no adapters, one holds NaN or infinity, or the head has one and is the embedding as well.
+            ValueError: there are no adapters, one holds NaN or infinity, the head has one and is the embedding as well, or the
+                weights are of 4 bits.
         """
+        if self.quantize:
+            raise ValueError(
+                "weights of 4 bits cannot be merged with adapters: merge with the recipe without model.llm.quantize"
+            )
         if not hasattr(self.model, "merge_and_unload"):
             raise ValueError("the LLM has no LoRA adapters to merge")
         if hasattr(self.causal_lm.get_output_embeddings(), "lora_A") and self.causal_lm.config.tie_word_embeddings:

@@ -160,6 +160,17 @@ def test_internvl3_2b_has_the_parameters_of_the_published_file(describe):
     assert "151680 tokens" in note
 
 
+def test_the_sum_of_a_recipe_with_4_bits_counts_them_so(describe):
+    """LLM linears of 24 layers take 0.5 bytes and a scale of 4 bytes for 64; all else is as with AMP."""
+    described, whole = describe("lira_2b_qlora"), describe("lira_2b")
+    width, wide = 2048, 8192
+    linears = 24 * (2 * width * width + 2 * width * width // 2 + 3 * width * wide)
+    weights = 4 * (described["total"] - linears) + (0.5 + 4 / 64) * linears
+    assert described["memory_gb"]["amp"]["1"]["weights"] == pytest.approx(weights / 1e9, rel=1e-3)
+    assert described["memory_gb"]["amp"]["1"]["total"] < 12 < whole["memory_gb"]["amp"]["1"]["total"]
+    assert described["base"] == whole["base"]
+
+
 def test_answering_takes_the_weights_in_bf16_and_a_cache(describe):
     """InternLM2-1.8B has 24 layers with 8 key heads of 128."""
     described = describe("lira_2b")

@@ -142,7 +142,10 @@ def _norm(norm: nn.Module) -> Map:
 
 def _linear(module: nn.Module) -> Map:
     """The module, or where it is a plain linear layer its function, which takes half as long to call."""
-    if type(module) is not nn.Linear or _is_changed(module):
+    plain = (
+        type(module) is nn.Linear and type(module.weight) is nn.Parameter
+    )  # a quantized weight is a tensor of its own kind
+    if not plain or _is_changed(module):
         return module
     return partial(F.linear, weight=module.weight, bias=module.bias)
 
