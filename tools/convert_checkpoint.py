@@ -155,6 +155,25 @@ def add_push(commands: Commands) -> None:
     parser.add_argument("--public", action="store_true", help="of a repository that is made (default: private)")
 
 
+def run_onnx(args: argparse.Namespace) -> str:
+    from lira_plugin.convert import export_mask_decoder
+    from lira_plugin.inference import LIRAInferencer
+
+    lira = LIRAInferencer(args.model, args.weights, "cpu", dtype="float32")
+    names = export_mask_decoder(lira.model, args.out, args.queries)
+    return f"wrote {args.out}, which takes {', '.join(names)}"
+
+
+def add_onnx(commands: Commands) -> None:
+    parser = add_command(
+        commands, "onnx", run_onnx, "the mask decoder to an ONNX graph with a fixed count of queries an image"
+    )
+    parser.add_argument("model", help="recipe, work dir or packed folder")
+    parser.add_argument("out", help="file to write")
+    parser.add_argument("--weights", help=f"{WEIGHTS_IN}; by default those of the work dir or folder")
+    parser.add_argument("--queries", type=int, default=8, help="<seg> states an image (default: %(default)s)")
+
+
 def run_consolidate_zero(args: argparse.Namespace) -> str:
     from lira_plugin.convert import consolidate_zero
 

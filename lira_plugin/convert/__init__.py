@@ -1,6 +1,7 @@
 """Published checkpoints in and out: strict and without remote code; and tools for checkpoints of our own."""
 
 from lira_plugin.convert.consolidate import consolidate_zero
+from lira_plugin.convert.export_onnx import export_mask_decoder
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 from lira_plugin.convert.grow_vocabulary import VocabularyGrowth, grow_checkpoint, grow_llm_folder
 from lira_plugin.convert.import_lira import convert_lira, export_lira
@@ -30,6 +31,7 @@ __all__ = [
     "convert_omg_seg",
     "convert_published",
     "export_lira",
+    "export_mask_decoder",
     "grow_checkpoint",
     "grow_llm_folder",
     "internlm2_tokenizer",

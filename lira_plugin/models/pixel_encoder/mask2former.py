@@ -82,7 +82,8 @@ class Mask2FormerDecoder(nn.Module):
         """
         blocked = None
         if independent:
-            blocked = ~torch.eye(query_features.shape[1], dtype=torch.bool, device=query_features.device)
+            indices = torch.arange(query_features.shape[1], device=query_features.device)
+            blocked = indices[:, None] != indices
         outputs = [self._output(query_features, decoder_memory)]
         for index, layer in enumerate(self.transformer_decoder.layers):
             level = index % len(decoder_memory.memories)
@@ -120,5 +121,4 @@ def blocked_cells(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """
     resized = F.interpolate(mask_logits.detach().float(), size, mode="bilinear", align_corners=False)
     blocked = resized.flatten(2) < 0
-    blocked &= ~blocked.all(-1, keepdim=True)
-    return blocked
+    return blocked & ~blocked.all(-1, keepdim=True)
