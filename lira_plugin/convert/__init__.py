@@ -19,17 +19,20 @@ from lira_plugin.convert.merge_lora import merge_lora
 from lira_plugin.convert.pack_model import pack_model
 from lira_plugin.convert.push_folder import push_folder
 
-# What the recipes in older work dirs call them.
+# Names of one family each, as recipes in work dirs and programs have them.
+convert_internvl = convert_qwen2_vl = convert_published
 llama_from_internvl = qwen2_from_qwen2_vl = llm_from_published
 semantic_encoder_from_internvl = semantic_encoder_from_qwen2_vl = semantic_encoder_from_published
 
 __all__ = [
     "VocabularyGrowth",
     "consolidate_zero",
+    "convert_internvl",
     "convert_lira",
     "convert_mmdet",
     "convert_omg_seg",
     "convert_published",
+    "convert_qwen2_vl",
     "export_lira",
     "export_mask_decoder",
     "grow_checkpoint",
