@@ -27,6 +27,9 @@ PARTS = ("lira_plugin.models.", "lira_plugin.datasets.transforms.", "mmdet.model
 _LOADING = ("pretrained", "pretrained_cfg", "checkpoint_path", "init_cfg", "feature_cache")
 """Settings of parts that read other files, for weights that a packed folder has itself."""
 
+_TIMM_NAMES = ("model_name", "vit")
+"""Settings that name a model of timm; with a colon, it is one of a hub or another folder."""
+
 
 def is_packed(path: str | Path | None) -> bool:
     """Whether a path is a folder that :func:`~lira_plugin.convert.pack_model` wrote.
@@ -82,8 +85,8 @@ def from_data(node: Any, where: str) -> Any:
         built = {key: from_data(value, f"{where}.{key}") for key, value in node.items()}
         if isinstance(kind := node.get("type"), str):
             built["type"] = _allowed(kind, f"{where}.type")
-        if node.get("type") in FUNCTIONS and ":" in str(node.get("model_name")):
-            raise ValueError(f"{where} names the model {node['model_name']!r}, which timm would download: refused")
+        if named := [node[key] for key in _TIMM_NAMES if ":" in str(node.get(key))]:
+            raise ValueError(f"{where} names the model {named[0]!r}, which timm would look for elsewhere: refused")
         return built
     return (
         [from_data(value, f"{where}[{index}]") for index, value in enumerate(node)] if isinstance(node, list) else node

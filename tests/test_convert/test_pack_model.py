@@ -151,7 +151,8 @@ def changed(packed, tmp_path, change):
         (lambda m: m["sefe"].update(type="lira_plugin.models.lira.torch.hub.load"), "torch.hub.load"),
         (lambda m: m["sefe"].update(type="lira_plugin.models.trainable.freeze"), "may name parts of models"),
         (lambda m: m["pixel_encoder"]["backbone"].update(checkpoint_path="w.pth"), "'checkpoint_path'"),
-        (lambda m: m["pixel_encoder"]["backbone"].update(model_name="hf-hub:someone/something"), "would download"),
+        (lambda m: m["pixel_encoder"]["backbone"].update(model_name="hf-hub:someone/something"), "look for elsewhere"),
+        (lambda m: m["semantic_encoder"].update(vit="local-dir:/somewhere"), "look for elsewhere"),
         (lambda m: m.pop("llm"), "is no packed LIRA"),
     ],
 )
