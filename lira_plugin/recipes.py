@@ -30,7 +30,8 @@ def find_recipe_file(recipe: str | Path) -> Path:
     near = get_close_matches(path.stem, known, n=3)
     meant = f"near are {', '.join(near)}; " if near else ""
     raise FileNotFoundError(
-        f"there is no recipe at {recipe}, nor one of this name; {meant}the command `lira recipes` lists all"
+        f"there is no recipe at {recipe}, nor one of this name; {meant}the command `lira recipes` lists all "
+        "(docs/troubleshooting.md#there-is-no-recipe)"
     )
 
 

@@ -42,7 +42,10 @@ def refuse_unknown(given: Iterable[str], allowed: Iterable[str], where: str) -> 
         if name not in known:
             close = get_close_matches(str(name), known, n=1, cutoff=0.6)
             meant = f"; is {close[0]!r} meant?" if close else "."
-            raise WrongSetting(f"{where} has no setting {name!r}{meant} Its settings are: {', '.join(known)}")
+            raise WrongSetting(
+                f"{where} has no setting {name!r}{meant} Its settings are: {', '.join(known)} "
+                "(docs/troubleshooting.md#unknown-setting)"
+            )
 
 
 def refuse_keywords(function: Callable, given: Sequence[Any], where: str) -> None:

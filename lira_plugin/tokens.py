@@ -236,7 +236,9 @@ def build_tokenizer(tokenizer: Mapping[str, Any]) -> Any:
     arguments = dict(tokenizer)
     made_by, path = arguments.pop("made_by", None), arguments.get("pretrained_model_name_or_path")
     if made_by and not os.path.isdir(path):
-        raise FileNotFoundError(f"no tokenizer at {path}; make it with:\n    {made_by}")
+        raise FileNotFoundError(
+            f"no tokenizer at {path} (docs/troubleshooting.md#no-tokenizer); make it with:\n    {made_by}"
+        )
     make = arguments.pop("type")
     if isinstance(make, str) and (make := get_object_from_string(name := make)) is None:
         raise ImportError(f"the type of the tokenizer, {name!r}, cannot be imported")
@@ -282,7 +284,8 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
     if missing and not special_tokens.add_missing:
         raise ValueError(
             f"the tokenizer {_name(tokenizer)} lacks the special tokens {_with_alternatives(missing, tokenizer)}: give "
-            "the spelling of this checkpoint in special_tokens, or add_missing=True where they are yet to be trained"
+            "the spelling of this checkpoint in special_tokens, or add_missing=True where they are yet to be trained "
+            "(docs/troubleshooting.md#special-token-is-missing)"
         )
     special_tokens.add_to(tokenizer)
     ids = special_tokens.resolve(tokenizer)

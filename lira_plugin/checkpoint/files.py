@@ -75,7 +75,10 @@ def _refusal(path: Path) -> Iterator[None]:
     except FileNotFoundError:  # says itself what is missing
         raise
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no readable checkpoint (is the download complete?): {error}") from error
+        raise ValueError(
+            f"{path} is no readable checkpoint (is the download complete? "
+            f"docs/troubleshooting.md#checkpoint-cannot-be-read): {error}"
+        ) from error
 
 
 def weights_path(path: str | Path) -> Path:
@@ -218,7 +221,10 @@ def check_state(
         if names
     ]
     if found:
-        raise ValueError(f"the checkpoint {where} does not fit the model; " + "; ".join([*found, way_out]))
+        raise ValueError(
+            f"the checkpoint {where} does not fit the model (docs/troubleshooting.md#checkpoint-does-not-fit); "
+            + "; ".join([*found, way_out])
+        )
 
 
 def check_before_load(module: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:

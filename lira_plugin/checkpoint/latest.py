@@ -23,7 +23,7 @@ def find_checkpoint(path: str | Path, made_by: str | None = None) -> Path:
     if found is None:
         way_out = f"; make it with:\n    {made_by}" if made_by else ""
         named = f" (its last_checkpoint names {name!r})" if (name := _recorded(path)) else ""
-        raise FileNotFoundError(f"no checkpoint at {path}{named}{way_out}")
+        raise FileNotFoundError(f"no checkpoint at {path}{named} (docs/troubleshooting.md#no-checkpoint){way_out}")
     return found
 
 

@@ -60,7 +60,8 @@ class _StandIn(ModuleType):
         def missing(*args: Any, **kwargs: Any) -> None:
             raise RuntimeError(
                 f"mmcv operator {name!r} needs compiled code, and the installed mmcv has none. "
-                "Build those of the extra 'ops' (docs/install.md): uv pip uninstall mmcv-lite && "
+                "Build those of the extra 'ops' (docs/troubleshooting.md#mmcv-operator-needs-compiled-code): "
+                "uv pip uninstall mmcv-lite && "
                 "uv pip install --no-build-isolation --no-deps mmcv==2.1.0"
             )
 

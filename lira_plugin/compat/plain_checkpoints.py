@@ -28,7 +28,8 @@ def load(file: Any, *arguments: Any, **settings: Any) -> Any:
         return _load(file, *arguments, **settings | {"weights_only": True})
     except UnpicklingError as error:
         raise UnpicklingError(
-            f"{file} holds more than weights and plain data, and could run code of its author. If you trust it, set "
+            f"{file} holds more than weights and plain data, and could run code of its author "
+            "(docs/troubleshooting.md#checkpoint-holds-more-than-weights). If you trust it, set "
             f"{TRUST}=1 and run the command again: {error}"
         ) from error
 

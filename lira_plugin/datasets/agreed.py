@@ -14,7 +14,10 @@ class Disagreement(ValueError):
 
 def contradiction(name: str, given: Any, spec: InputSpec, field: str) -> Disagreement:
     """The error of a setting ``name`` of the data, which is ``given``, and the model's ``field``."""
-    return Disagreement(f"{name}={given!r}, but {spec.settings[field]} makes {field}={getattr(spec, field)!r}")
+    return Disagreement(
+        f"{name}={given!r}, but {spec.settings[field]} makes {field}={getattr(spec, field)!r} "
+        "(docs/troubleshooting.md#data-and-model-disagree)"
+    )
 
 
 def agreed(name: str, given: T | None, spec: InputSpec, field: str) -> T | None:

@@ -31,7 +31,8 @@ def read_annotations(path: str | os.PathLike) -> Any:
         return safe_load(path) if str(path).endswith(".p") else read_json_records(path)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no annotation file {path}. docs/weights.md says where the data of the recipes are had, and docs/own_data.md how "
+            f"no annotation file {path} (docs/troubleshooting.md#no-annotation-file). docs/weights.md says where the "
+            "data of the recipes are had, and docs/own_data.md how "
             "your own are laid out (LIRA_OWN_DATA); those of the tiny recipes are written by\n"
             "    python tools/make_scenes.py work_dirs/tiny/data"
         ) from None

@@ -9,7 +9,9 @@ from lira_plugin.datasets.findings import LEFT_OUT, TAKEN, UNUSABLE, BadRecord, 
 from lira_plugin.datasets.grounding_dataset import log_skipped
 from lira_plugin.structures import FaultKind
 
-_WAY_OUT = "Repair the record, or leave such records out with on_bad_record='skip'"
+_WAY_OUT = (
+    "Repair the record, or leave such records out with on_bad_record='skip' (docs/troubleshooting.md#bad-records)"
+)
 
 
 class _Noted(msgspec.Struct):

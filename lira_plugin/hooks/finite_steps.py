@@ -215,7 +215,8 @@ class FiniteStepsHook(Hook):
         state = f"; values are not finite in {', '.join(weights[:4])}" if weights else "; all weights are finite"
         raise FloatingPointError(
             f"{self._fault(runner, losses)}; {why}{state}. Look at these records (tools/check_data.py), or lower "
-            f"optim_wrapper.optimizer.lr; default_hooks.finite_steps.max_in_a_row says how many are endured. {_kept(runner)}"
+            f"optim_wrapper.optimizer.lr; default_hooks.finite_steps.max_in_a_row says how many are endured "
+            f"(docs/troubleshooting.md#losses-are-not-finite). {_kept(runner)}"
         )
 
     def _fault(self, runner: Runner, losses: list[bool]) -> str:

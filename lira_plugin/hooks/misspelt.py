@@ -48,7 +48,7 @@ class MisspeltSettingsHook(Hook):
                 raise ValueError(
                     f"{key}={given[key]!r} changes nothing: it is a variable of {recipe}, which has read it before. Give the "
                     f"settings that it is used in{', perhaps ' + ', '.join(used) if used else ''}; paths have environment "
-                    "variables (docs/weights.md)"
+                    "variables (docs/troubleshooting.md#setting-changes-nothing)"
                 )
 
 

@@ -81,7 +81,7 @@ class TrainingPlan:
             raise ValueError(
                 f"the checkpoint is not of {type(wrapper.optimizer).__name__}, the optimizer of this config: it has no "
                 f"{', '.join(sorted(unknown))}. To --resume, keep the optimizer; to take over the weights alone, give the "
-                "checkpoint as load_from"
+                "checkpoint as load_from (docs/troubleshooting.md#optimizer-is-not-that-of-the-checkpoint)"
             )
 
 

@@ -95,5 +95,6 @@ def check_schedules(schedulers: Any, max_iters: int, epoch_length: int) -> None:
             raise ValueError(
                 f"{name} begins at iteration {int(begin * factor)} and ends at {int(end * factor)}, in a training of {max_iters} "
                 f"iterations: set {name}.begin and end to fit it, or give schedules as shares of the training (LinearShareLR "
-                "with share=(0, 0.03) and CosineShareLR with share=(0.03, 1))"
+                "with share=(0, 0.03) and CosineShareLR with share=(0.03, 1); "
+                "docs/troubleshooting.md#schedule-does-not-fit-the-training)"
             )

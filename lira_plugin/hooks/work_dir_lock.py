@@ -44,7 +44,8 @@ class WorkDirLock:
             holder = self._file.read().strip() or "another process"
             self._file.close()
             raise RuntimeError(
-                f"{holder} is training in {work_dir}: wait for it, end it, or choose another folder with --work-dir"
+                f"{holder} is training in {work_dir}: wait for it, end it, or choose another folder with --work-dir "
+                "(docs/troubleshooting.md#another-process-trains-here)"
             ) from None
         except OSError as error:  # some network file systems know no locks
             print_log(f"{path.parent} cannot be locked ({error}): see to it that nothing else trains there", "current")

@@ -31,7 +31,10 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
     weights = None if weights is None else Path(weights)
     if model is None:
         if weights is None:
-            raise ValueError("give a recipe or a work dir as model, or a checkpoint in a work dir as weights")
+            raise ValueError(
+                "give a recipe or a work dir as model, or a checkpoint in a work dir as weights "
+                "(docs/troubleshooting.md#which-model-to-ask)"
+            )
         model = weights if weights.is_dir() and not is_zero_checkpoint(weights) else weights.parent
     if isinstance(model, Config):
         return model, weights

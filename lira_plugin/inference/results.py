@@ -67,7 +67,7 @@ class ResultWriter:
         if not overwrite and (found := [path.name for path in self._own_files() if path.exists()]):
             raise FileExistsError(
                 f"{out_dir} has {', '.join(found)} of an earlier run; choose another folder, or replace them with --overwrite "
-                "(overwrite=True)"
+                "(overwrite=True; docs/troubleshooting.md#answers-of-an-earlier-run)"
             )
         self.out_dir.mkdir(parents=True, exist_ok=True)
 

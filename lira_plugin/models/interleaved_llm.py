@@ -234,7 +234,8 @@ def scatter_features(
             holders = ", ".join(f"{name}: {count}" for name, count in zip(names, counts) if count) or "none"
             raise ValueError(
                 f"the sequences have {expected} positions for {kind.name} features but {len(own)} features came "
-                f"(positions of each sample: {holders}); check that VisualLayout of the data pipeline agrees with the model"
+                f"(positions of each sample: {holders}); check that VisualLayout of the data pipeline agrees with the model "
+                "(docs/troubleshooting.md#counts-of-positions-and-features-differ)"
             )
         embeddings = embeddings.index_put(holds.nonzero(as_tuple=True), own.to(embeddings.dtype))
     return embeddings

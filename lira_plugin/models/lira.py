@@ -191,7 +191,8 @@ class LIRA(PartlyFrozenModel):
         if get_world_size() > 1 and is_sharded(self):
             raise RuntimeError(
                 "no process can answer while the weights are sharded (FSDP or ZeRO-3): each has passes of its own, and each pass "
-                "would wait for all processes; train without validation, or under ZeRO-2, and test a checkpoint with xtuner test"
+                "would wait for all processes; train without validation, or under ZeRO-2, and test a checkpoint with xtuner test "
+                "(docs/troubleshooting.md#sharded-weights-cannot-answer)"
             )
         return self.generator()(self.requests(batch, data_samples))
 

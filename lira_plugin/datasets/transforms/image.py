@@ -64,7 +64,7 @@ class LoadImage(BaseTransform):
             results["image"] = self._read_image(record.image_path, record.exif)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{name}: no image at {record.image_path}; check image_root of the data set"
+                f"{name}: no image at {record.image_path}; check image_root of the data set (docs/troubleshooting.md#no-image)"
             ) from error
         except (OSError, ValueError) as error:
             raise DataFault(

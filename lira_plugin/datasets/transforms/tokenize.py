@@ -202,7 +202,7 @@ class TokenizeConversation(BaseTransform):
                 FaultKind.OVER_LONG,
                 f"{_of(results)}: max_length={self.max_length} text tokens leave no room for an answer ("
                 "the question with the turns before it, or with the first grounded phrase, is longer); raise max_length, or ask "
-                "without the earlier turns",
+                "without the earlier turns (docs/troubleshooting.md#no-room-for-an-answer)",
             )
 
     def _refuse_control_tokens(self, results: dict[str, Any], part: Part) -> None:
@@ -215,7 +215,7 @@ class TokenizeConversation(BaseTransform):
                 FaultKind.SPECIAL_TOKEN,
                 f"{_of(results)}: an answer or a phrase spells the special token {spelt[0]!r}, in {text!r:.80}, which would be "
                 "learnt without a mask, a view or a phrase; take it out of the annotation, or let TokenizeConversation("
-                "control_tokens='plain') learn it as plain letters",
+                "control_tokens='plain') learn it as plain letters (docs/troubleshooting.md#control-token-in-a-text)",
             )
 
 
