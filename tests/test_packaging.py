@@ -15,6 +15,7 @@ from support.paths import ROOT
 from support.project_runs import copy_project
 
 from lira_plugin.datasets import GroundingDataset
+from lira_plugin.version import __version__
 
 
 def test_the_model_index_leads_to_recipes_that_are_there():
@@ -68,7 +69,39 @@ def test_a_wheel_carries_every_file_of_the_package_that_is_no_module():
         for path in folder.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
+    files |= {str(path.relative_to(ROOT)) for path in (ROOT / "lira_plugin").glob("*.typed")}
     assert carried == files and any(path.endswith("coco_synonyms.txt") for path in files)
+    assert "lira_plugin/py.typed" in carried, "type checkers of users read the annotations"
+
+
+def test_the_citation_is_of_this_version_and_of_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+    assert citation["version"] == __version__
+    paper = citation["preferred-citation"]
+    metafile = yaml.safe_load((ROOT / "configs" / "lira" / "metafile.yml").read_text())
+    assert {"title": paper["title"], "url": paper["url"]} == {
+        key.lower(): value for key, value in metafile["Collections"][0]["Paper"].items()
+    }
+
+
+def test_a_wheel_says_what_it_is():
+    project = load_file(ROOT / "pyproject.toml")["project"]
+    assert project["authors"] and project["keywords"] and project["urls"]["Paper"].startswith("https://arxiv.org/abs/")
+    assert "Typing :: Typed" in project["classifiers"] and (ROOT / project["readme"]).is_file()
+    assert "mkdocs" in " ".join(project["optional-dependencies"]["docs"])
+
+
+def test_the_issue_templates_ask_for_what_is_needed():
+    templates = {
+        path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")
+    }
+    assert "blank_issues_enabled" in templates.pop("config")
+    assert {"bug", "feature", "result"} == templates.keys()
+    for template in templates.values():
+        assert template["name"] and template["description"]
+        ids = [field["id"] for field in template["body"] if field["type"] != "markdown"]
+        assert len(set(ids)) == len(ids) >= 3
 
 
 @pytest.mark.slow

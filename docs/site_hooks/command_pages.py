@@ -1,13 +1,11 @@
 """mkdocs hook: the page of all commands, from the sources of the tools.
 
-Nothing is imported, so the site builds without torch. What the sources say in plain values is shown; what a tool computes, such as
-the names of all data sets, is shown by its ``--help``.
+Nothing is imported, so the site builds without torch. What the sources say in plain values is shown; what a tool computes, such
+as the names of all data sets, is shown by its ``--help``.
 """
 
 import ast
 from pathlib import Path
-
-from mkdocs.structure.files import File
 
 PAGE = "reference/commands.md"
 _HEAD = """# Commands
@@ -25,6 +23,8 @@ _HEAD = """# Commands
 
 def on_files(files, config):
     """Write the page."""
+    from mkdocs.structure.files import File  # only here: the tests read these pages without mkdocs
+
     root = Path(config.config_file_path).parent
     files.append(File.generated(config, PAGE, content=commands_page(root)))
     return files
@@ -52,21 +52,37 @@ def _doc(tree: ast.Module) -> tuple[str, str]:
 
 
 def _options(tree: ast.AST) -> str:
-    """A table of the arguments that the code adds to a parser, in their order."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    calls = sorted((call for call in calls if call.func.attr == "add_argument"), key=lambda call: call.lineno)
+    """A table of the arguments that the code adds to a parser, in their order, each below the command that takes it."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    constants = {
+        node.targets[0].id: node.value
+        for node in ast.iter_child_nodes(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     lines = []
-    for call in calls:
-        names = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
-        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-        about = _text(keywords.get("help"))
-        choices, default = keywords.get("choices"), keywords.get("default")
-        if isinstance(choices, ast.List | ast.Tuple) and all(isinstance(c, ast.Constant) for c in choices.elts):
-            about += f" ({', '.join(str(c.value) for c in choices.elts)})"
-        if isinstance(default, ast.Constant) and default.value not in (None, "", False):
-            about += f" [{default.value}]"
-        lines.append(f"| `{', '.join(names)}` | {_cell(about.strip())} |")
-    return "\n".join(["| argument | means |", "| --- | --- |", *dict.fromkeys(lines)]) if lines else ""
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        function = ast.unparse(call.func).rsplit(".", 1)[-1]
+        if function == "add_argument":
+            lines.append(_argument(call, constants))
+        elif function in ("add_parser", "add_command"):
+            names = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
+            about = _text(next((word.value for word in call.keywords if word.arg == "help"), call.args[-1]))
+            lines += [f"| **`{names[0]}`** | {_cell(about if about != names[0] else '')} |"] if names else []
+    return "\n".join(["| argument | means |", "| --- | --- |", *lines]) if lines else ""
+
+
+def _argument(call: ast.Call, constants: dict[str, ast.expr]) -> str:
+    """A line of the table; ``constants`` are those of the module."""
+    names = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    about = keywords.get("help")
+    about = _text(constants.get(about.id) if isinstance(about, ast.Name) else about)
+    choices, default = keywords.get("choices"), keywords.get("default")
+    if isinstance(choices, ast.List | ast.Tuple) and all(isinstance(choice, ast.Constant) for choice in choices.elts):
+        about += f" ({', '.join(str(choice.value) for choice in choices.elts)})"
+    if isinstance(default, ast.Constant) and default.value not in (None, "", False):
+        about += f" [{default.value}]"
+    return f"| `{', '.join(names)}` | {_cell(about.strip())} |"
 
 
 def _text(node: ast.expr | None) -> str:

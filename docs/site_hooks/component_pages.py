@@ -8,8 +8,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 API = {
     "structures": ("lira_plugin.structures", "What flows: conversations, regions, samples, batches, answers."),
     "datasets": ("lira_plugin.datasets", "Readers, transforms, mixture, sampler, collate."),
@@ -44,6 +42,8 @@ def on_startup(command, dirty):
 
 def on_files(files, config):
     """Write the pages."""
+    from mkdocs.structure.files import File  # only here: the tests read these pages without mkdocs
+
     root = Path(config.config_file_path).parent
     files.append(File.generated(config, "reference/components.md", content=components_page(root)))
     for name, (module, about) in API.items():
@@ -97,7 +97,7 @@ def _with_default(name: str, value: ast.expr | None) -> str:
     return name if value is None else f"{name}={ast.unparse(value)}"
 
 
-def _wrapped(text: str, width: int = 110) -> str:
+def _wrapped(text: str, width: int = 76) -> str:
     lines = [""]
     for word in text.split(" "):
         if len(lines[-1]) + len(word) > width:

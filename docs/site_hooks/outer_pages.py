@@ -9,8 +9,6 @@ import posixpath
 import re
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 OUTER = ("CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "benchmarks/*.md", "configs/lira/README.md")
 OUTER_PROJECTS = ("projects/README.md", "projects/*/README.md")
 _LINK = re.compile(
@@ -22,6 +20,8 @@ _ROLE = re.compile(r":\w+:<code>~?(?P<name>[^<]+)</code>")
 
 def on_files(files, config):
     """Add the outer pages under their paths in the checkout."""
+    from mkdocs.structure.files import File  # only here: the tests read these pages without mkdocs
+
     root = Path(config.config_file_path).parent
     for pattern in (*OUTER, *OUTER_PROJECTS):
         for path in sorted(root.glob(pattern)):

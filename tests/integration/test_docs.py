@@ -11,11 +11,13 @@ from support.paths import CONFIGS, ROOT, config_path
 from support.process_state import process_state_restored
 
 from lira_plugin.describe import measure_recipe
+from lira_plugin.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 from lira_plugin.structures import decode_union
 
 GUIDES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
+    ROOT / "README.md",
     CONFIGS / "lira" / "README.md",
     ROOT / "projects" / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -24,14 +26,52 @@ by_guide = pytest.mark.parametrize("guide", GUIDES, ids=lambda path: f"{path.par
 
 
 @by_guide
-def test_links_and_files_of_commands_exist(guide):
-    text = guide.read_text()
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (guide.parent / target).exists(), target
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+def test_the_files_of_commands_exist(guide):
+    for block in re.findall(r"```bash\n(.*?)```", guide.read_text(), re.DOTALL):
         for word in shlex.split(block, comments=True):
             if word.startswith(("configs/", "tools/", "benchmarks/")) and not word.endswith(".json"):
                 assert (ROOT / word).is_file(), word
+
+
+def lines_of(path) -> set[str]:
+    """The lines of a page's tables."""
+    return {line for line in path.read_text().splitlines() if line.startswith("| ")}
+
+
+def test_the_pages_of_recipes_repeat_sizes_memory_and_results_as_they_are():
+    said, train = lines_of(CONFIGS / "lira" / "README.md"), lines_of(ROOT / "docs" / "train.md")
+    sizes = {line.split(" | ")[0]: line.split(" | ")[1:3] for line in said}
+    results = {" | ".join(line.split(" | ")[2:]) for line in said if "| paper |" in line}
+    checked = 0
+    for page in sorted((ROOT / "docs" / "recipes").glob("*.md")):
+        for line in lines_of(page):
+            name, *cells = line.strip("| ").split(" | ")
+            if len(cells) == 4 and re.fullmatch(r"[\d.]+", cells[0]):
+                assert line in train, f"{page.name}: {line}"
+            elif len(cells) == 3 and "," in cells[1]:
+                assert sizes[f"| {name}"] == cells[1:], f"{page.name}: {line}"
+            elif name == "paper":
+                assert line.removeprefix("| paper | ") in results, f"{page.name}: {line}"
+            else:
+                continue
+            checked += 1
+    assert checked == 3 * (2 + 2 + 1)
+
+
+def test_every_recipe_of_a_family_has_a_page():
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "recipes").glob("*.md"))
+    tiny = [path.stem for path in CONFIGS.glob("lira_tiny/*.py")]
+    assert tiny and all(f"`{name}`" in pages or name.endswith("_no_ilvc") for name in tiny)
+
+
+def test_the_page_of_components_has_everything_that_is_registered(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "site_hooks")
+    from component_pages import components_page
+
+    page = components_page(ROOT)
+    for registry in (DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS):
+        registered = [name for name, kind in registry.module_dict.items() if kind.__module__.startswith("lira_plugin.")]
+        assert registered and all(f"### {name}\n" in page for name in registered), registered
 
 
 def test_every_variable_of_the_recipes_is_documented():
