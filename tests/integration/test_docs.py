@@ -84,7 +84,7 @@ def test_every_recipe_is_in_the_table():
     assert all(f"`{path.name}`" in text for path in CONFIGS.glob("lira/*.py"))
     suites = [path.name for path in CONFIGS.glob("lira/eval/*.py")]
     assert suites and all(f"`eval/{name}`" in text for name in suites)
-    assert all(f"`{name}`" in (ROOT / "docs" / "evaluation.md").read_text() for name in suites)
+    assert all(f"`{name}`" in (ROOT / "docs" / "suites.md").read_text() for name in suites)
 
 
 @pytest.mark.parametrize(

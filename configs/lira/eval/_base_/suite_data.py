@@ -1,4 +1,4 @@
-"""The official files of the suites, below ``data_root/suites``: docs/evaluation.md says where they are had."""
+"""The official files of the suites, below ``data_root/suites``: docs/suites.md says where they are had."""
 
 from mmengine.config import read_base
 
