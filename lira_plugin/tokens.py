@@ -235,7 +235,7 @@ def build_tokenizer(tokenizer: Mapping[str, Any]) -> Any:
     """
     arguments = dict(tokenizer)
     made_by, path = arguments.pop("made_by", None), arguments.get("pretrained_model_name_or_path")
-    if made_by and not os.path.isdir(path):
+    if made_by and not os.path.isdir(str(path)):
         raise FileNotFoundError(
             f"no tokenizer at {path} (docs/troubleshooting.md#no-tokenizer); make it with:\n    {made_by}"
         )
@@ -279,16 +279,16 @@ def load_tokenizer(tokenizer: Any, special_tokens: SpecialTokens | dict | None =
     """
     if isinstance(tokenizer, dict):
         tokenizer = build_tokenizer(tokenizer)
-    special_tokens = as_special_tokens(special_tokens or {})
-    missing = special_tokens.missing_from(tokenizer)
-    if missing and not special_tokens.add_missing:
+    spelling: SpecialTokens = as_special_tokens(special_tokens or {})
+    missing = spelling.missing_from(tokenizer)
+    if missing and not spelling.add_missing:
         raise ValueError(
             f"the tokenizer {_name(tokenizer)} lacks the special tokens {_with_alternatives(missing, tokenizer)}: give "
             "the spelling of this checkpoint in special_tokens, or add_missing=True where they are yet to be trained "
             "(docs/troubleshooting.md#special-token-is-missing)"
         )
-    special_tokens.add_to(tokenizer)
-    ids = special_tokens.resolve(tokenizer)
+    spelling.add_to(tokenizer)
+    ids = spelling.resolve(tokenizer)
     if missing:
         print_log(
             f"added the special tokens {_with_alternatives(missing, tokenizer)} to the tokenizer {_name(tokenizer)}: "

@@ -94,7 +94,7 @@ def load_lexicons(paths: Iterable[str | os.PathLike] = ()) -> dict[AttributeKind
         if not found or any(file.stem not in ATTRIBUTE_KINDS for file in found):
             names = ", ".join(f"{kind}.txt" for kind in ATTRIBUTE_KINDS)
             raise ValueError(f"{path} is no lexicon: a file is called by its kind, one of {names}; rename it")
-        given |= {file.stem: file for file in found}
+        given |= {kind: file for kind in ATTRIBUTE_KINDS for file in found if file.stem == kind}
     return {kind: load_lexicon(kind, given.get(kind)) for kind in ATTRIBUTE_KINDS}
 
 

@@ -6,6 +6,8 @@ from enum import Enum
 class FaultKind(str, Enum):
     """A kind of fault, with what it means. Its value is what reports and JSON files call it."""
 
+    description: str
+
     def __new__(cls, value: str, description: str) -> "FaultKind":
         """A kind with its description."""
         kind = str.__new__(cls, value)
@@ -76,10 +78,11 @@ class DataFault(ValueError):
 
 def kind_of(error: BaseException, default: FaultKind = FaultKind.UNUSABLE) -> FaultKind:
     """The kind of fault that an error is about, its own or that of what caused it."""
-    while error is not None:
-        if isinstance(error, FileNotFoundError):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, FileNotFoundError):
             return FaultKind.MISSING_IMAGE
-        if isinstance(getattr(error, "kind", None), FaultKind):
-            return error.kind
-        error = error.__cause__
+        if isinstance(kind := getattr(cause, "kind", None), FaultKind):
+            return kind
+        cause = cause.__cause__
     return default

@@ -40,7 +40,7 @@ class GCGTruth:
 
 def gcg_truth_files(folder: str | os.PathLike, split: str) -> tuple[Path, Path]:
     """The files of masks and of captions of a split."""
-    return tuple(Path(folder) / f"{split}_gcg_coco_{kind}_gt.json" for kind in ("mask", "caption"))
+    return Path(folder, f"{split}_gcg_coco_mask_gt.json"), Path(folder, f"{split}_gcg_coco_caption_gt.json")
 
 
 def read_gcg_truth(folder: str | os.PathLike, split: str) -> dict[str, GCGTruth]:
@@ -159,7 +159,7 @@ def _phrases(path: Path, entry: dict[str, Any]) -> list[str]:
 
 
 def _size(path: Path, image: dict[str, Any]) -> tuple[int, int] | None:
-    size = (image.get("height"), image.get("width"))
+    size: tuple[Any, Any] = (image.get("height"), image.get("width"))
     if size == (None, None):
         return None
     if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in size):

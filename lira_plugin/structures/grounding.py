@@ -202,8 +202,10 @@ class GroundedSpan:
             raise ValueError(f"the logits of {self.phrase!r} were not kept, so its masks cannot be thresholded again")
         level = logit_of(threshold)
         mask = self.logits > level
-        coarse = None if self.coarse_logits is None else self.coarse_logits > level
-        coarse_score = None if coarse is None else _mean_inside(self.coarse_logits, coarse)
+        coarse = coarse_score = None
+        if self.coarse_logits is not None:
+            coarse = self.coarse_logits > level
+            coarse_score = _mean_inside(self.coarse_logits, coarse)
         return replace(
             self, mask=mask, coarse_mask=coarse, score=_mean_inside(self.logits, mask), coarse_score=coarse_score
         )

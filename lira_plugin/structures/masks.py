@@ -105,7 +105,7 @@ def _check_polygon(polygon: Sequence[Any], height: int, width: int) -> None:
         raise DataFault(FaultKind.BAD_POLYGON, f"a polygon needs at least three x, y pairs, got {len(polygon)} values")
     for index, value in enumerate(polygon):
         # NaN is not smaller than infinity, and an int may be too large to be a float
-        is_finite = isinstance(value, Real) and abs(value) < math.inf
+        is_finite = isinstance(value, Real) and abs(value) < math.inf  # type: ignore[operator]
         if isinstance(value, bool) or not is_finite:
             kind = FaultKind.NON_FINITE if isinstance(value, float) else FaultKind.BAD_POLYGON
             raise DataFault(kind, f"value {index} of a polygon must be a finite number, got {value!r:.40}")

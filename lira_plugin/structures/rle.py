@@ -80,7 +80,7 @@ def _uncompressed(counts: list | tuple) -> np.ndarray:
             raise DataFault(
                 FaultKind.NON_FINITE, f"run {index} of the mask must be a whole number of pixels, got {run!r}"
             )
-        if isinstance(run, bool) or not isinstance(run, Integral) or not -(2**32) < run < 2**32:
+        if isinstance(run, bool) or not isinstance(run, Integral) or not -(2**32) < int(run) < 2**32:
             raise DataFault(FaultKind.BAD_RLE, f"run {index} of the mask must be a whole number of pixels, got {run!r}")
     return np.array(counts, np.int64)
 

@@ -114,11 +114,14 @@ def colors_for(count: int, colors: Sequence[Color] | None, what: str) -> list[Co
 
 @lru_cache(maxsize=1)
 def _extended_palette() -> list[Color]:
-    candidates = [
-        tuple(round(255 * part) for part in colorsys.hls_to_rgb(hue / 48, lightness, saturation))
+    in_turn = [
+        colorsys.hls_to_rgb(hue / 48, lightness, saturation)
         for hue in range(48)
         for lightness in (0.22, 0.32, 0.42, 0.52)
         for saturation in (0.55, 0.95)
+    ]
+    candidates: list[Color] = [
+        (round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in in_turn
     ]
     candidates = [color for color in candidates if _contrast_with_white(color) >= 3.5]
     colors = list(_BASE_PALETTE)
