@@ -114,7 +114,10 @@ def test_the_navigation_of_the_site_has_every_page_and_no_other(monkeypatch):
         for path in ROOT.glob(pattern)
     }
     own = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
-    assert len(set(pages)) == len(pages) and set(pages) == written | outer | own
+    expected = written | outer | own
+    assert len(set(pages)) == len(pages)
+    assert not expected - set(pages), f"nav of mkdocs.yml lacks {sorted(expected - set(pages))}"
+    assert not set(pages) - expected, f"nav of mkdocs.yml has pages that are not there: {sorted(set(pages) - expected)}"
 
 
 def test_the_page_of_commands_has_every_tool_and_its_options(monkeypatch):
