@@ -78,6 +78,15 @@ def run_command(line: list[str], where: str, monkeypatch: pytest.MonkeyPatch) ->
             assert not ended.code, f"{where}: {ended.code}"
 
 
+def test_files_and_functions_beside_the_concepts_exist():
+    engine = (ROOT / "lira_plugin" / "models" / "generation" / "engine.py").read_text()
+    functions = re.findall(r"`(_\w+)`", (DOCS / "concepts" / "algorithm_1.md").read_text())
+    assert len(functions) >= 7 and all(f"def {function}(" in engine for function in functions), functions
+    for page in (DOCS / "concepts").glob("*.md"):
+        files = re.findall(r"`(lira_plugin/[\w/]+(?:\.py)?)`", page.read_text())
+        assert files and all((ROOT / file).exists() for file in files), page.name
+
+
 def test_the_errors_that_name_a_heading_have_it():
     named = {
         anchor
