@@ -33,7 +33,8 @@ LAYERS = (
     },
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
-    {"quickstart", "demo"},
+    {"web"},
+    {"quickstart", "demo", "serving"},
 )
 """From bottom to top; a part may import those of its own layer and of the layers below."""
 SIBLINGS = LAYERS[1]
@@ -58,6 +59,8 @@ FENCES = {
     "gradio": ("demo/",),
     "bitsandbytes": ("models/nf4_linear",),
     "torchao": ("models/quantized_llm",),
+    "fastapi": ("serving/",),
+    "prometheus_client": ("serving/server_metrics",),
     "lmms_eval": ("inference/lmms_eval_model", "lmms_eval_manifest"),
     "lira_plugin.scenes": ("scenes/", "quickstart/"),
     "lira_plugin.models.from_scratch": ("models/from_scratch/", "models/__init__"),

@@ -18,9 +18,8 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from lira_plugin.demo.chat import Chat, read_image
+from lira_plugin.demo.chat import Chat
 from lira_plugin.demo.input_values import ADDRESS_REFUSED, checked_value
-from lira_plugin.demo.known_hosts import KnownHosts, KnownHostsOnly
 from lira_plugin.demo.known_routes import KnownRoutesOnly
 from lira_plugin.demo.own_origin import OwnOriginOnly
 from lira_plugin.demo.visitor_files import VisitorFiles
@@ -28,6 +27,8 @@ from lira_plugin.demo.visitors import OwnThingsOnly, visitor_of
 from lira_plugin.inference import LIRAInferencer
 from lira_plugin.models.generation import Progress
 from lira_plugin.structures import GroundedText, MaskStage
+from lira_plugin.web.known_hosts import KnownHosts, KnownHostsOnly
+from lira_plugin.web.received_image import read_received
 
 _STYLE = """
 footer {display: none !important}
@@ -70,7 +71,7 @@ class Demo:
         if path is None:
             return [None, "", None, _choice_of_answers(None)]
         try:
-            chat = Chat(Path(path).name, read_image(path, self.max_pixels))
+            chat = Chat(Path(path).name, read_received(path, self.max_pixels, "demo"))
         except ValueError as error:
             raise gr.Error(str(error)) from error
         if session is not None:

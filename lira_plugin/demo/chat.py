@@ -8,41 +8,15 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lira_plugin.datasets.image_file import BROKEN, open_image
-from lira_plugin.datasets.transforms import upright_rgb
 from lira_plugin.structures import GroundedText, MaskStage, resize_image
 from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, resize_mask, span_labels
 
 SHOWN_SIDES = (480, 1024)
 """Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-"""What visitors may send, by Pillow's names."""
-
-
-def read_image(path: str | Path, max_pixels: int) -> np.ndarray:
-    """Read an image that a visitor has sent: (H, W, 3) uint8, upright.
-
-    Raises:
-        ValueError: it cannot be read as an image of ``FORMATS``, or has more than ``max_pixels``, which is found out before
-            it is decoded.
-    """
-    at_most = f"pixels, the demo takes {max_pixels / 1e6:.3g} megapixels at most"
-    try:
-        with open_image(path, FORMATS) as image:
-            width, height = image.size
-            if width * height <= max_pixels:
-                return upright_rgb(image)
-    except Image.DecompressionBombError as error:  # Pillow has a limit of its own
-        raise ValueError(f"the image has far too many {at_most}") from error
-    except (OSError, ValueError, *BROKEN) as error:
-        raise ValueError("the file cannot be read as an image (PNG, JPEG, WebP, BMP or GIF)") from error
-    raise ValueError(f"the image has {width} x {height} {at_most}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,10 @@
 """The routes that the demo's page needs, and how much may be sent to each; the framework's others are closed."""
 
-import logging
 import re
-import traceback
 from urllib.parse import parse_qsl, urlencode
 
-from mmengine.logging import print_log
-
-from lira_plugin.demo.asgi import App, Message, Receive, Send, answer, header
+from lira_plugin.web.asgi import App, Message, Receive, Send, answer
+from lira_plugin.web.bounded_requests import BoundedRequests
 
 API = "/gradio_api"
 JOIN, UPLOAD, FILE = f"{API}/queue/join", f"{API}/upload", f"{API}/file="
@@ -48,45 +45,7 @@ class KnownRoutesOnly:
             await answer(send, 404, "The demo has no such page.")
             return
         max_bytes = _SMALL + (self.max_bytes if path == UPLOAD else 0)
-        length = header(scope["headers"], b"content-length")
-        if length and (not length.isdigit() or int(length) > max_bytes):
-            await answer(send, 413, _too_large(max_bytes))
-            return
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         kept = {name: value for name, value in query.items() if name in _QUERY}
-        await self._answer({**scope, "query_string": urlencode(kept).encode()}, receive, send, max_bytes)
-
-    async def _answer(self, scope: Message, receive: Receive, send: Send, max_bytes: int) -> None:
-        count, started = 0, False
-
-        async def counted() -> Message:
-            nonlocal count
-            message = await receive()
-            count += len(message.get("body", b""))
-            if count > max_bytes:
-                raise _TooLargeError
-            return message
-
-        async def noticed(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noticed)
-        except _TooLargeError:
-            if not started:
-                await answer(send, 413, _too_large(max_bytes))
-        except Exception:
-            message = f"{scope['method']} {scope['path']!r} failed:\n{traceback.format_exc()}"
-            print_log(message, logger="current", level=logging.ERROR)
-            if not started:
-                await answer(send, 500, "The demo could not answer; its log says why.")
-
-
-class _TooLargeError(Exception):
-    """More was sent than a request may have."""
-
-
-def _too_large(max_bytes: int) -> str:
-    return f"The demo takes {max_bytes / 1e6:.3g} megabytes at most."
+        known_scope = {**scope, "query_string": urlencode(kept).encode()}
+        await BoundedRequests(self.app, max_bytes, "demo")(known_scope, receive, send)

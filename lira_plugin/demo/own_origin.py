@@ -2,7 +2,7 @@
 
 import re
 
-from lira_plugin.demo.asgi import App, Message, Receive, Send, header
+from lira_plugin.web.asgi import App, Message, Receive, Send, header
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "

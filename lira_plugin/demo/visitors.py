@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from lira_plugin.demo.asgi import App, Headers, Message, Receive, Send, answer, header
 from lira_plugin.demo.known_routes import API, FILE, JOIN, PROGRESS, UPLOAD
 from lira_plugin.demo.visitor_files import VisitorFiles
+from lira_plugin.web.asgi import App, Headers, Message, Receive, Send, answer, header
+from lira_plugin.web.json_object import read_object
 
 COOKIE = "lira_demo_visitor"
 _COOKIE = re.compile(rf"(?:^|;)\s*{COOKIE}=([\w-]+)\s*(?:;|$)", re.ASCII)
@@ -127,7 +128,7 @@ class OwnThingsOnly:
                 return
             body, more = body + message.get("body", b""), message.get("more_body", False)
         try:
-            content = read_event(body, self.inputs) if scope["path"] == JOIN else _read_object(body)
+            content = read_event(body, self.inputs) if scope["path"] == JOIN else read_object(body)
         except ValueError as error:
             await answer(send, 422, f"The demo does not understand the request: {error}")
             return
@@ -158,7 +159,7 @@ def read_event(body: bytes, inputs: Mapping[int, int]) -> dict[str, Any]:
     Raises:
         ValueError: it is something else.
     """
-    content = _read_object(body)
+    content = read_object(body)
     function, data, trigger = (content.get(name) for name in ("fn_index", "data", "trigger_id"))
     if type(function) is not int or function not in inputs:
         raise ValueError(f"fn_index must be one of {sorted(inputs)}, got {str(function)[:40]!r}")
@@ -167,22 +168,6 @@ def read_event(body: bytes, inputs: Mapping[int, int]) -> dict[str, Any]:
     if trigger is not None and type(trigger) is not int:
         raise ValueError("trigger_id must be a whole number")
     return {"session_hash": content.get("session_hash"), "fn_index": function, "data": data, "trigger_id": trigger}
-
-
-def _read_object(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    except ValueError as error:
-        raise ValueError(f"it is no JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
-    return content
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 def _with_cookie(headers: Headers, send: Send) -> Send:

@@ -15,9 +15,15 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from support.tiny_model import write_image
 
-from lira_plugin.demo import Chat, read_image
+from lira_plugin.demo import Chat
 from lira_plugin.structures import GroundedSpan, GroundedText
 from lira_plugin.visualization import draw_masks, palette
+from lira_plugin.web.received_image import read_received
+
+
+def read_image(path, max_pixels):
+    return read_received(path, max_pixels, "demo")
+
 
 HEIGHT, WIDTH = 480, 360
 

@@ -542,7 +542,7 @@ def test_at_every_address_only_those_reached_and_allowed_are_answered(tmp_path):
 
 
 def test_a_name_to_allow_must_be_one():
-    from lira_plugin.demo.known_hosts import KnownHosts
+    from lira_plugin.web.known_hosts import KnownHosts
 
     with pytest.raises(ValueError, match=r"'http://demo.example' is no host"):
         KnownHosts("127.0.0.1", 7860, ["http://demo.example"])

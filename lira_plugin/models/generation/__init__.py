@@ -1,9 +1,10 @@
 """Algorithm 1 for batches."""
 
 from lira_plugin.models.generation.answer import PhraseTokens, read_answer
+from lira_plugin.models.generation.answer_news import Progress
 from lira_plugin.models.generation.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.generation.decoding import Decoding
-from lira_plugin.models.generation.engine import InterleavedGenerator, Progress
+from lira_plugin.models.generation.engine import InterleavedGenerator
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 from lira_plugin.models.generation.protocols import GroundedLLM, Grounder
 from lira_plugin.models.generation.state import Prefix, Request

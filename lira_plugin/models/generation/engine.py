@@ -18,7 +18,6 @@ Shape letters: B answers of a pass, K states, H width of the LLM, U tokens of a 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lira_plugin.models.generation.answer import AnswerWriter
+from lira_plugin.models.generation.answer_news import NewsTeller, Progress
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser, log_probs_of
 from lira_plugin.models.generation.image_masks import image_masks
 from lira_plugin.models.generation.kv_cache import SlotKVCache
@@ -44,24 +44,6 @@ _PATIENCE = 16
 """Rounds that the first waiting answer waits at most for others: encoding views takes as long as several passes of a token."""
 _ROOM = 1 / 4
 """Share of the batch that is to be free before requests join while others are written: they run their prompts in one pass."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """News of one answer.
-
-    Args:
-        request_index: index of its request.
-        piece: text that came to the answer; the pieces of an answer add up to its text.
-        answer: the answer so far. A span appears with its coarse mask before its phrase is written (or with its first words,
-            where those were guessed) and is refined after it.
-        done: whether this is the last news of the answer.
-    """
-
-    request_index: int
-    piece: str
-    answer: GroundedText
-    done: bool
 
 
 class InterleavedGenerator:
@@ -134,20 +116,18 @@ class InterleavedGenerator:
         yield from self._finish(done)
 
     @torch.inference_mode()
-    def stream(self, requests: Iterable[Request]) -> Iterator[Progress]:
-        """Answer requests and tell of each piece of text and each mask when it is there."""
-        told: dict[int, GroundedText] = {}
-        for touched in self._run(requests):
-            self._decode_masks(touched)
-            for state in touched:
-                before = told.pop(state.request_index, GroundedText(""))
-                answer = self.writer.whole(state) if state.is_done else self.writer.so_far(state)
-                if not state.is_done:
-                    told[state.request_index] = answer
-                if state.is_done or len(answer.text) > len(before.text) or _num_masks(answer) > _num_masks(before):
-                    yield Progress(state.request_index, answer.text[len(before.text) :], answer, state.is_done)
+    def stream(self, requests: Iterable[Request | None]) -> Iterator[Progress]:
+        """Answer requests and tell of each piece of text and each mask when it is there.
 
-    def _run(self, requests: Iterable[Request]) -> Iterator[list[AnswerState]]:
+        Requests may come while others are answered: where the iterator gives None, none is there yet. It is asked again after
+        the next pass, and the stream ends where it gives None while nothing is being written.
+        """
+        teller = NewsTeller(self.writer)
+        for touched in self._run(requests):
+            self._decode_masks([state for state in touched if state.is_done or state.request.in_pieces])
+            yield from teller.news(touched)
+
+    def _run(self, requests: Iterable[Request | None]) -> Iterator[list[AnswerState]]:
         """Algorithm 1 for a batch; after each round give the answers that it touched. Numbers are those of the module's lines."""
         cache, queue = SlotKVCache(), enumerate(requests)
         free_slots, active, rounds_waited = list(range(self.batch_size))[::-1], [], 0
@@ -158,6 +138,11 @@ class InterleavedGenerator:
                 active = sorted([*active, *joined], key=lambda state: state.slot)  # neighbours need not be gathered
             if not active:
                 return
+            # answers that nobody waits for any more leave
+            gone = [state for state in active if state.request.is_abandoned()]
+            for state in gone:
+                state.abandon()
+            active = [state for state in active if state not in gone]
             running = [state for state in active if not state.is_waiting]
             waiting = [state for state in active if state.is_waiting]
             # 6: answers that end with <image_id> get their views, all in one call of the encoder
@@ -170,14 +155,14 @@ class InterleavedGenerator:
             for group in group_by_length([len(state.pending_embeds) for state in running]):
                 self._step([running[index] for index in group], cache)
             # 7, 8: the stop rule was asked after each token; whoever is done leaves
-            free_slots += [state.slot for state in active if state.is_done]
+            free_slots += [state.slot for state in active + gone if state.is_done]
             active = [state for state in active if not state.is_done]
-            yield running
+            yield running + gone
 
     # --- 1: requests join -----------------------------------------------------------------------------------------------
 
     def _admit(
-        self, queue: Iterator[tuple[int, Request]], free_slots: list[int], cache: SlotKVCache
+        self, queue: Iterator[tuple[int, Request | None]], free_slots: list[int], cache: SlotKVCache
     ) -> list[AnswerState]:
         """Begin the answers of the next requests while there is room."""
         joined: list[AnswerState] = []
@@ -391,7 +376,3 @@ class InterleavedGenerator:
         self._decode_masks(states)
         for state in states:
             yield state.request_index, self.writer.whole(state)
-
-
-def _num_masks(answer: GroundedText) -> int:
-    return sum((span.coarse_mask is not None) + span.refined for span in answer.spans)

@@ -31,8 +31,8 @@ class SlotKVCache(Cache):
         self.limit = 0
 
     def holds(self, slot: int, key: Hashable) -> bool:
-        """Whether a slot begins with a prefix."""
-        return slot in self.prefixes and self.prefixes[slot] == key
+        """Whether a slot begins with a prefix, which was run."""
+        return bool(self.lengths.get(slot)) and slot in self.prefixes and self.prefixes[slot] == key
 
     def begin_slot(self, slot: int, prefix: Hashable | None, length: int = 0) -> None:
         """Give a slot to a sequence that begins with ``prefix`` (None: with nothing that others have).

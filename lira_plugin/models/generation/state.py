@@ -7,7 +7,7 @@
     SAMPLING --- stop rule ---> DONE
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -18,6 +18,10 @@ from torch import Tensor
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser
 from lira_plugin.models.generation.image_masks import ImageMask
 from lira_plugin.structures import Letterbox, WordLogProbs
+
+
+def _never() -> bool:
+    return False
 
 
 class Phase(Enum):
@@ -54,6 +58,8 @@ class Request:
         decoding: settings of this request; None takes those of the generator.
         prompt_ids: tokens of the prompt's text, for prompt lookup.
         draw_index: seeds the random draws of this request together with ``Decoding.seed``; None takes the index of the request.
+        in_pieces: masks are wanted as soon as they can be decoded; False decodes those that no view needs at the end.
+        is_abandoned: asked before each pass; the answer ends there once it says True.
 
     Raises:
         ValueError: the prompt is empty, the prefix leaves nothing of it, or a closed answer has no text.
@@ -69,6 +75,8 @@ class Request:
     decoding: Decoding | None = None
     prompt_ids: tuple[int, ...] = ()
     draw_index: int | None = None
+    in_pieces: bool = True
+    is_abandoned: Callable[[], bool] = _never
 
     def __post_init__(self) -> None:
         length = len(self.embeddings)
@@ -153,6 +161,11 @@ class AnswerState:
     def end(self, finished: bool) -> None:
         """Nothing more is to be written or run."""
         self.phase, self.finished, self.forced_tokens = Phase.DONE, finished, []
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer: it ends, and no mask is decoded for it any more."""
+        self.end(finished=False)
+        self.seg_states.clear()
 
     def close(self, finished: bool) -> None:
         """No token follows, but the pending ones are still to be run."""

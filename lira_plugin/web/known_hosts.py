@@ -1,29 +1,30 @@
-"""Which hosts the demo answers to: a web page of another host must not reach it through a visitor's browser."""
+"""Which hosts a server answers to: a web page of another host must not reach it through a visitor's browser."""
 
 import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from lira_plugin.demo.asgi import App, Headers, Message, Receive, Send, answer, header, text_headers
+from lira_plugin.web.asgi import App, Headers, Message, Receive, Refuse, Send, answer, header, text_headers
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 class KnownHosts:
-    """The hosts that a request may name: loopback, the one that the demo listens at, and those that were allowed.
+    """The hosts that a request may name: loopback, the one that the server listens at, and those that were allowed.
 
     Args:
-        host: where the demo listens. At every address (``0.0.0.0``, ``::``), the one that a request has reached counts too.
-        port: of the demo; a host that names another one is not known.
+        host: where it listens. At every address (``0.0.0.0``, ``::``), the one that a request has reached counts too.
+        port: of the server; a host that names another one is not known.
         allowed: further names such as ``demo.example`` (any port) or ``localhost:8080`` (that port).
+        who: what the server calls itself in messages, such as ``demo``.
 
     Raises:
         ValueError: one of ``allowed`` is no host.
     """
 
-    def __init__(self, host: str, port: int, allowed: Sequence[str] = ()) -> None:
-        self.host, self.port = normal_name(host), port
+    def __init__(self, host: str, port: int, allowed: Sequence[str] = (), who: str = "demo") -> None:
+        self.host, self.port, self.who = normal_name(host), port, who
         self.is_wildcard = self.host in ("0.0.0.0", "::")
         self.allowed = []
         for given in allowed:
@@ -53,7 +54,7 @@ class KnownHosts:
             if at_reached or host in self:
                 return None
         shown = ", ".join(map(repr, named)) or "no host"
-        return f"The demo does not answer to {shown}. If this name is yours, start the demo with --allow-host."
+        return f"The {self.who} does not answer to {shown}. If this name is yours, start it with --allow-host."
 
 
 def split_host(text: str) -> tuple[str, int | None] | None:
@@ -85,15 +86,16 @@ class KnownHostsOnly:
     """ASGI middleware: refuse requests to unknown hosts or from pages of others, redirects to others, and web sockets.
 
     A page of another site that has made its name point at this machine (DNS rebinding) sends its own name as the host. Any
-    other page that writes to this demo sends its origin, and says that it is of another site.
+    other page that writes to this server sends its origin, and says that it is of another site.
 
     Args:
         app: the application.
         hosts: those that are known.
+        refuse: answers a request that is refused.
     """
 
-    def __init__(self, app: App, hosts: KnownHosts) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(self, app: App, hosts: KnownHosts, refuse: Refuse = answer) -> None:
+        self.app, self.hosts, self.refuse = app, hosts, refuse
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, see ASGI."""
@@ -107,9 +109,9 @@ class KnownHostsOnly:
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
         reached = (scope.get("server") or ("", None))[0]
-        problem = self.hosts.problem(headers, reached) or _foreign_page(scope["method"], headers)
+        problem = self.hosts.problem(headers, reached) or _foreign_page(scope["method"], headers, self.hosts.who)
         if problem:
-            await answer(send, 403, problem)
+            await self.refuse(send, 403, problem)
             return
         host = header(headers, b"host").decode("latin-1")
         refused = False
@@ -119,7 +121,7 @@ class KnownHostsOnly:
             if message["type"] == "http.response.start" and 300 <= message["status"] < 400:
                 refused = leads_elsewhere(header(message["headers"], b"location").decode("latin-1"), host)
                 if refused:
-                    await answer(send, 403, "The demo sends nobody elsewhere.")
+                    await self.refuse(send, 403, f"The {self.hosts.who} sends nobody elsewhere.")
             if not refused:
                 await send(message)
 
@@ -137,14 +139,14 @@ def leads_elsewhere(location: str, host: str) -> bool:
     return parts.netloc not in ("", host) or parts.scheme not in ("", "http", "https")
 
 
-def _foreign_page(method: str, headers: Headers) -> str | None:
-    """What is wrong with the page that a request comes from, if anything; scheme, name and port have to be the demo's."""
+def _foreign_page(method: str, headers: Headers, who: str) -> str | None:
+    """What is wrong with the page that a request comes from, if anything; scheme, name and port have to be the server's."""
     host = header(headers, b"host").decode("latin-1").lower()
     for origin in text_headers(headers, b"origin"):
         if origin.lower() not in (f"http://{host}", f"https://{host}"):
-            return f"The demo takes no requests from pages of {origin!r}."
+            return f"The {who} takes no requests from pages of {origin!r}."
     if header(headers, b"sec-fetch-site") in (b"cross-site", b"same-site"):
         asked = (header(headers, b"sec-fetch-mode"), header(headers, b"sec-fetch-dest"))
-        if method != "GET" or asked != (b"navigate", b"document"):  # to follow a link to the demo is fine
-            return "The demo takes no requests from pages of others."
+        if method != "GET" or asked != (b"navigate", b"document"):  # to follow a link to it is fine
+            return f"The {who} takes no requests from pages of others."
     return None

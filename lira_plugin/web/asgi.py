@@ -1,4 +1,4 @@
-"""What the demo's middlewares share: the types of ASGI, and how its messages are read and written."""
+"""What middlewares share: the types of ASGI, and how its messages are read and written."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -8,6 +8,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+Refuse = Callable[[Send, int, str], Awaitable[None]]
+"""Answers a request that is refused: where to, the status, and why."""
 
 
 def header(headers: Headers, name: bytes) -> bytes:

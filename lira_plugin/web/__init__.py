@@ -1,0 +1,1 @@
+"""What the servers of this package share: ASGI's types, and guards against requests that are not to be answered."""
