@@ -1,6 +1,6 @@
 """The inferencer: a trained model that speaks files, arrays and text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
@@ -21,16 +21,24 @@ from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, ground
 from lira_plugin.datasets.grounding_dataset import build_pipeline
 from lira_plugin.inference.attribute_reading import AttributeReading
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
-from lira_plugin.inference.loading import Recipe, find_recipe
+from lira_plugin.inference.loading import Recipe, checked_device, find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
 from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
 from lira_plugin.models.quantized_llm import check_kind, quantize_llm
+from lira_plugin.models.visual_blocks import EncodedImages
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import SCOPE
 from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
-from lira_plugin.structures import ATTRIBUTE_KINDS, GroundedText, GroundingSample, refer_question
+from lira_plugin.structures import (
+    ATTRIBUTE_KINDS,
+    GroundedText,
+    GroundingBatch,
+    GroundingSample,
+    Record,
+    refer_question,
+)
 from lira_plugin.visualization import GroundingVisualizer
 
 _OPTIONS = ("out_dir", "force", "history", "return_logits")
@@ -78,7 +86,7 @@ class LIRAInferencer(BaseInferencer):
         if quantize is not None:
             check_kind(quantize)
         recipe, weights = find_recipe(model, weights)
-        device = _checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if recipe.get("model") is None:
             raise ValueError(
                 f"{recipe.filename or 'the recipe'} has no 'model': give a recipe of this package, or a work dir"
@@ -244,6 +252,34 @@ class LIRAInferencer(BaseInferencer):
         (result,) = results
         return AttributeReading.of_span(expression, result.image, result.answer.spans[0])
 
+    def sample(
+        self, prompt: Prompt, *, ilvc: bool = True, force: bool = False, history: History = (), index: int = 0
+    ) -> GroundingSample:
+        """Load the image of a prompt, and prepare both for the model, on the CPU.
+
+        Args:
+            prompt: the question with its image.
+            ilvc, force, history: see :meth:`iterate`.
+            index: of the prompt among all; its random draws are those of this index.
+
+        Raises:
+            OSError: the image cannot be read.
+            ValueError: the same, or the question cannot be asked.
+        """
+        return _sample(self._prompting_pipeline(ilvc, force), prompt, prompt.record(index, history, force), index)
+
+    def requests(
+        self, samples: Sequence[GroundingSample], encode: Callable[[GroundingBatch], EncodedImages] | None = None
+    ) -> Iterator[Request]:
+        """Encode samples together, when the first request is taken.
+
+        Args:
+            samples: see :meth:`sample`.
+            encode: encodes the images of a batch; by default the model does.
+        """
+        data = self.model.data_preprocessor(self.collate_fn(samples), False)
+        return self.model.requests(**data) if encode is None else self.model.requests(**data, encode=encode)
+
     def preprocess(
         self,
         inputs: Sequence[Prompt],
@@ -270,12 +306,9 @@ class LIRAInferencer(BaseInferencer):
         for batch in batches:
             loaded = []
             for index in batch:
-                prompt = inputs[index]
-                record = prompt.record(index, history, force)
+                record = inputs[index].record(index, history, force)
                 try:
-                    samples[index] = pipeline(
-                        {"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index}
-                    )
+                    samples[index] = _sample(pipeline, inputs[index], record, index)
                 except (OSError, ValueError) as error:
                     if failures is None:
                         raise
@@ -283,10 +316,9 @@ class LIRAInferencer(BaseInferencer):
                 else:
                     loaded.append(index)
             if loaded:
-                collated = self.collate_fn([samples[index] for index in loaded])
                 if order is not None:
                     order += loaded
-                yield from self.model.requests(**self.model.data_preprocessor(collated, False))
+                yield from self.requests([samples[index] for index in loaded])
 
     def forward(self, inputs: Iterator[Request], **settings: Any) -> Iterator[tuple[int, GroundedText]]:
         """Run Algorithm 1: (index of the request, answer), each as soon as it is done."""
@@ -356,17 +388,5 @@ class LIRAInferencer(BaseInferencer):
         return GroundingVisualizer()
 
 
-def _checked_device(device: str) -> str:
-    """A device that is there.
-
-    Raises:
-        WrongSetting: there is no such kind of device, or this machine has none.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise WrongSetting(
-            f"device={device!r} cannot be used ({reason}); give 'cpu', or 'cuda' or 'cuda:<index>' where there is a GPU"
-        ) from error
-    return device
+def _sample(pipeline: Compose, prompt: Prompt, record: Record, index: int) -> GroundingSample:
+    return pipeline({"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index})

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, ConfigDict
 
 from lira_plugin.checkpoint.deepspeed import is_zero_checkpoint
 from lira_plugin.convert.packed_config import is_packed, read_packed
 from lira_plugin.recipes import read_recipe
-from lira_plugin.settings import refuse_type
+from lira_plugin.settings import WrongSetting, refuse_type
 
 Recipe = str | Path | Config | ConfigDict | dict
 """A config file, the name of a recipe of this package, a config, or a work dir that holds one."""
@@ -66,3 +67,19 @@ def _recipe_of(work_dir: Path) -> Path:
             f"the work dir {work_dir} holds several recipes ({names}): give one as model, the work dir as weights"
         )
     return recipes[0]
+
+
+def checked_device(device: str) -> str:
+    """A device that is there.
+
+    Raises:
+        WrongSetting: there is no such kind of device, or this machine has none.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WrongSetting(
+            f"device={device!r} cannot be used ({reason}); give 'cpu', or 'cuda' or 'cuda:<index>' where there is a GPU"
+        ) from error
+    return device

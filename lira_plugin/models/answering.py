@@ -3,8 +3,8 @@
 Shape letters: B samples, L positions, N images, K ``<seg>`` states, U tokens of a view, H width of the LLM.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from lira_plugin.models.generation import Decoding, Grounder, InterleavedGenerator, Prefix, Request, WordRule, WordSet
 from lira_plugin.models.generation.seg_words import make_seg_words
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory
-from lira_plugin.models.visual_blocks import image_of_sample, slice_batch, visible_positions
+from lira_plugin.models.visual_blocks import EncodedImages, image_of_sample, slice_batch, visible_positions
 from lira_plugin.precision import autocast_to_weights
 from lira_plugin.settings import refuse_type, refuse_unknown
 from lira_plugin.structures import GroundingBatch, GroundingSample, TokenKind, region_view
@@ -38,15 +38,24 @@ _PROMPTS_TOGETHER = 16
 
 @torch.inference_mode()
 def make_requests(
-    model: BaseModel, batch: GroundingBatch, data_samples: Sequence[GroundingSample]
+    model: BaseModel,
+    batch: GroundingBatch,
+    data_samples: Sequence[GroundingSample],
+    encode: Callable[[GroundingBatch], EncodedImages] | None = None,
 ) -> Iterator[Request]:
     """Encode prompts, each image once, for the generator.
 
     It runs when the first request is taken, so batches can be chained without being encoded all at once. Many questions about one
     image are embedded a few at a time. The tensors are of inference mode: they have no gradients.
+
+    Args:
+        model: the LIRA.
+        batch: the prompts.
+        data_samples: of each.
+        encode: encodes the images and views of the batch; by default the model does.
     """
     with autocast_to_weights(model):
-        encoded = model.encode_images(batch)
+        encoded = (encode or model.encode_images)(batch)
 
     def embed(some: slice, names: Sequence[str]) -> Tensor:
         return model.embed_sequence(*slice_batch(batch, encoded, some), names)
@@ -174,6 +183,23 @@ class LIRAGrounder:
         views = np.stack([region_view(image, mask, encoder.tile_size) for image, mask in zip(images, masks)])
         with autocast_to_weights(self.model):
             return encoder(torch.from_numpy(views).permute(0, 3, 1, 2).to(encoder.mean.device))
+
+
+def with_block_prefix(request: Request, sample: GroundingSample, key: Hashable) -> Request:
+    """A request that shares its start, up to the end of its last visual block, with those of other batches about its image.
+
+    Args:
+        request: of the sample.
+        sample: the prompt.
+        key: names the image. Requests of one key and equal tokens up to there have equal starts.
+    """
+    features = (sample.kinds != TokenKind.TEXT) & (sample.kinds != TokenKind.VIEW)
+    end = int(features.nonzero().max()) + 1 if features.any() else 0
+    length = len(request.embeddings) - (len(sample.kinds) - end)  # unused object tokens are left out of the embeddings
+    if not end or not 0 < length < len(request.embeddings) or (sample.kinds[:end] == TokenKind.VIEW).any():
+        return replace(request, prefix=None)
+    start = tuple(sample.input_ids[:end].tolist())
+    return replace(request, prefix=Prefix((key, start), length))
 
 
 def shared_prefixes(batch: GroundingBatch, visible: Tensor) -> list[Prefix | None]:

@@ -196,9 +196,11 @@ class LIRA(PartlyFrozenModel):
             )
         return self.generator()(self.requests(batch, data_samples))
 
-    def requests(self, batch: GroundingBatch, data_samples: Sequence[GroundingSample]) -> Iterator[Request]:
+    def requests(
+        self, batch: GroundingBatch, data_samples: Sequence[GroundingSample], **settings: Any
+    ) -> Iterator[Request]:
         """Encode prompts for :meth:`generator`; see :func:`~lira_plugin.models.answering.make_requests`."""
-        return make_requests(self, batch, data_samples)
+        return make_requests(self, batch, data_samples, **settings)
 
     def generator(self, **settings: Any) -> InterleavedGenerator:
         """Algorithm 1 with this model; ``settings`` replace those of ``generation``.
