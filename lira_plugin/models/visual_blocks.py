@@ -29,6 +29,16 @@ class EncodedImages(NamedTuple):
     views: Tensor
     """(R, U, H) tokens of the views."""
 
+    def of(self, image: int) -> "EncodedImages":
+        """What generation needs of one image, in memory of its own, without views."""
+        index = torch.tensor([image], device=self.tile_image.device)
+        tokens, memory = self.tokens, self.features.decoder_memory.of(index)
+        semantic = tokens.semantic[self.tile_image == image] if len(tokens.semantic) else tokens.semantic
+        own = VisualTokens(semantic, tokens.pixels[index], tokens.objects[index], tokens.object_valid[index])
+        none = self.views.new_zeros(0)  # of the features, the tokens were made
+        tile_image = torch.zeros_like(self.tile_image[self.tile_image == image])
+        return EncodedImages(PixelFeatures(none, none, none, none, memory), own, tile_image, self.views[:0].clone())
+
 
 class ImageInputs(NamedTuple):
     """What the encoders read of a batch."""

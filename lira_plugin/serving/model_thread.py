@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -16,15 +15,18 @@ import torch
 from mmengine.logging import print_log
 
 from lira_plugin.inference import LIRAInferencer, Prompt
-from lira_plugin.models.answering import with_block_prefix
-from lira_plugin.models.encoded_image_cache import EncodedImageCache
 from lira_plugin.models.generation import InterleavedGenerator, Progress, Request
 from lira_plugin.serving.api_errors import ApiError
 from lira_plugin.serving.fair_queue import FairQueue, QueueClosedError, QueueFullError
 from lira_plugin.serving.job import Job
+from lira_plugin.serving.prompt_encoder import PromptEncoder
 
-_ENCODINGS_TOGETHER = 4
-"""Images that are encoded between two passes, at most, while answers are written."""
+_TOGETHER = 8
+"""Questions that are encoded at a time, at most."""
+_ENOUGH = 1 / 2
+"""Questions that wait, as a share of the answers that are written, from which on they join at once."""
+_PATIENCE = 8
+"""Passes after which they join in any case."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """Seconds before a model that failed is loaded again; each time twice as many."""
 _REMEMBERED = 64
@@ -78,13 +80,16 @@ class ModelThread:
         batch_size: int | None = None,
     ) -> None:
         self.load, self.cache_bytes, self.batch_size = load, cache_bytes, batch_size
+        self.make_encoder = PromptEncoder
         self.on_done: Callable[[Job, int], None] = lambda job, num_tokens: None
         self.queue: FairQueue[Job] = FairQueue(max_waiting)
         self.health, self.restarts = Health(), 0
         self.lira: LIRAInferencer | None = None
         self.generator: InterleavedGenerator | None = None
-        self.cache: EncodedImageCache | None = None
+        self.encoder: PromptEncoder | None = None
+        self._ready: deque[tuple[Job, Request]] = deque()  # encoded, and waiting for a slot
         self._running: dict[int, Job] = {}
+        self._rounds_waited = 0
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lira-model", daemon=True)
@@ -163,8 +168,9 @@ class ModelThread:
                 self._answer_all()
             except Exception as error:
                 self._set(State.FAILED, error, "the model could not be loaded, or does not answer")
-                self.lira = self.generator = self.cache = None
                 self._fail_waiting()
+                self.lira = self.generator = self.encoder = None
+                self._ready.clear()
                 _free_memory(error)
                 self._stopped.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -175,7 +181,7 @@ class ModelThread:
             self.health = replace(self.health, state=State.LOADING)
         lira = self.load()
         settings = {} if self.batch_size is None else {"batch_size": self.batch_size}
-        self.generator, self.cache = lira.model.generator(**settings), EncodedImageCache(lira.model, self.cache_bytes)
+        self.generator, self.encoder = lira.model.generator(**settings), self.make_encoder(lira, self.cache_bytes)
         self.lira = lira
         self._test()
         self._become_ready()
@@ -193,7 +199,7 @@ class ModelThread:
 
     def _answer_all(self) -> None:
         """Answer until the queue is closed and empty."""
-        while not (self._stopped.is_set() and not len(self.queue)):
+        while not (self._stopped.is_set() and not self._ready and not len(self.queue)):
             try:
                 for progress in self.generator.stream(self._requests()):
                     index = progress.request_index
@@ -203,44 +209,70 @@ class ModelThread:
 
     def _requests(self) -> Iterator[Request | None]:
         """What joins the batch next; None where nothing does for now, and the end once the queue is closed."""
-        index = num_encoded = 0
+        index = 0
         while True:
-            room = num_encoded < _ENCODINGS_TOGETHER or not self._running
-            job = self.queue.take(wait=not self._running) if room else None
+            if not self._ready and self._is_time_to_join():
+                jobs = self._take()
+                if not jobs and not self._running:
+                    return
+                self._ready.extend(self._encode(jobs))
+                if not self._ready:
+                    continue
             request = None
-            if job is not None:
-                num_encoded += job.image_key not in self.cache
-                request = self._encode(job)
-                if request is None:
+            if self._ready:
+                job, request = self._ready.popleft()
+                if self._is_over(job):
                     continue
                 self._running[index] = job
-            elif not self._running:
-                return
-            else:
-                num_encoded = 0
             yield request
             index += 1
 
-    def _encode(self, job: Job) -> Request | None:
-        """The request of a question; None where nobody waits, or its prompt cannot be encoded."""
+    def _is_time_to_join(self) -> bool:
+        """Whether enough questions wait: to encode and run several prompts takes little longer than one, and all others wait."""
+        if not self._running:
+            return True
+        if not len(self.queue):
+            return False
+        self._rounds_waited += 1
+        return len(self.queue) >= _ENOUGH * len(self._running) or self._rounds_waited > _PATIENCE
+
+    def _take(self) -> list[Job]:
+        """The next questions; the first is waited for where nothing else is to be done."""
+        self._rounds_waited, jobs = 0, []
+        while len(jobs) < _TOGETHER:
+            job = self.queue.take(wait=not (jobs or self._running))
+            if job is None:
+                break
+            if not self._is_over(job):
+                jobs.append(job)
+        return jobs
+
+    def _is_over(self, job: Job) -> bool:
+        """Whether nobody waits for the answer any more, or it is too late for it."""
         if job.is_late:
             job.fail(too_late())
-        if job.is_over:
-            return None
-        encode = partial(self.cache.encode, key=job.image_key)
-        for has_room in (False, True):
-            try:
-                (request,) = self.lira.requests([job.sample], encode)
-                break
-            except Exception as error:
-                if has_room or not _is_out_of_memory(error):
-                    self._fail(job, error)
-                    return None
-                self._set(self.health.state, error, "it ran out of memory")
-                self.cache.clear()
-                _free_memory(error)
-        request = with_block_prefix(request, job.sample, job.image_key)
-        return replace(request, decoding=job.decoding, in_pieces=job.in_pieces, is_abandoned=job.is_abandoned)
+        return job.is_over
+
+    def _encode(self, jobs: Sequence[Job]) -> list[tuple[Job, Request]]:
+        """The requests of questions; those that cannot be encoded have failed."""
+        if not jobs:
+            return []
+        try:
+            return list(zip(jobs, self.encoder.requests(jobs), strict=True))
+        except Exception as error:
+            if len(jobs) > 1:
+                return [pair for job in jobs for pair in self._encode([job])]
+            if not _is_out_of_memory(error):
+                self._fail(jobs[0], error)
+                return []
+            self._set(self.health.state, error, "it ran out of memory")
+            self.encoder.cache.clear()
+            _free_memory(error)
+        try:
+            return list(zip(jobs, self.encoder.requests(jobs), strict=True))
+        except Exception as error:
+            self._fail(jobs[0], error)
+            return []
 
     def _tell(self, job: Job, progress: Progress) -> None:
         if progress.done and job.is_late:
@@ -262,12 +294,12 @@ class ModelThread:
         self._running.clear()
         self.restarts += 1
         self._set(State.RECOVERING, error, "it ran out of memory" if _is_out_of_memory(error) else "a pass failed")
-        self.cache.clear()
+        self.encoder.cache.clear()
         _free_memory(error)
         for job in jobs:
             self._running[0] = job
             try:
-                if (request := self._encode(job)) is not None:
+                for _, request in self._encode([] if self._is_over(job) else [job]):
                     for progress in self.generator.stream([request]):
                         self._tell(job, progress)
             except Exception as own_error:
@@ -292,6 +324,8 @@ class ModelThread:
             self.health = Health(state, f"{problem} ({type(error).__name__}); the log says more")
 
     def _fail_waiting(self) -> None:
+        for job in [job for job, _ in list(self._ready)]:
+            job.fail(self.unavailable())
         while (job := self.queue.take(wait=False)) is not None:
             job.fail(self.unavailable())
 

@@ -60,7 +60,7 @@ class Preparation:
         prompt = read_chat(request.messages, self.limits)
         pixels, key = self._image(prompt.image_url)
         history = history_of(prompt.turns, None if pixels is None else pixels.shape[:2], self.limits.pixels)
-        return self._prepared(lira, Prompt("image", pixels, prompt.question), key, decoding, history, request.force)
+        return self._prepared(lira, Prompt(key, pixels, prompt.question), key, decoding, history, request.force)
 
     def segment(self, lira: LIRAInferencer, defaults: Decoding, request: SegmentRequest) -> list[Prepared]:
         """A question for each phrase, whose answer is its mask.
@@ -77,7 +77,7 @@ class Preparation:
             raise ApiError(400, "each phrase must name an object", param="phrases")
         decoding = _changed(defaults, mask_settings(request))
         pixels, key = self._image(request.image)
-        prompts = [Prompt("image", pixels, refer_question(phrase)) for phrase in phrases]
+        prompts = [Prompt(key, pixels, refer_question(phrase)) for phrase in phrases]
         return [self._prepared(lira, prompt, key, decoding, (), True) for prompt in prompts]
 
     def _image(self, url: str | None) -> tuple[np.ndarray | None, str]:
@@ -89,7 +89,7 @@ class Preparation:
             pixels = read_received(content, self.limits.pixels, "server")
         except ValueError as error:
             raise ApiError(400, str(error), param="image_url", code="invalid_image") from None
-        return pixels, hashlib.blake2b(content, digest_size=32).hexdigest()
+        return pixels, f"image-{hashlib.blake2b(content, digest_size=20).hexdigest()}"
 
     def _prepared(
         self,

@@ -28,12 +28,18 @@ class ServerMetrics:
             "lira_running": ("Answers that are being written", lambda: model.num_running),
             "lira_up": ("Whether the model answers", lambda: float(model.health.state is State.READY)),
             "lira_restarts": ("Batches that failed and were begun anew", lambda: model.restarts),
-            "lira_image_cache_bytes": ("Of encoded images", lambda: model.cache.num_bytes if model.cache else 0),
+            "lira_image_cache_bytes": (
+                "Of encoded images",
+                lambda: model.encoder.cache.num_bytes if model.encoder else 0,
+            ),
             "lira_image_cache_hits": (
                 "Images that were encoded already",
-                lambda: model.cache.hits if model.cache else 0,
+                lambda: model.encoder.cache.hits if model.encoder else 0,
             ),
-            "lira_image_cache_misses": ("Images that were encoded", lambda: model.cache.misses if model.cache else 0),
+            "lira_image_cache_misses": (
+                "Images that were encoded",
+                lambda: model.encoder.cache.misses if model.encoder else 0,
+            ),
         }
         for name, (text, read) in gauges.items():
             Gauge(name, text, registry=registry).set_function(read)

@@ -1,11 +1,13 @@
 """A model that follows scripts, as the server's thread has it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from lira_plugin.serving.job import Job
+from lira_plugin.serving.model_thread import ModelThread
 from lira_plugin.structures import TokenKind
 from support.scripted_llm import ScriptedGrounder, generator, request
 
@@ -23,7 +25,8 @@ class ScriptedLIRA:
         self.grounder = ScriptedGrounder(*scripts, [13])
         self.break_pass, self.break_encoding = break_pass, break_encoding
         self.encoded = []
-        self.model = SimpleNamespace(generator=self.generator, encode_images=self.encode_images)
+        self.model = SimpleNamespace(generator=self.generator)
+        self.cache = ScriptedCache()
         run = self.grounder.llm.run
 
         def breakable(embeds, cache):
@@ -35,9 +38,6 @@ class ScriptedLIRA:
     def generator(self, batch_size=4):
         return generator(self.grounder, batch_size)
 
-    def encode_images(self, batch):
-        raise NotImplementedError
-
     def sample(self, prompt, **settings):
         return sample_of(len(self.grounder.llm.scripts) - 1)
 
@@ -46,6 +46,33 @@ class ScriptedLIRA:
             self.break_encoding(sample.index)
             self.encoded.append(sample.index)
             yield request(sample.index)
+
+
+class ScriptedCache:
+    """Has nothing to forget."""
+
+    cleared = 0
+
+    def clear(self):
+        self.cleared += 1
+
+
+class ScriptedEncoder:
+    """Makes the requests of a scripted model."""
+
+    def __init__(self, lira, cache_bytes):
+        self.lira, self.cache = lira, lira.cache
+
+    def requests(self, jobs):
+        made = [(job, request) for job in jobs for request in self.lira.requests([job.sample])]
+        return [replace(one, in_pieces=job.in_pieces, is_abandoned=job.is_abandoned) for job, one in made]
+
+
+def scripted_thread(load, **settings):
+    """A thread of a scripted model, not started."""
+    thread = ModelThread(load, **settings)
+    thread.make_encoder = ScriptedEncoder
+    return thread
 
 
 def sample_of(index):

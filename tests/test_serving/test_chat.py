@@ -66,11 +66,11 @@ def test_answers_of_many_at_once_are_those_of_the_inferencer(client, lira, photo
 
 def test_an_image_is_encoded_once_for_all_of_its_questions(served, photos):
     client, model = served
-    model.cache.clear()
-    before = model.cache.misses
+    model.encoder.cache.clear()
+    before = model.encoder.cache.misses
     for question in QUESTIONS:
         ask(client, message(question, photos[2][0]), max_tokens=1)
-    assert model.cache.misses == before + 1 and len(model.cache) == 1
+    assert model.encoder.cache.misses == before + 1 and len(model.encoder.cache) == 1
 
 
 def test_a_question_without_an_image(client, lira):

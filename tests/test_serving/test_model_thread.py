@@ -6,12 +6,12 @@ import time
 import pytest
 import torch
 from support.scripted_llm import GROUNDED
-from support.scripted_server import ScriptedLIRA, job_of
+from support.scripted_server import ScriptedLIRA, job_of, scripted_thread
 from support.serving import wait_for
 
 from lira_plugin.models.generation import Decoding
 from lira_plugin.serving.api_errors import ApiError
-from lira_plugin.serving.model_thread import ModelThread, State
+from lira_plugin.serving.model_thread import State
 
 LONG = [10] * 90
 
@@ -21,7 +21,7 @@ class Running:
 
     def __init__(self, lira, **settings):
         self.lira, self.news = lira, {}
-        self.thread = ModelThread(lambda: lira, **settings)
+        self.thread = scripted_thread(lambda: lira, **settings)
         self.thread.start()
         wait_for(lambda: self.thread.health.state is not State.LOADING)
 
@@ -84,18 +84,18 @@ def test_a_late_comer_joins_while_another_is_written():
 
 
 def test_a_client_that_goes_frees_its_slot_within_one_pass():
-    lira, jobs, encoded_before = ScriptedLIRA(LONG, GROUNDED), [], []
+    lira, jobs, at_pass = ScriptedLIRA(LONG, GROUNDED), [], []
     with Running(lira, batch_size=1) as running:
 
         def go_at_the_eighth(length):
-            encoded_before.append(lira.encoded[-1])
-            if len(encoded_before) == 8:
+            at_pass.append([job.sample.index for job in running.thread._running.values()])
+            if len(at_pass) == 8:
                 running.thread.forget(jobs[0])
 
         lira.break_pass = go_at_the_eighth
         jobs += running.ask(0, 1)
         assert running.texts(1) == ["dog."]
-        assert encoded_before[:10] == [0] * 8 + [1] * 2, "the pass after the one in which it went is the next one's"
+        assert at_pass[:10] == [[0]] * 8 + [[1]] * 2, "the pass after the one in which it went is the next one's"
         assert not running.news[0][-1].done and not running.thread.num_running
 
 
@@ -171,10 +171,9 @@ def test_a_prompt_is_encoded_again_after_memory_was_freed():
             raise torch.OutOfMemoryError("out of memory")
 
     with Running(ScriptedLIRA(GROUNDED, break_encoding=break_encoding)) as running:
-        running.thread.cache._kept["image 9"] = (None, 0)
         running.ask(0)
         assert running.texts(0) == ["dog."] and tries == [1, 0, 0]
-        assert not len(running.thread.cache) and "memory" in running.thread.health.problem
+        assert running.lira.cache.cleared == 1 and "memory" in running.thread.health.problem
 
 
 def test_a_prompt_that_never_fits_is_refused():
@@ -209,6 +208,22 @@ def test_a_pass_that_fails_is_done_again_for_each_alone():
         running.wait(1)
 
 
+def test_what_waits_for_a_slot_outlives_a_pass_that_fails():
+    """Questions are encoded ahead of their turn."""
+    count = [0]
+
+    def break_pass(length):
+        count[0] += 1
+        if count[0] == 10:
+            raise RuntimeError("broken")
+
+    lira = ScriptedLIRA(LONG, GROUNDED, GROUNDED)
+    with Running(lira, batch_size=1) as running:
+        lira.break_pass = break_pass
+        running.ask(0, 1, 2)
+        assert running.texts(0, 1, 2) == ["dog" * 90, "dog.", "dog."] and running.thread.restarts == 1
+
+
 def test_a_request_that_breaks_its_batch_fails_alone():
     def decode_masks(states, features):
         if 1 in features:
@@ -234,7 +249,7 @@ def test_a_model_that_is_broken_is_loaded_again():
 
     first, second = ScriptedLIRA(LONG, GROUNDED, break_pass=break_pass), ScriptedLIRA(LONG, GROUNDED)
     models = iter([first, second])
-    thread = ModelThread(lambda: next(models))
+    thread = scripted_thread(lambda: next(models))
     running = Running.__new__(Running)
     running.lira, running.news, running.thread = first, {}, thread
     with pytest.MonkeyPatch.context() as patch:

@@ -124,8 +124,9 @@ class InterleavedGenerator:
         """
         teller = NewsTeller(self.writer)
         for touched in self._run(requests):
-            self._decode_masks([state for state in touched if state.is_done or state.request.in_pieces])
-            yield from teller.news(touched)
+            wanted = [state for state in touched if state.is_done or state.request.in_pieces]
+            self._decode_masks(wanted)
+            yield from teller.news(wanted)
 
     def _run(self, requests: Iterable[Request | None]) -> Iterator[list[AnswerState]]:
         """Algorithm 1 for a batch; after each round give the answers that it touched. Numbers are those of the module's lines."""

@@ -58,7 +58,8 @@ class Request:
         decoding: settings of this request; None takes those of the generator.
         prompt_ids: tokens of the prompt's text, for prompt lookup.
         draw_index: seeds the random draws of this request together with ``Decoding.seed``; None takes the index of the request.
-        in_pieces: masks are wanted as soon as they can be decoded; False decodes those that no view needs at the end.
+        in_pieces: news are wanted while the answer is written; False tells of it at its end, and decodes the masks that no view
+            needs then.
         is_abandoned: asked before each pass; the answer ends there once it says True.
 
     Raises:
