@@ -34,7 +34,7 @@ LAYERS = (
     {"datasets", "models", "evaluation"},
     {"hooks", "inference", "visualization", "convert", "describe", "prepare", "scenes"},
     {"web"},
-    {"quickstart", "demo", "serving"},
+    {"quickstart", "demo", "serving", "labelling"},
 )
 """From bottom to top; a part may import those of its own layer and of the layers below."""
 SIBLINGS = LAYERS[1]

@@ -1,0 +1,74 @@
+"""Answer questions about many images, and go on where an earlier run ended: docs/serve.md.
+
+    lira label photos/ answers.jsonl --question "Describe the image." --model work_dirs/tiny/lira
+    lira label questions.jsonl answers.parquet --model recipe.py --weights checkpoint.pth --batch-size 64
+
+A JSON Lines file has {"id": "1", "image": "a.jpg", "question": "..."} a line, with images relative to it. A parquet file has
+these columns, with images as paths or as bytes.
+"""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from lira_plugin.end_signals import end_cleanly_on_signals
+from lira_plugin.inference import LIRAInferencer
+from lira_plugin.labelling.label_inputs import LabelInput
+from lira_plugin.labelling.label_outputs import open_output
+from lira_plugin.labelling.labeller import Labeller, label
+from lira_plugin.models.generation import Decoding
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", type=Path, help="folder of images, .jsonl file, .parquet file, or folder of such")
+    parser.add_argument("out", type=Path, help=".jsonl file, or a folder NAME.parquet of parquet files")
+    parser.add_argument(
+        "--question", action="append", default=[], help="for records that have none; several for a folder"
+    )
+    parser.add_argument("--model", "--config", help="recipe or work dir; by default the work dir of --weights")
+    parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
+    parser.add_argument("--device", help="where to run, by default a GPU if there is one")
+    parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
+    parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
+    group = parser.add_argument_group("settings", "those not given are the recipe's")
+    group.add_argument("--batch-size", type=int, help="answers written at the same time")
+    group.add_argument("--threshold", type=float, help="probability from which on a pixel belongs to a mask")
+    group.add_argument("--ilvc", action=argparse.BooleanOptionalAction, help="whether the model may look at regions")
+    group.add_argument("--max-new-tokens", type=int)
+    group.add_argument("--sample", dest="do_sample", action="store_true", default=None, help="draw tokens")
+    group.add_argument("--temperature", type=float)
+    group.add_argument("--top-p", type=float)
+    group.add_argument("--seed", type=int, help="of --sample")
+    args = parser.parse_args(arguments)
+    if args.model is None and args.weights is None:
+        parser.error("say with --model or --weights which model to ask")
+    return args
+
+
+def main() -> int:
+    end_cleanly_on_signals()
+    args = parse_args()
+    names = {field.name for field in fields(Decoding)}
+    settings = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    run = {"model": args.model, "weights": args.weights, "dtype": args.dtype, "force": args.force, "settings": settings}
+    run |= {"input": str(args.input.resolve()), "questions": args.question}
+    try:
+        records = LabelInput(args.input, args.question)
+        with open_output(args.out, run) as output:  # before the model, which takes long to load
+            if len(output.done) == records.length:
+                print(f"{args.out} has all {records.length} answers already")
+                return 0
+            lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
+            batch = {} if args.batch_size is None else {"batch_size": args.batch_size}
+            count, errors = label(Labeller(lira, args.force, **batch, **settings), records, output)
+    except (OSError, ValueError) as error:
+        print(f"lira label: {error}", file=sys.stderr)
+        return 1
+    print(f"{count} records, {errors} of them with an error: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
