@@ -11,6 +11,7 @@ memory.
 import argparse
 import asyncio
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-tokens", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--cache-megabytes", type=float, default=0, help="0: each image is as new as the first")
     parser.add_argument("--json", type=Path, help="write results here")
     return parser.parse_args()
 
@@ -151,7 +153,7 @@ def main() -> None:
             model = str(Path(folder, "lira_134m.py"))
             Path(model).write_text(RECIPE_134M)
         weights = ["--weights", args.weights] if args.weights else []
-        batch = ["--batch-size", str(args.batch_size)]
+        batch = ["--batch-size", str(args.batch_size), "--cache-megabytes", str(args.cache_megabytes)]
         with running_server([model, *weights, *batch], Path(folder, "log")) as server:
             for task in args.tasks:
                 questions = scene_questions(task)[: args.requests]
@@ -169,7 +171,9 @@ def main() -> None:
                         results.append(result_of(task, stream, clients, own, alone, resident[clients]))
                         print(results[-1], flush=True)
     if args.json:
-        write_report(args.json, results, llm=args.llm, batch_size=args.batch_size, rounds=args.rounds)
+        threads = os.environ.get("OMP_NUM_THREADS", "all")
+        settings = {"batch_size": args.batch_size, "cache_megabytes": args.cache_megabytes, "threads": threads}
+        write_report(args.json, results, llm=args.llm, rounds=args.rounds, load=os.getloadavg()[1], **settings)
 
 
 if __name__ == "__main__":

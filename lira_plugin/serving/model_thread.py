@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from time import monotonic
+from time import monotonic, sleep
 
 import numpy as np
 import torch
@@ -21,12 +21,16 @@ from lira_plugin.serving.fair_queue import FairQueue, QueueClosedError, QueueFul
 from lira_plugin.serving.job import Job
 from lira_plugin.serving.prompt_encoder import PromptEncoder
 
-_TOGETHER = 8
+_TOGETHER = 16
 """Questions that are encoded at a time, at most."""
 _ENOUGH = 1 / 2
 """Questions that wait, as a share of the answers that are written, from which on they join at once."""
 _PATIENCE = 8
-"""Passes after which they join in any case."""
+"""Passes after which they join in any case, unless fewer answers are written."""
+_LINGER = 0.01
+"""Seconds for which the first question waits for others, where the last ones came together and are answered."""
+_PAUSE = 0.05
+"""Seconds between two news of answers that go on."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """Seconds before a model that failed is loaded again; each time twice as many."""
 _REMEMBERED = 64
@@ -89,7 +93,7 @@ class ModelThread:
         self.encoder: PromptEncoder | None = None
         self._ready: deque[tuple[Job, Request]] = deque()  # encoded, and waiting for a slot
         self._running: dict[int, Job] = {}
-        self._rounds_waited = 0
+        self._rounds_waited = self._num_joined = 0
         self._ends: deque[float] = deque(maxlen=_REMEMBERED)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lira-model", daemon=True)
@@ -201,7 +205,7 @@ class ModelThread:
         """Answer until the queue is closed and empty."""
         while not (self._stopped.is_set() and not self._ready and not len(self.queue)):
             try:
-                for progress in self.generator.stream(self._requests()):
+                for progress in self.generator.stream(self._requests(), _PAUSE):
                     index = progress.request_index
                     self._tell(self._running.pop(index) if progress.done else self._running[index], progress)
             except Exception as error:
@@ -234,7 +238,9 @@ class ModelThread:
         if not len(self.queue):
             return False
         self._rounds_waited += 1
-        return len(self.queue) >= _ENOUGH * len(self._running) or self._rounds_waited > _PATIENCE
+        return len(self.queue) >= _ENOUGH * len(self._running) or self._rounds_waited > min(
+            _PATIENCE, len(self._running)
+        )
 
     def _take(self) -> list[Job]:
         """The next questions; the first is waited for where nothing else is to be done."""
@@ -245,6 +251,9 @@ class ModelThread:
                 break
             if not self._is_over(job):
                 jobs.append(job)
+            if len(jobs) == 1 and not self._running and self._num_joined > 1:
+                sleep(_LINGER)
+        self._num_joined = len(jobs)
         return jobs
 
     def _is_over(self, job: Job) -> bool:

@@ -35,6 +35,8 @@ from lira_plugin.web.known_hosts import KnownHosts, KnownHostsOnly
 
 _COMMENT_SECONDS = 10
 """After which a stream without news sends a comment, so that proxies keep it open."""
+_SMALL = 2**18
+"""Pixels of masks that are written without a worker."""
 _PREPARING = 2
 """Requests that are read and whose images are decoded at the same time."""
 T = TypeVar("T")
@@ -93,7 +95,7 @@ class Service:
         if asked.stream:
             return EventStream(self._events(jobs[0], news, response), lambda: self.model.forget(jobs[0]))
         (last,) = await self._answers(request, jobs, news)
-        return JSONResponse(await self._in_worker(response.whole, last))
+        return JSONResponse(await self._written(last, lambda: response.whole(last)))
 
     async def segment(self, request: Request) -> Response:
         """``POST /v1/segment``."""
@@ -233,12 +235,17 @@ class Service:
             if one.error is not None:
                 yield event(one.error.to_json())
                 return
-            for chunk in await self._in_worker(lambda found=one: list(response.chunks(found))):
+            for chunk in await self._written(one, lambda found=one: list(response.chunks(found))):
                 yield event(chunk)
             if one.done:
                 self._log_text(one.answer.text)
                 yield b"data: [DONE]\n\n"
                 return
+
+    async def _written(self, news: News, write: Callable[[], T]) -> T:
+        """What ``write`` gives, which takes long where masks are large."""
+        pixels = sum(span.mask.size for span in news.answer.spans)
+        return write() if pixels < _SMALL else await self._in_worker(write)
 
     async def _in_worker(self, function: Callable[..., T], *arguments: Any) -> T:
         context = copy_context()  # which has the id of the request

@@ -1,7 +1,9 @@
 """News of answers that are being written."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from lira_plugin.models.generation.answer import AnswerWriter
 from lira_plugin.models.generation.state import AnswerState
@@ -33,11 +35,23 @@ class NewsTeller:
 
     Args:
         writer: makes a grounded text of what is known of an answer.
+        pause: seconds between two news of answers that go on.
     """
 
-    def __init__(self, writer: AnswerWriter) -> None:
-        self.writer = writer
+    def __init__(self, writer: AnswerWriter, pause: float = 0.0) -> None:
+        self.writer, self.pause = writer, pause
         self._told: dict[int, GroundedText] = {}
+        self._waiting: dict[int, AnswerState] = {}
+        self._last = -math.inf
+
+    def due(self, states: Sequence[AnswerState]) -> list[AnswerState]:
+        """The answers that something is to be told of, now that some have been written; none before the pause is over."""
+        self._waiting |= {state.request_index: state for state in states}
+        now = monotonic()
+        if now - self._last < self.pause and not any(state.is_done for state in states):
+            return []
+        due, self._waiting, self._last = list(self._waiting.values()), {}, now
+        return due
 
     def news(self, states: Sequence[AnswerState]) -> Iterator[Progress]:
         """News of those of the answers that have more text or masks, or are done."""

@@ -116,15 +116,20 @@ class InterleavedGenerator:
         yield from self._finish(done)
 
     @torch.inference_mode()
-    def stream(self, requests: Iterable[Request | None]) -> Iterator[Progress]:
+    def stream(self, requests: Iterable[Request | None], pause: float = 0.0) -> Iterator[Progress]:
         """Answer requests and tell of each piece of text and each mask when it is there.
 
         Requests may come while others are answered: where the iterator gives None, none is there yet. It is asked again after
         the next pass, and the stream ends where it gives None while nothing is being written.
+
+        Args:
+            requests: what is asked.
+            pause: seconds between two news of answers that go on, so that the masks of several are decoded together. News of
+                an answer that is done come at once, with those of all others.
         """
-        teller = NewsTeller(self.writer)
+        teller = NewsTeller(self.writer, pause)
         for touched in self._run(requests):
-            wanted = [state for state in touched if state.is_done or state.request.in_pieces]
+            wanted = teller.due([state for state in touched if state.is_done or state.request.in_pieces])
             self._decode_masks(wanted)
             yield from teller.news(wanted)
 

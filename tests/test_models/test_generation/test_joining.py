@@ -92,3 +92,15 @@ def test_masks_that_nobody_wants_yet_are_decoded_at_the_end():
         assert grounder.decoded == ([1, 1, 1, 1] if in_pieces else [1, 2, 1])
     alike(both[True], both[False])
     np.testing.assert_array_equal(both[True].spans[1].mask, both[False].spans[1].mask)
+
+
+def test_news_may_come_less_often_and_add_up_all_the_same():
+    scripts = [[10] * 20, [*[11] * 6, *GROUNDED], [*[11] * 9, *GROUNDED]]
+    news = list(generator(ScriptedGrounder(*scripts)).stream([request(0), request(1), request(2)]))
+    grounder = ScriptedGrounder(*scripts)
+    rare = list(generator(grounder).stream([request(0), request(1), request(2)], pause=1000))
+    assert len(rare) < len(news) / 2 and max(grounder.decoded) > 1, "masks of several answers were decoded together"
+    for index in range(3):
+        own, others = ([one for one in told if one.request_index == index] for told in (rare, news))
+        assert "".join(one.piece for one in own) == own[-1].answer.text and [one.done for one in own].count(True) == 1
+        alike(own[-1].answer, others[-1].answer)
