@@ -59,6 +59,7 @@ FENCES = {
     "gradio": ("demo/",),
     "bitsandbytes": ("models/nf4_linear",),
     "torchao": ("models/quantized_llm",),
+    "ray": ("labelling/ray_labelling",),
     "fastapi": ("serving/",),
     "prometheus_client": ("serving/server_metrics",),
     "lmms_eval": ("inference/lmms_eval_model", "lmms_eval_manifest"),

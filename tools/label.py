@@ -8,15 +8,17 @@ these columns, with images as paths or as bytes.
 """
 
 import argparse
+import json
 import sys
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.inference import LIRAInferencer
 from lira_plugin.labelling.label_inputs import LabelInput
 from lira_plugin.labelling.label_outputs import open_output
-from lira_plugin.labelling.labeller import Labeller, label
+from lira_plugin.labelling.labeller import Labeller, label, records_left, write_entries
 from lira_plugin.models.generation import Decoding
 
 
@@ -41,7 +43,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     group.add_argument("--temperature", type=float)
     group.add_argument("--top-p", type=float)
     group.add_argument("--seed", type=int, help="of --sample")
+    group = parser.add_argument_group("cluster", "docs/serve.md")
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on a Ray cluster; without ADDRESS on one of this machine",
+    )
+    group.add_argument("--ray-workers", type=int, help="models at work; by default one a GPU, or one for two CPUs")
     args = parser.parse_args(arguments)
+    if args.ray is not None and find_spec("ray") is None:
+        parser.error("--ray needs Ray: uv sync --extra ray, or pip install -e '.[ray]'")
     if args.model is None and args.weights is None:
         parser.error("say with --model or --weights which model to ask")
     return args
@@ -52,7 +65,13 @@ def main() -> int:
     args = parse_args()
     names = {field.name for field in fields(Decoding)}
     settings = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    run = {"model": args.model, "weights": args.weights, "dtype": args.dtype, "force": args.force, "settings": settings}
+    run = {
+        "model": args.model,
+        "weights": args.weights,
+        "dtype": args.dtype,
+        "force": args.force,
+        "settings": dict(settings),
+    }
     run |= {"input": str(args.input.resolve()), "questions": args.question}
     try:
         records = LabelInput(args.input, args.question)
@@ -60,9 +79,18 @@ def main() -> int:
             if len(output.done) == records.length:
                 print(f"{args.out} has all {records.length} answers already")
                 return 0
-            lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
-            batch = {} if args.batch_size is None else {"batch_size": args.batch_size}
-            count, errors = label(Labeller(lira, args.force, **batch, **settings), records, output)
+            if args.batch_size is not None:
+                settings["batch_size"] = args.batch_size
+            if args.ray is None:
+                lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
+                count, errors = label(Labeller(lira, args.force, **settings), records, output)
+            else:
+                from lira_plugin.labelling.ray_labelling import ModelSettings, ray_entries
+
+                how = ModelSettings(args.model, args.weights, args.device, args.dtype, args.force, settings)
+                left = records_left(records, output)
+                entries = ray_entries(left, how, args.ray or None, args.ray_workers)
+                count, errors = write_entries((json.loads(entry) for _, entry in entries), records.length, output)
     except (OSError, ValueError) as error:
         print(f"lira label: {error}", file=sys.stderr)
         return 1

@@ -94,25 +94,46 @@ class Labeller:
 
 
 def label(labeller: Labeller, records: LabelInput, output: LabelOutput, show_progress: bool = True) -> tuple[int, int]:
-    """Answer the records that the output has not got yet.
+    """Answer the records that the output has not got yet; see :func:`write_entries`."""
+    results = labeller.results(records_left(records, output))
+    return write_entries((label_entry(*result) for result in results), records.length, output, show_progress)
+
+
+def records_left(records: LabelInput, output: LabelOutput) -> Iterator[LabelRecord]:
+    """The records that an output has not got yet."""
+    return (record for record in records if record.record_id not in output.done)
+
+
+def write_entries(
+    entries: Iterable[dict[str, Any]], total: int, output: LabelOutput, show_progress: bool = True
+) -> tuple[int, int]:
+    """Write entries as they come, each record once.
+
+    Args:
+        entries: of the records.
+        total: count of all records, those that the output has already among them.
+        output: where to.
+        show_progress: show rate and time left.
 
     Returns:
-        Count of the records that were answered now, and of those among them that have an error.
+        Count of the records that were written now, and of those among them that have an error.
 
     Raises:
         OSError: the output cannot be written; what was written before is whole.
     """
-    left = (record for record in records if record.record_id not in output.done)
     count = errors = 0
+    interval = 0.5 if sys.stderr.isatty() else _SECONDS
     bar = tqdm(
-        total=records.length, initial=len(output.done), unit="record", desc="labels", disable=not show_progress,
-        mininterval=0.5 if sys.stderr.isatty() else _SECONDS, maxinterval=_SECONDS,
+        total=total, initial=len(output.done), unit="record", desc="labels", disable=not show_progress,
+        mininterval=interval, maxinterval=_SECONDS,
     )  # fmt: skip
     with bar:
-        for record, result in labeller.results(left):
-            output.add(label_entry(record, result))
+        for entry in entries:
+            if entry["id"] in output.done:  # an actor may have died between its answer and the news of it
+                continue
+            output.add(entry)
             count += 1
-            errors += bool(result.error)
+            errors += bool(entry["error"])
             bar.update()
     return count, errors
 
