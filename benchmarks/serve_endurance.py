@@ -132,7 +132,8 @@ async def endure(server: RunningServer, args: argparse.Namespace) -> tuple[list[
 def draw_memory(moments: list[Moment], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6, 2.5), layout="constrained")
     axes.plot([moment.requests for moment in moments], [moment.resident_mb for moment in moments])
-    axes.set(xlabel="requests", ylabel="resident memory [MiB]", ylim=(0, None))
+    highest = max(moment.resident_mb for moment in moments)
+    axes.set(xlabel="requests", ylabel="resident memory [MiB]", ylim=(0, 1.2 * highest))
     figure.savefig(path, dpi=110)
 
 

@@ -8,7 +8,6 @@ these columns, with images as paths or as bytes.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import fields
 from importlib.util import find_spec
@@ -90,7 +89,7 @@ def main() -> int:
                 how = ModelSettings(args.model, args.weights, args.device, args.dtype, args.force, settings)
                 left = records_left(records, output)
                 entries = ray_entries(left, how, args.ray or None, args.ray_workers)
-                count, errors = write_entries((json.loads(entry) for _, entry in entries), records.length, output)
+                count, errors = write_entries(entries, records.length, output)
     except (OSError, ValueError) as error:
         print(f"lira label: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,7 @@
 """The same over a Ray cluster: each actor has a model, and one process writes."""
 
+import json
+import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,16 +58,13 @@ class RayLabeller:
         """Answer the records of a batch."""
         records = [pickle.loads(record) for record in batch["record"]]
         entries = [label_entry(*result) for result in self.labeller.results(records)]
-        return {
-            "id": np.array([entry["id"] for entry in entries], object),
-            "entry": np.array([json_line(entry) for entry in entries], object),
-        }
+        return {"entry": np.array([json_line(entry) for entry in entries], object)}
 
 
 def ray_entries(
     records: Iterable[LabelRecord], how: ModelSettings, address: str | None, workers: int | None
-) -> Iterator[tuple[str, str]]:
-    """The id and the entry, as JSON, of each record, as they come. A batch whose actor dies is given to another one.
+) -> Iterator[dict[str, Any]]:
+    """The entry of each record, as they come. A batch whose actor dies is given to another one.
 
     Args:
         records: what is asked; Ray's object store takes them, and writes to its disk what does not fit.
@@ -73,6 +72,8 @@ def ray_entries(
         address: of the cluster; None starts one on this machine.
         workers: actors; None takes one a GPU, or one for every two CPUs where there is no GPU.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+    ray.data.DataContext.get_current().enable_progress_bars = False
     ray.init(address, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     try:
         has = ray.cluster_resources()
@@ -87,6 +88,6 @@ def ray_entries(
             RayLabeller, fn_constructor_args=(how,), batch_size=_TOGETHER, concurrency=workers, **share
         )
         for row in answered.iter_rows():
-            yield row["id"], row["entry"]
+            yield json.loads(row["entry"])
     finally:
         ray.shutdown()
