@@ -9,7 +9,7 @@
 Shape letters: B samples, L positions, N images, T tiles, R views, K ``<seg>`` states, H width of the LLM.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -197,10 +197,13 @@ class LIRA(PartlyFrozenModel):
         return self.generator()(self.requests(batch, data_samples))
 
     def requests(
-        self, batch: GroundingBatch, data_samples: Sequence[GroundingSample], **settings: Any
+        self,
+        batch: GroundingBatch,
+        data_samples: Sequence[GroundingSample],
+        encode: Callable[[GroundingBatch], EncodedImages] | None = None,
     ) -> Iterator[Request]:
         """Encode prompts for :meth:`generator`; see :func:`~lira_plugin.models.answering.make_requests`."""
-        return make_requests(self, batch, data_samples, **settings)
+        return make_requests(self, batch, data_samples, encode)
 
     def generator(self, **settings: Any) -> InterleavedGenerator:
         """Algorithm 1 with this model; ``settings`` replace those of ``generation``.

@@ -145,7 +145,7 @@ class InterleavedGenerator:
             if not active:
                 return
             # answers that nobody waits for any more leave
-            gone = [state for state in active if state.request.is_abandoned()]
+            gone = [state for state in active if state.is_abandoned]
             for state in gone:
                 state.abandon()
             active = [state for state in active if state not in gone]

@@ -20,10 +20,6 @@ from lira_plugin.models.generation.image_masks import ImageMask
 from lira_plugin.structures import Letterbox, WordLogProbs
 
 
-def _never() -> bool:
-    return False
-
-
 class Phase(Enum):
     """What an answer does next."""
 
@@ -60,7 +56,7 @@ class Request:
         draw_index: seeds the random draws of this request together with ``Decoding.seed``; None takes the index of the request.
         in_pieces: news are wanted while the answer is written; False tells of it at its end, and decodes the masks that no view
             needs then.
-        is_abandoned: asked before each pass; the answer ends there once it says True.
+        is_abandoned: asked before each pass; the answer ends there once it says True. None never ends it.
 
     Raises:
         ValueError: the prompt is empty, the prefix leaves nothing of it, or a closed answer has no text.
@@ -77,7 +73,7 @@ class Request:
     prompt_ids: tuple[int, ...] = ()
     draw_index: int | None = None
     in_pieces: bool = True
-    is_abandoned: Callable[[], bool] = _never
+    is_abandoned: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         length = len(self.embeddings)
@@ -146,6 +142,11 @@ class AnswerState:
     def is_waiting(self) -> bool:
         """Whether it waits for a view."""
         return self.phase is Phase.AWAITING_VIEW
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.request.is_abandoned is not None and self.request.is_abandoned()
 
     @property
     def wants_sample(self) -> bool:
