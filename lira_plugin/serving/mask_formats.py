@@ -25,7 +25,7 @@ def written_mask(mask: np.ndarray, mask_format: MaskFormat) -> Any:
     if mask_format == "polygons":
         return outlines(mask)
     buffer = BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
+    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG")
     return PNG_URL + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
