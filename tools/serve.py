@@ -20,6 +20,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", help="of the model, for clients; by default that of the work dir or recipe")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
+    parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
     parser.add_argument("--batch-size", type=int, help="answers written at the same time; by default the recipe's")
     group = parser.add_argument_group("who may ask")
     group.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in")
@@ -89,7 +90,8 @@ def main() -> None:
             allow_hosts=args.allow_host, allow_image_hosts=args.allow_image_host, tokens=tokens, limits=limits,
             drain_seconds=args.drain_seconds, log_text=args.log_text,
         )  # fmt: skip
-        load = partial(LIRAInferencer, args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
+        how = {"dtype": args.dtype, "quantize": args.quantize, "show_progress": False}
+        load = partial(LIRAInferencer, args.model, args.weights, args.device, **how)
         model = ModelThread(load, args.max_waiting, round(args.cache_megabytes * 1e6), args.batch_size)
         app = make_app(model, settings)
     except (OSError, ValueError) as error:
