@@ -32,6 +32,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="checkpoint file or work dir; by default those of the work dir --model")
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
+    parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
     parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
     group = parser.add_argument_group("settings", "those not given are the recipe's")
     group.add_argument("--batch-size", type=int, help="answers written at the same time")
@@ -68,6 +69,7 @@ def main() -> int:
         "model": args.model,
         "weights": args.weights,
         "dtype": args.dtype,
+        "quantize": args.quantize,
         "force": args.force,
         "settings": dict(settings),
     }
@@ -81,12 +83,16 @@ def main() -> int:
             if args.batch_size is not None:
                 settings["batch_size"] = args.batch_size
             if args.ray is None:
-                lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, show_progress=False)
+                lira = LIRAInferencer(
+                    args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, show_progress=False
+                )
                 count, errors = label(Labeller(lira, args.force, **settings), records, output)
             else:
                 from lira_plugin.labelling.ray_labelling import ModelSettings, ray_entries
 
-                how = ModelSettings(args.model, args.weights, args.device, args.dtype, args.force, settings)
+                how = ModelSettings(
+                    args.model, args.weights, args.device, args.dtype, args.quantize, args.force, settings
+                )
                 left = records_left(records, output)
                 entries = ray_entries(left, how, args.ray or None, args.ray_workers)
                 count, errors = write_entries(entries, records.length, output)

@@ -26,7 +26,7 @@ class ModelSettings:
     """How an actor makes its model.
 
     Args:
-        model, weights, device, dtype: see :class:`~lira_plugin.inference.LIRAInferencer`; paths are those of its machine.
+        model, weights, device, dtype, quantize: see :class:`~lira_plugin.inference.LIRAInferencer`; paths are of its machine.
         force: see :class:`~lira_plugin.labelling.labeller.Labeller`.
         settings: of generation.
     """
@@ -35,12 +35,14 @@ class ModelSettings:
     weights: str | None
     device: str | None = None
     dtype: str | None = None
+    quantize: str | None = None
     force: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def labeller(self) -> Labeller:
         """Load the model."""
-        lira = LIRAInferencer(self.model, self.weights, self.device, dtype=self.dtype, show_progress=False)
+        how = {"dtype": self.dtype, "quantize": self.quantize, "show_progress": False}
+        lira = LIRAInferencer(self.model, self.weights, self.device, **how)
         return Labeller(lira, self.force, **self.settings)
 
 
