@@ -55,6 +55,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.ray is not None and find_spec("ray") is None:
         parser.error("--ray needs Ray: uv sync --extra ray, or pip install -e '.[ray]'")
+    if args.input.is_dir() and args.out.resolve().is_relative_to(args.input.resolve()):
+        parser.error(
+            f"{args.out} lies in {args.input}, which a later run would read as its input: choose another folder"
+        )
     if args.model is None and args.weights is None:
         parser.error("say with --model or --weights which model to ask")
     return args

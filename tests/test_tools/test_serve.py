@@ -40,6 +40,14 @@ def test_what_is_not_installed_is_named(capsys, monkeypatch):
     assert "--extra serve" in capsys.readouterr().err
 
 
+def test_an_output_inside_of_the_input_is_refused(tmp_path, capsys):
+    """A later run would take it for what it is to label."""
+    with pytest.raises(SystemExit):
+        parse("label", str(tmp_path), str(tmp_path / "out.parquet"), "--model", "m")
+    assert "choose another folder" in capsys.readouterr().err
+    assert parse("label", str(tmp_path), str(tmp_path.parent / "out.parquet"), "--model", "m").ray is None
+
+
 def test_tokens_come_from_a_file_and_the_environment(tmp_path, monkeypatch):
     tool = load_tool("serve")
     monkeypatch.delenv(tool.TOKENS, raising=False)
