@@ -194,9 +194,10 @@ class InterleavedLLM(nn.Module):
                 not cleared are counted.
         """
         decoder = self.causal_lm.base_model
-        if getattr(decoder, "gradient_checkpointing", False):
-            # transformers recomputes in training mode alone; a frozen LLM is in evaluation mode, yet gradients pass through.
-            decoder.training = torch.is_grad_enabled()
+        for module in decoder.modules():  # the stack in transformers 4.48, its layers in newer ones
+            if getattr(module, "gradient_checkpointing", False):
+                # They recompute in training mode alone; a frozen LLM is in evaluation mode, yet gradients pass through.
+                module.training = torch.is_grad_enabled()
         if position_ids is None:
             position_ids = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         hidden = self.hidden_states(embeddings, attention_mask=attention_mask.long(), position_ids=position_ids)

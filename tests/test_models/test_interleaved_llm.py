@@ -90,7 +90,7 @@ def test_given_positions_take_the_place_of_counted_ones():
     llama = tiny_llama().eval()
     llm, ids, mask = InterleavedLLM(llama), torch.randint(0, 260, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
     positions = torch.tensor([[0, 1, 2, 2, 2, 3, 4], [0, 5, 6, 7, 9, 10, 20]])
-    theirs = llama(input_ids=ids, position_ids=positions, output_hidden_states=True).hidden_states[-1]
+    theirs = llama(ids, mask.long(), positions, output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(llm(llm.embed(ids), mask, None, positions).hidden, theirs, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(llm(llm.embed(ids), mask).hidden, theirs, atol=1e-3)
 

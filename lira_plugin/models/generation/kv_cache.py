@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from transformers import Cache
 
 _MIN_ROOM = 64
 """Positions that are allocated at least."""
+_NO_LAYERS = ([],) if "layers" in signature(Cache.__init__).parameters else ()
+"""Since transformers 4.54 a cache is a list of layers; this one keeps its own stores."""
 
 
 class SlotKVCache(Cache):
@@ -19,7 +22,7 @@ class SlotKVCache(Cache):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(*_NO_LAYERS)
         self.lengths: dict[int, int] = {}
         """Filled positions of each slot; a slot is made by naming it."""
         self.prefixes: dict[int, Hashable] = {}

@@ -147,7 +147,7 @@ def test_flash_attention_of_other_causal_lms_is_for_training_alone():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}, "GPT2Model takes no cache_position"),
+        ("Bloom", {"hidden_size": 16, "n_layer": 1, "n_head": 2}, "BloomModel takes no position_ids"),
         ("Gemma2", {**SMALL, "head_dim": 8}, "final_logit_softcapping"),
         ("Cohere", {**SMALL, "logit_scale": 0.5}, "logit_scale"),
         ("Mistral", {**SMALL, "num_key_value_heads": 2}, "sliding_window=None"),
