@@ -372,3 +372,9 @@ def test_the_readers_themselves():
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
     assert list(registered_in(ast.parse("@HOOKS.register_module()\nclass A: ...\n@b\nclass C: ..."))) == ["HOOKS"]
     assert registry_locations()["DATA_SAMPLERS"] == "lira_plugin.datasets"
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by name alone: of two with one name, one would import from the other."""
+    names = [path.name for path in (ROOT.parent / "tests").rglob("test_*.py")]
+    assert len(names) > 100 and len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})

@@ -10,6 +10,28 @@ from starlette.testclient import TestClient
 
 from lira_plugin.serving.model_thread import ModelThread, State
 from lira_plugin.serving.service import ServerSettings, make_app
+from lira_plugin.structures import decode_segmentation
+
+CHAT = "/v1/chat/completions"
+QUESTIONS = ["Please segment red circle.", "Describe the image.", "What is this?", "Is it green?"]
+
+
+def message(text, url=None):
+    image = [{"type": "image_url", "image_url": {"url": url}}] if url else []
+    return {"role": "user", "content": [{"type": "text", "text": text}, *image]}
+
+
+def same_masks(grounding, answer, size):
+    """Masks of the server are those of a grounded text, up to what rounding of another batch does to random weights."""
+    assert [(one["start"], one["end"], one["phrase"]) for one in grounding] == [
+        (span.start, span.end, span.phrase) for span in answer.spans
+    ]
+    for one, span in zip(grounding, answer.spans):
+        for written, mask in ((one["mask"], span.mask), (one["coarse_mask"], span.coarse_mask)):
+            assert (written is None) == (mask is None)
+            if mask is not None:
+                assert (decode_segmentation(written, *size) != mask).mean() < 0.01
+        assert abs(one["score"] - span.score) < 1e-3 and one["refined"] == span.refined
 
 
 def data_url(pixels):

@@ -5,8 +5,7 @@ import logging
 
 import pytest
 from mmengine.logging import MMLogger
-from support.serving import serving, wait_for
-from test_chat import CHAT, message
+from support.serving import CHAT, message, serving, wait_for
 
 from lira_plugin.serving.limits import Limits
 from lira_plugin.serving.model_thread import State

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from support.serving import wait_for
-from test_chat import QUESTIONS, message, same_masks
+from support.serving import QUESTIONS, message, same_masks, wait_for
 
 from lira_plugin.serving.model_thread import ModelThread, State
 from lira_plugin.serving.service import ServerSettings, make_app

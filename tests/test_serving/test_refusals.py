@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from test_chat import CHAT, message
+from support.serving import CHAT, message
 
 from lira_plugin.serving.limits import Limits
 

@@ -356,7 +356,9 @@ def test_a_published_template_goes_by_its_name():
         run([refer_turn("dog", 0)], template=template) for template in ("internvl2_chat", INTERNVL2_TEMPLATE)
     )
     assert named["parts"] == given["parts"]
-    with pytest.raises(ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_chat', 'qwen_chat'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown chat template 'gpt'; known are \['internvl2_5_chat', 'internvl2_chat'"
+    ):
         ILVC(template="gpt")
 
 

@@ -5,16 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.serving import CHAT, QUESTIONS, message, same_masks
 
 from lira_plugin.serving.mask_formats import read_mask
 from lira_plugin.structures import decode_segmentation
-
-CHAT = "/v1/chat/completions"
-
-
-def message(text, url=None):
-    image = [{"type": "image_url", "image_url": {"url": url}}] if url else []
-    return {"role": "user", "content": [{"type": "text", "text": text}, *image]}
 
 
 def ask(client, *messages, **settings):
@@ -29,22 +23,6 @@ def chunks_of(client, *messages, **settings):
     events = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line and not line.startswith(":")]
     assert events.pop() == "[DONE]"
     return [json.loads(event) for event in events]
-
-
-def same_masks(grounding, answer, size):
-    """Masks of the server are those of a grounded text, up to what rounding of another batch does to random weights."""
-    assert [(one["start"], one["end"], one["phrase"]) for one in grounding] == [
-        (span.start, span.end, span.phrase) for span in answer.spans
-    ]
-    for one, span in zip(grounding, answer.spans):
-        for written, mask in ((one["mask"], span.mask), (one["coarse_mask"], span.coarse_mask)):
-            assert (written is None) == (mask is None)
-            if mask is not None:
-                assert (decode_segmentation(written, *size) != mask).mean() < 0.01
-        assert abs(one["score"] - span.score) < 1e-3 and one["refined"] == span.refined
-
-
-QUESTIONS = ["Please segment red circle.", "Describe the image.", "What is this?", "Is it green?"]
 
 
 def test_answers_of_many_at_once_are_those_of_the_inferencer(client, lira, photos):
