@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from lira_plugin import command
+from mmengine.config import Config
+
+from lira_plugin import command, recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from support.paths import ROOT
@@ -23,10 +26,37 @@ def copy_project(name: str, folder: Path) -> Path:
     return copy
 
 
+def tiny_config(copy: Path, name: str, **model: Any) -> Config:
+    """A recipe of a copy, with the scenes beside it and other settings of the model."""
+    with patch.dict(os.environ, LIRA_TINY_ROOT=str(copy / "tiny")):
+        config = Config.fromfile(copy / "configs" / f"{name}.py")
+    config.model.update(model)
+    return config
+
+
 def _run(arguments: Sequence[str], folder: Path) -> None:
     os.chdir(folder)
     with unformatted_configs():
         command.main(list(arguments))
+
+
+def run_lira(folder: Path, *arguments: str) -> None:
+    """Run ``lira`` in a folder, in a process of its own."""
+    process = start(_run, arguments, folder)
+    process.join(300)
+    assert process.exitcode == 0, arguments
+
+
+def scores_of(folder: Path, recipe: str, weights: str, options: Sequence[str]) -> Mapping[str, float]:
+    """The scores of ``lira test`` with a recipe of the copy; ``LIRA_TINY_ROOT`` is ``tiny``."""
+    tested = f"tiny/tested_{Path(recipe).stem}"
+    run_lira(folder, "test", recipe, "--checkpoint", weights, "--work-dir", tested, *_with_options(options))
+    (scores,) = (folder / tested).glob("*/*.json")
+    return json.loads(scores.read_text())
+
+
+def _with_options(options: Sequence[str]) -> list[str]:
+    return ["--cfg-options", *options] if options else []
 
 
 def train_and_test(
@@ -45,14 +75,7 @@ def train_and_test(
         What the training logged, four iterations each, and the scores.
     """
     logged = [f"train_cfg.max_iters={iters}", "default_hooks.logger.interval=4", "log_processor.window_size=4"]
-    tested = ["--checkpoint", f"tiny/{stage}/iter_{iters}.pth", "--work-dir", "tiny/tested"]
-    for arguments in (
-        ["train", recipe, "--cfg-options", *options, *logged],
-        ["test", recipe, *tested, *(["--cfg-options", *options] if options else [])],
-    ):
-        process = start(_run, arguments, folder)
-        process.join(300)
-        assert process.exitcode == 0, arguments
+    run_lira(folder, "train", recipe, *_with_options([*options, *logged]))
     (log,) = (folder / "tiny" / stage).glob("*/vis_data/scalars.json")
-    (scores,) = (folder / "tiny" / "tested").glob("*/*.json")
-    return [json.loads(line) for line in log.read_text().splitlines()], json.loads(scores.read_text())
+    scores = scores_of(folder, recipe, f"tiny/{stage}/iter_{iters}.pth", options)
+    return [json.loads(line) for line in log.read_text().splitlines()], scores

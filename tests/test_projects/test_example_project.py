@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from mmengine.config import Config
-from support.project_runs import copy_project, train_and_test
+from support.project_runs import copy_project, tiny_config, train_and_test
 
-from lira_plugin import recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.datasets import fit_to_model, grounding_collate
 from lira_plugin.registry import DATASETS, MODELS
 
@@ -18,11 +16,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(folder):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        config = Config.fromfile(folder / "configs" / "example_tiny.py")
-    config.model.init_from = []
-    return config
+    return tiny_config(folder, "example_tiny", init_from=[])
 
 
 @pytest.fixture(scope="module")

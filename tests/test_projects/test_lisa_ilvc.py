@@ -5,10 +5,8 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from mmengine.config import Config
-from support.project_runs import copy_project, train_and_test
+from support.project_runs import copy_project, tiny_config, train_and_test
 
-from lira_plugin import recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.datasets import fit_to_model, grounding_collate
 from lira_plugin.models.answering import LIRAGrounder
 from lira_plugin.registry import DATASETS, MODELS
@@ -23,11 +21,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(folder):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        config = Config.fromfile(folder / "configs" / "lisa_tiny.py")
-    config.model.init_from = []
-    return config
+    return tiny_config(folder, "lisa_tiny", init_from=[])
 
 
 @pytest.fixture(scope="module")

@@ -1,44 +1,25 @@
 """xtuner's LLaVA with SEFE, from a copy of its folder: what the LLM reads, what is saved, what is counted, that it trains."""
 
-import json
-import os
-import shutil
-
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
-from support.paths import ROOT
-from support.processes import start
-from support.tiny_recipes import unformatted_configs
+from support.project_runs import copy_project, tiny_config, train_and_test
 
-from lira_plugin import command, recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.registry import METRICS, MODELS
-from lira_plugin.scenes.scene_files import write_scenes
-from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 
-PROJECT = ROOT / "projects" / "llava_sefe"
 IMAGE_TOKEN = -200
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A copy of the project, with scenes beside it."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "copy"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    write_scene_tokenizer(write_scenes(folder / "tiny" / "data", 16, 4, progress=False))
-    return folder
+    return copy_project("llava_sefe", tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(scope="module")
 def configs(folder):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        names = ("llava_sefe_tiny", "llava_sefe_tiny_no_sefe")
-        configs = {name: Config.fromfile(folder / "configs" / f"{name}.py") for name in names}
-    for config in configs.values():
-        config.model.init_from = []
-    return configs
+    names = ("llava_sefe_tiny", "llava_sefe_tiny_no_sefe")
+    return {name: tiny_config(folder, name, init_from=[]) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -129,27 +110,11 @@ def test_answers_are_counted_one_by_one(model):
     assert scores["llava/accuracy"] == 0.5
 
 
-def run(arguments, folder):
-    os.chdir(folder)
-    with unformatted_configs():
-        command.main(arguments)
-
-
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    options = ["model.init_from=[]", "train_cfg.max_iters=12", "default_hooks.logger.interval=4"]
-    recipe, weights = "configs/llava_sefe_tiny.py", "tiny/llava_sefe/iter_12.pth"
-    commands = [
-        ["train", recipe, "--cfg-options", *options, "log_processor.window_size=4"],
-        ["test", recipe, "--checkpoint", weights, "--work-dir", "tiny/tested", "--cfg-options", options[0]],
-    ]
-    for arguments in commands:
-        process = start(run, arguments, folder)
-        process.join(300)
-        assert process.exitcode == 0, arguments
-    (log,) = (folder / "tiny" / "llava_sefe").glob("*/vis_data/scalars.json")
-    losses = [json.loads(line) for line in log.read_text().splitlines()]
+    losses, scores = train_and_test(
+        folder, "configs/llava_sefe_tiny.py", "llava_sefe", ["model.init_from=[]"], iters=12
+    )
     assert losses[-1]["loss"] < losses[0]["loss"]
-    (scores,) = (folder / "tiny" / "tested").glob("*/*.json")
-    assert json.loads(scores.read_text())["llava/loss"] < losses[0]["loss"]
+    assert scores["llava/loss"] < losses[0]["loss"]

@@ -5,11 +5,10 @@ import torch
 from mmengine.config import Config
 from support.mmdet_files import mask2former_twin
 from support.paths import config_path
-from support.project_runs import copy_project, train_and_test
+from support.project_runs import copy_project, tiny_config, train_and_test
 from support.qwen2_vl_twin import write_qwen2_vl
 from transformers import Qwen2VLImageProcessor
 
-from lira_plugin import recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.convert import convert_mmdet
 from lira_plugin.datasets import fit_to_model, grounding_collate
 from lira_plugin.registry import DATASETS, MODELS
@@ -24,11 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(folder):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        config = Config.fromfile(folder / "configs" / "qwen_tiny.py")
-    config.model.init_from = []
-    return config
+    return tiny_config(folder, "qwen_tiny", init_from=[])
 
 
 @pytest.fixture(scope="module")

@@ -1,42 +1,21 @@
 """A text-conditioned detector of mmdet, from a copy of its folder: filled boxes as masks, scored by our metrics."""
 
-import json
-import os
-import shutil
-
 import pytest
 import torch
-from mmengine.config import Config
-from support.paths import ROOT
-from support.processes import start
-from support.tiny_recipes import unformatted_configs
+from support.project_runs import copy_project, scores_of, tiny_config, train_and_test
 
-from lira_plugin import command, recipes  # noqa: F401  recipes that inherit from an installed package
 from lira_plugin.registry import DATASETS, MODELS
-from lira_plugin.scenes.scene_files import write_scenes
-from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
-
-PROJECT = ROOT / "projects" / "refseg_metrics"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A copy of the project, with scenes beside it."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "copy"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    write_scene_tokenizer(write_scenes(folder / "tiny" / "data", 16, 3, progress=False))
-    return folder
+    return copy_project("refseg_metrics", tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(scope="module")
 def configs(folder):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LIRA_TINY_ROOT", str(folder / "tiny"))
-        names = ("refseg_tiny", "refseg_tiny_gcg")
-        configs = {name: Config.fromfile(folder / "configs" / f"{name}.py") for name in names}
-    for config in configs.values():
-        config.model.backbone_from = None
-    return configs
+    return {name: tiny_config(folder, name, backbone_from=None) for name in ("refseg_tiny", "refseg_tiny_gcg")}
 
 
 @pytest.fixture(scope="module")
@@ -79,31 +58,12 @@ def test_a_detector_is_given_phrases_and_their_indices(configs):
         assert names == list(truth.phrases)
 
 
-def run(arguments, folder):
-    os.chdir(folder)
-    with unformatted_configs():
-        command.main(arguments)
-
-
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    recipe, weights = "configs/refseg_tiny.py", "tiny/refseg/iter_16.pth"
-    new = ["--cfg-options", "model.backbone_from=None"]
-    options = ["train_cfg.max_iters=16", "default_hooks.logger.interval=4", "log_processor.window_size=4"]
-    commands = [
-        ["train", recipe, *new, *options],
-        ["test", recipe, "--checkpoint", weights, "--work-dir", "tiny/tested", *new],
-        ["test", "configs/refseg_tiny_gcg.py", "--checkpoint", weights, "--work-dir", "tiny/tested_gcg", *new],
-    ]
-    for arguments in commands:
-        process = start(run, arguments, folder)
-        process.join(300)
-        assert process.exitcode == 0, arguments
-    (log,) = (folder / "tiny" / "refseg").glob("*/vis_data/scalars.json")
-    losses = [json.loads(line) for line in log.read_text().splitlines()]
+    new = ["model.backbone_from=None"]
+    losses, scores = train_and_test(folder, "configs/refseg_tiny.py", "refseg", new, iters=16)
     for name in ("loss_bbox", "loss_iou"):
         assert losses[-1][name] < losses[0][name], name
-    for tested, key in (("tested", "refcoco/val/refined/cIoU"), ("tested_gcg", "gcg/val/mIoU")):
-        (scores,) = (folder / "tiny" / tested).glob("*/*.json")
-        assert 0 <= json.loads(scores.read_text())[key] <= 1
+    captions = scores_of(folder, "configs/refseg_tiny_gcg.py", "tiny/refseg/iter_16.pth", new)
+    assert 0 <= scores["refcoco/val/refined/cIoU"] <= 1 and 0 <= captions["gcg/val/mIoU"] <= 1
