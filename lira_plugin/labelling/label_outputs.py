@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from lira_plugin.inference import InferenceResult
 from lira_plugin.json_file import read_json
 from lira_plugin.labelling.label_inputs import LabelRecord
-from lira_plugin.structures import encode_mask
 from lira_plugin.written_aside import UNFINISHED, json_line, remove, write_json, written_aside
 
 _PART = 500
@@ -54,29 +53,13 @@ SCHEMA = pa.schema(
 
 def label_entry(record: LabelRecord, result: InferenceResult) -> dict[str, Any]:
     """What is written of a record: its answer, or its error."""
-    answer = result.answer
-    spans = [
-        {
-            "start": span.start,
-            "end": span.end,
-            "phrase": span.phrase,
-            "score": span.score,
-            "coarse_score": span.coarse_score,
-            "phrase_prob": span.phrase_prob,
-            "segmentation": span.rle,
-            "coarse_segmentation": None if span.coarse_mask is None else encode_mask(span.coarse_mask),
-        }
-        for span in answer.spans
-    ]
+    said = result.answer.to_json()
     return {
         "id": record.record_id,
         "image": record.name,
         "question": record.question,
         "size": None if result.image is None else [int(side) for side in result.image.shape[:2]],
-        "text": answer.text,
-        "raw_text": answer.raw_text,
-        "finished": answer.finished,
-        "spans": spans,
+        **{name: said[name] for name in ("text", "raw_text", "finished", "spans")},
         "error": result.error or None,
     }
 
