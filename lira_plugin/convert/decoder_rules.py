@@ -1,7 +1,7 @@
 """The decoder stacks of published LLMs: where each of their tensors goes.
 
-Ours are named as in transformers' Llama and Qwen2. InternLM2 computes what Llama computes; only its names differ, and query, key
-and value share the matrix ``wqkv``.
+Ours are named as in transformers' Llama, Qwen2 and Qwen3. InternLM2 computes what Llama computes; only its names differ, and
+query, key and value share the matrix ``wqkv``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,7 +71,13 @@ class AttentionShape:
 
 
 def decoder_rules(
-    llm: Mapping[str, Any], names: DecoderNames, qkv_bias: bool, stack: str, head: str, tied: bool = False
+    llm: Mapping[str, Any],
+    names: DecoderNames,
+    qkv_bias: bool,
+    stack: str,
+    head: str,
+    tied: bool = False,
+    qk_norm: bool = False,
 ) -> list[TensorRule]:
     """Rules for every tensor of a causal LM.
 
@@ -82,6 +88,7 @@ def decoder_rules(
         stack: prefix of the published names of the stack of layers.
         head: prefix of the published name of the head.
         tied: the head is the embedding, and has no tensor of its own.
+        qk_norm: queries and keys are normalised in each head.
     """
     hidden, wide, words = (llm[name] for name in ("hidden_size", "intermediate_size", "vocab_size"))
     shape = AttentionShape.of(llm)
@@ -93,6 +100,8 @@ def decoder_rules(
         "input_layernorm": (hidden,),
         "post_attention_layernorm": (hidden,),
     }
+    if qk_norm:
+        layer_shapes |= {f"self_attn.{letter}_norm": (shape.head_size,) for letter in "qk"}
     rules = [weight_only(stack + names["embed_tokens"], "model.embed_tokens", (words, hidden))]
     for layer in range(llm["num_hidden_layers"]):
         source, target = f"{stack}layers.{layer}.", f"model.layers.{layer}."

@@ -1,4 +1,4 @@
-"""InternVL2, InternVL2.5 and InternVL3: what a published folder says, in the original layout or in transformers' (``-hf``).
+"""InternVL2, 2.5, 3 and 3.5: what a published folder says, in the original layout or in transformers' (``-hf``).
 
 All that differs among sizes and layouts is data: names (:mod:`~lira_plugin.convert.internvit_rules`,
 :mod:`~lira_plugin.convert.decoder_rules`) and settings, which are read from the folder's own ``config.json``.
@@ -20,7 +20,6 @@ from lira_plugin.convert.internvit_rules import (
 )
 from lira_plugin.convert.llm_families import ARCHITECTURES, FAMILIES
 from lira_plugin.convert.published_model import PublishedModel
-from lira_plugin.convert.safetensors_folder import SafetensorsFolder
 from lira_plugin.convert.tensor_rules import Rule
 from lira_plugin.models import InternViTEncoder
 
@@ -97,8 +96,8 @@ class InternVLCheckpoint(PublishedModel):
     """
 
     supported = (
-        "InternVL2-2B, -8B, InternVL2_5-1B, -2B, -4B, -8B, InternVL3-1B, -2B, -8B and others of InternViT with InternLM2, "
-        "Qwen2 or Llama, as they are published and as transformers has them (-hf)"
+        "InternVL2-2B, -8B, InternVL2_5-1B, -2B, -4B, -8B, InternVL3-1B, -2B, -8B, InternVL3_5-1B, -2B, -4B, -8B and "
+        "others of InternViT with InternLM2, Qwen2, Qwen3 or Llama, as they are published and as transformers has them (-hf)"
     )
     unused = {r".*\.rotary_emb\.inv_freq": "computed from rope_theta"}
     encoder_class = InternViTEncoder
@@ -157,12 +156,7 @@ class InternVLCheckpoint(PublishedModel):
     @cached_property
     def prefixes(self) -> tuple[str, str, str]:
         """Of everything, of the layers and of the head: as the files have them, where they are there."""
-        try:
-            names = SafetensorsFolder(self.path).infos
-        except FileNotFoundError:
-            return self.layout.stacks[0]
-        found = [stack for stack in self.layout.stacks if any(name.startswith(stack[1]) for name in names)]
-        return found[0] if found else self.layout.stacks[0]
+        return self.find_prefixes(self.layout.stacks, 1)
 
     def semantic_encoder_args(self) -> dict[str, Any]:
         """Arguments of the :class:`~lira_plugin.models.InternViTEncoder` that holds InternViT and the projection."""

@@ -126,7 +126,7 @@ def lira_rules(base: InternVLCheckpoint, sizes: Sizes) -> list[TensorRule]:
     """
     if base.family is not FAMILIES["InternLM2ForCausalLM"]:
         raise ValueError(
-            f"{base.path} has a {base.family.model.__name__} as LLM, and the released layout is of InternLM2: give InternVL2-2B "
+            f"{base.path} has a {base.family.architecture} as LLM, and the released layout is of InternLM2: give InternVL2-2B "
             "or -8B, or a fine-tune of it"
         )
     hidden, words = base.llm["hidden_size"], base.llm["vocab_size"] + NEW_TOKENS

@@ -11,13 +11,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lira_plugin.convert.import_internvl import InternVLCheckpoint
-from lira_plugin.convert.import_qwen2_vl import Qwen2VLCheckpoint
+from lira_plugin.convert.import_qwen_vl import QwenVLCheckpoint
 from lira_plugin.convert.published_model import PublishedModel, published_config
 from lira_plugin.models.semantic_encoder.base import SemanticEncoder
 from lira_plugin.structures import ChatTemplate, build_template
 
 IMPORTERS: dict[str, type[PublishedModel]] = {
-    "qwen2_vl": Qwen2VLCheckpoint,
+    "qwen2_vl": QwenVLCheckpoint,
+    "qwen2_5_vl": QwenVLCheckpoint,
+    "qwen3_vl": QwenVLCheckpoint,
     "internvl_chat": InternVLCheckpoint,
     "internvl": InternVLCheckpoint,
 }

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
     Qwen2TokenizerFast,
 )
 
 from lira_plugin.checkpoint.files import missing
+from lira_plugin.compat.newer_transformers import from_transformers
 from lira_plugin.convert.decoder_rules import INTERNLM2_NAMES, LLAMA_NAMES, DecoderNames
 from lira_plugin.convert.fast_tokenizer import internlm2_tokenizer
 
@@ -39,6 +36,7 @@ SETTINGS = (
     "eos_token_id",
     "pad_token_id",
     "tie_word_embeddings",
+    "deep_stack_levels",
 )
 """What is taken from the configuration of an LLM, where it is there."""
 
@@ -78,17 +76,33 @@ def _from_files(kind: type, path: str | Path, needed: tuple[str, ...], obtain: s
 class LlmFamily:
     """A family of LLMs."""
 
-    model: type[PreTrainedModel]
-    """What it becomes here."""
-    config: type[PretrainedConfig]
+    architecture: str
+    """What it becomes here: the name of transformers' class."""
+    settings: str
+    """The name of the class of its configuration."""
     names: DecoderNames
     qkv_bias: bool
+    qk_norm: bool
+    """Queries and keys are normalised in each head."""
     tokenizer: Callable[..., PreTrainedTokenizerBase]
     fixed: Mapping[str, Any]
     """Settings that would change the computation, with the value that is supported."""
 
+    @property
+    def model(self) -> type[PreTrainedModel]:
+        """Transformers' class.
+
+        Raises:
+            ImportError: the installed version does not have it.
+        """
+        return from_transformers(self.architecture)
+
     def configure(self, llm: Mapping[str, Any], **settings: Any) -> PretrainedConfig:
-        """The configuration of an LLM with these settings, of which some may be replaced."""
+        """The configuration of an LLM with these settings, of which some may be replaced.
+
+        Raises:
+            ImportError: the installed version of transformers does not have the family.
+        """
         values = {name: llm[name] for name in SETTINGS if llm.get(name) is not None}
         rope = dict(llm.get("rope_parameters") or values.pop("rope_scaling", None) or {})
         kind = rope.pop("type", None)
@@ -97,35 +111,47 @@ class LlmFamily:
             values["rope_theta"] = rope.pop("rope_theta")
         if kind != "default":
             values["rope_scaling"] = {"rope_type": kind, **rope}
-        return self.config(**{"tie_word_embeddings": False, **values, **settings})
+        return from_transformers(self.settings)(**{"tie_word_embeddings": False, **values, **settings})
 
 
 FAMILIES = {
     "InternLM2ForCausalLM": LlmFamily(
-        model=LlamaForCausalLM,
-        config=LlamaConfig,
+        architecture="LlamaForCausalLM",
+        settings="LlamaConfig",
         names=INTERNLM2_NAMES,
         qkv_bias=False,
+        qk_norm=False,
         tokenizer=internlm2_tokenizer,
         fixed={"hidden_act": "silu", "bias": False, "tie_word_embeddings": False},
     ),
     "Qwen2ForCausalLM": LlmFamily(
-        model=Qwen2ForCausalLM,
-        config=Qwen2Config,
+        architecture="Qwen2ForCausalLM",
+        settings="Qwen2Config",
         names=LLAMA_NAMES,
         qkv_bias=True,
+        qk_norm=False,
         tokenizer=qwen2_tokenizer,
         fixed={"hidden_act": "silu", "use_sliding_window": False},
     ),
-    "LlamaForCausalLM": LlmFamily(
-        model=LlamaForCausalLM,
-        config=LlamaConfig,
+    "Qwen3ForCausalLM": LlmFamily(
+        architecture="Qwen3ForCausalLM",
+        settings="Qwen3Config",
         names=LLAMA_NAMES,
         qkv_bias=False,
+        qk_norm=True,
+        tokenizer=qwen2_tokenizer,
+        fixed={"hidden_act": "silu", "use_sliding_window": False, "attention_bias": False},
+    ),
+    "LlamaForCausalLM": LlmFamily(
+        architecture="LlamaForCausalLM",
+        settings="LlamaConfig",
+        names=LLAMA_NAMES,
+        qkv_bias=False,
+        qk_norm=False,
         tokenizer=whole_tokenizer,
         fixed={"hidden_act": "silu", "attention_bias": False, "mlp_bias": False},
     ),
 }
 """By the architecture that a published ``config.json`` names. InternLM2 in transformers' layout is a Llama."""
-ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
+ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 """By transformers' ``model_type``."""

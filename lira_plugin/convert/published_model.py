@@ -128,10 +128,25 @@ class PublishedModel(ABC):
     def llm_prefixes(self) -> tuple[str, str]:
         """What stands in front of the names of the language model's layers, and of its head."""
 
+    def find_prefixes(self, stacks: Sequence[tuple[str, ...]], told_by: int) -> tuple[str, ...]:
+        """The first of some sets of prefixes that the files have; the first of all where there are no files.
+
+        Args:
+            stacks: the sets.
+            told_by: index of the prefix that tells them apart.
+        """
+        try:
+            names = SafetensorsFolder(self.path).infos
+        except FileNotFoundError:
+            return stacks[0]
+        found = (stack for stack in stacks if any(name.startswith(stack[told_by]) for name in names))
+        return next(found, stacks[0])
+
     def llm_rules(self) -> list[Rule]:
         """From the folder's names to those of the language model's class."""
         stack, head = self.llm_prefixes()
-        return decoder_rules(self.llm, self.family.names, self.family.qkv_bias, stack, head, self.is_tied)
+        family = self.family
+        return decoder_rules(self.llm, family.names, family.qkv_bias, stack, head, self.is_tied, family.qk_norm)
 
     def rules(self) -> list[Rule]:
         """For every tensor of the folder."""
@@ -173,12 +188,16 @@ class PublishedModel(ABC):
 
     def load_semantic_encoder(self, dtype: str | torch.dtype = torch.float32, **settings: Any) -> SemanticEncoder:
         """The semantic encoder; on the meta device without weights. ``settings`` are of its class."""
-        # timm computes with values of the default device, which a meta tensor does not have.
-        with torch.device("cpu"), init_empty_weights(include_buffers=False):
-            encoder = self.encoder_class(**{**self.semantic_encoder_args(), **settings})
+        encoder = self.empty_encoder(**settings)
         if not is_meta_init():
             encoder.load_state_dict(self._read_weights(self.semantic_encoder_rules(), dtype), assign=True)
         return encoder.to(as_dtype(dtype))
+
+    def empty_encoder(self, **settings: Any) -> SemanticEncoder:
+        """The semantic encoder without weights."""
+        # timm computes with values of the default device, which a meta tensor does not have.
+        with torch.device("cpu"), init_empty_weights(include_buffers=False):
+            return self.encoder_class(**{**self.semantic_encoder_args(), **settings})
 
     def _read_weights(self, rules: Sequence[Rule], dtype: str | torch.dtype) -> dict[str, Tensor]:
         folder, _ = self.open()
@@ -210,7 +229,7 @@ class PublishedModel(ABC):
         llm_rules = self.llm_rules()
         write_shards(llm_rules, folder, out / "llm", dtype, shard_bytes)
         tokenizer.save_pretrained(out / "llm")
-        config = self.llm_config(architectures=[self.family.model.__name__])
+        config = self.llm_config(architectures=[self.family.architecture])
         config.torch_dtype = dtype or folder.infos[next(iter(llm_rules[0].source_shapes()))].dtype
         GenerationConfig.from_model_config(config).save_pretrained(out / "llm")
         config.save_pretrained(out / "llm")

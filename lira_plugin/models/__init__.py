@@ -13,7 +13,13 @@ from lira_plugin.models.pixel_encoder.open_vocabulary import OpenVocabularyClass
 from lira_plugin.models.pixel_encoder.pixel_encoder import PixelEncoder
 from lira_plugin.models.pixel_encoder.segmenter import Mask2FormerSegmenter
 from lira_plugin.models.sefe import SEFE, SemanticAttention
-from lira_plugin.models.semantic_encoder import InternViTEncoder, Qwen2VLEncoder, SemanticEncoder
+from lira_plugin.models.semantic_encoder import (
+    InternViTEncoder,
+    Qwen2_5VLEncoder,
+    Qwen2VLEncoder,
+    Qwen3VLEncoder,
+    SemanticEncoder,
+)
 
 __all__ = [
     "LIRA",
@@ -30,6 +36,8 @@ __all__ = [
     "PromptedSegmenter",
     "QueryLoss",
     "Qwen2VLEncoder",
+    "Qwen2_5VLEncoder",
+    "Qwen3VLEncoder",
     "SemanticAttention",
     "SemanticEncoder",
     "ViewClassifier",

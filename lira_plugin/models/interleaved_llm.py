@@ -1,6 +1,7 @@
 """A causal language model whose sequence interleaves text with image features.
 
-Shape letters: B samples, L positions, H width, V vocabulary, n supervised positions.
+Shape letters: B samples, L positions, H width (of embeddings: more with DeepStack, :mod:`lira_plugin.models.deep_stack`), V
+vocabulary, n supervised positions.
 """
 
 import inspect
@@ -15,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.integrations import deepspeed as zero
 
 from lira_plugin.distributed import mean_count
+from lira_plugin.models.deep_stack import add_deep_stack, widen
 from lira_plugin.models.generation import HuggingFacePass, LlamaPass
 from lira_plugin.models.quantized_llm import quantize_llm
 from lira_plugin.models.trainable import add_lora
@@ -86,6 +88,7 @@ class InterleavedLLM(nn.Module):
         model.config.use_cache = False
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.deep_stack_levels = add_deep_stack(model)
         self.model = model
         if lora:
             self.add_lora(lora)
@@ -143,9 +146,14 @@ class InterleavedLLM(nn.Module):
         """H."""
         return self.causal_lm.config.hidden_size
 
+    @property
+    def input_size(self) -> int:
+        """Width of what stands in front of the first layer: H, or more with DeepStack."""
+        return (1 + self.deep_stack_levels) * self.hidden_size
+
     def embed(self, input_ids: Tensor) -> Tensor:
         """Text embeddings, (..., H)."""
-        return self.causal_lm.get_input_embeddings()(input_ids)
+        return widen(self.causal_lm.get_input_embeddings()(input_ids), self.input_size)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits, (..., V), of hidden states (..., H)."""
@@ -221,7 +229,7 @@ def scatter_features(
     Args:
         embeddings: (B, L, H).
         kinds: (B, L) :class:`TokenKind`.
-        features: for each kind (n, H), in row-major order of the sequences.
+        features: for each kind (n, H), in row-major order of the sequences; they may be narrower where the LLM has DeepStack.
         names: of the B samples, for the message.
 
     Raises:
@@ -238,7 +246,9 @@ def scatter_features(
                 f"(positions of each sample: {holders}); check that VisualLayout of the data pipeline agrees with the model "
                 "(docs/troubleshooting.md#counts-of-positions-and-features-differ)"
             )
-        embeddings = embeddings.index_put(holds.nonzero(as_tuple=True), own.to(embeddings.dtype))
+        embeddings = embeddings.index_put(
+            holds.nonzero(as_tuple=True), widen(own, embeddings.shape[-1]).to(embeddings.dtype)
+        )
     return embeddings
 
 

@@ -21,6 +21,7 @@ from lira_plugin.checkpoint.files import is_meta_init, load_into
 from lira_plugin.compat.xtuner_convert import NO_HF
 from lira_plugin.distributed import is_sharded, mean_count
 from lira_plugin.models.answering import make_generator, make_requests
+from lira_plugin.models.deep_stack import check_levels
 from lira_plugin.models.extra_losses import SegLossInputs
 from lira_plugin.models.generation import InterleavedGenerator, Request
 from lira_plugin.models.interleaved_llm import InterleavedLLM, LLMOutput, scatter_features
@@ -102,6 +103,7 @@ class LIRA(PartlyFrozenModel):
         self.sefe: SEFE = MODELS.build(sefe)
         llm |= {"vocabulary_size": vocabulary_rows(self.tokenizer), "first_new_token": first_new}
         self.llm: InterleavedLLM = MODELS.build(llm)
+        check_levels(self.semantic_encoder, self.llm)
         self.mask_decoder: MaskDecoder = MODELS.build(mask_decoder)
         self.mask_decoder.copy_decoder(self.pixel_encoder.segmenter)  # so that earlier stages find names to load into
         self.extra_losses = nn.ModuleList(MODELS.build(loss) for loss in extra_losses)

@@ -91,7 +91,7 @@ class SEFE(nn.Module):
 
         Args:
             features: of N images: those of a pixel encoder, or its pixel features alone, (N, P, C).
-            semantic: (T, U, H) of all tiles.
+            semantic: (T, U, H) of all tiles. Of wider ones (:mod:`lira_plugin.models.deep_stack`) the first H are looked at.
             tile_image: (T,) image of each tile, ascending; None where each image has one tile, so that T is N.
             objects: (N, Q, 2D) object features, all of them valid, beside pixel features that are a tensor; None without.
 
@@ -103,7 +103,7 @@ class SEFE(nn.Module):
         objects = pixels[:, :0] if objects is None else self.project_objects(objects)
         if self.enrich is None:
             return VisualTokens(semantic[:0], pixels, objects, object_valid)
-        context, padding = _pad_by_image(semantic, tile_image, len(pixels))
+        context, padding = _pad_by_image(semantic[..., : pixels.shape[-1]], tile_image, len(pixels))
         if self.object_proj is not None:
             objects = self.enrich(objects, context, padding)
         pixels = self.enrich(pixels, context, padding)

@@ -31,11 +31,13 @@ class ChatTemplate:
         system: put in front of the first turn.
         instruction: holds ``{input}``, which is replaced by the question.
         suffix: ends an answer; its last token is where generation stops.
+        separator: put in front of every turn but the first.
     """
 
     system: str
     instruction: str
     suffix: str
+    separator: str = ""
 
     def __post_init__(self) -> None:
         if self.instruction.count("{input}") != 1:
@@ -44,7 +46,7 @@ class ChatTemplate:
     def question(self, text: str, first: bool) -> tuple[str, str]:
         """The text before the question and the text from it on; an image goes between the two."""
         before, after = self.instruction.split("{input}")
-        return (self.system if first else "") + before, text + after
+        return (self.system if first else self.separator) + before, text + after
 
 
 INTERNVL2_TEMPLATE = ChatTemplate(
@@ -68,10 +70,18 @@ INTERNVL2_5_TEMPLATE = replace(
         "多模态大语言模型。<|im_end|>"
     ),
 )
+# As above, without a system prompt.
+QWEN3_TEMPLATE = ChatTemplate(
+    system="",
+    instruction="<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n",
+    suffix="<|im_end|>",
+    separator="\n",
+)
 CHAT_TEMPLATES = {
     "internvl2_chat": INTERNVL2_TEMPLATE,
     "internvl2_5_chat": INTERNVL2_5_TEMPLATE,
     "qwen_chat": QWEN_TEMPLATE,
+    "qwen3_chat": QWEN3_TEMPLATE,
 }
 """Published templates by the names that xtuner and LIRA give them."""
 

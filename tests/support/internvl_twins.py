@@ -20,8 +20,10 @@ LLM = {
     "num_key_value_heads": 2,
     "rope_theta": 1000000.0,
 }
-EPS = {"InternLM2": 1e-5, "Qwen2": 1e-6}
-WORDS = {"InternLM2": 429, "Qwen2": 306}
+EPS = {"InternLM2": 1e-5, "Qwen2": 1e-6, "Qwen3": 1e-6}
+WORDS = {"InternLM2": 429, "Qwen2": 306, "Qwen3": 306}
+HEAD = {"InternLM2": 8, "Qwen2": 8, "Qwen3": 16}
+"""Dimensions of a head; those of Qwen3 are more than a part of the width."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ def random_state(twin: Twin, seed: int = 0) -> dict[str, torch.Tensor]:
     """Weights under the original names."""
     generator = torch.Generator().manual_seed(seed)
     shapes = dict(internvl_twin.shapes(internvl_twin.TINY))
-    if twin.llm == "Qwen2":
+    if twin.llm != "InternLM2":
         shapes = {name: shape for name, shape in shapes.items() if not name.startswith("language_model.")}
-        shapes |= qwen2_shapes(twin)
+        shapes |= qwen_shapes(twin)
     for name in list(shapes):
         if twin.norm_type == "rms_norm" and re.search(r"\.norm[12]\.bias", name):
             del shapes[name]
@@ -64,21 +66,23 @@ def random_state(twin: Twin, seed: int = 0) -> dict[str, torch.Tensor]:
     return state
 
 
-def qwen2_shapes(twin: Twin) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the LLM of InternVL3."""
-    hidden, wide, keys = LLM["hidden_size"], LLM["intermediate_size"], 16
-    shapes = {"language_model.model.embed_tokens.weight": (WORDS["Qwen2"], hidden)}
+def qwen_shapes(twin: Twin) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the LLM of InternVL3 and InternVL3.5."""
+    hidden, wide, head = LLM["hidden_size"], LLM["intermediate_size"], HEAD[twin.llm]
+    queries, keys = LLM["num_attention_heads"] * head, LLM["num_key_value_heads"] * head
+    shapes = {"language_model.model.embed_tokens.weight": (WORDS[twin.llm], hidden)}
     for layer in range(LLM["num_hidden_layers"]):
         name = f"language_model.model.layers.{layer}."
-        for letter, rows in {"q": hidden, "k": keys, "v": keys}.items():
+        for letter, rows in {"q": queries, "k": keys, "v": keys}.items():
             shapes |= {f"{name}self_attn.{letter}_proj.weight": (rows, hidden)}
-            shapes |= {f"{name}self_attn.{letter}_proj.bias": (rows,)}
-        shapes |= {f"{name}self_attn.o_proj.weight": (hidden, hidden)}
+            shapes |= {f"{name}self_attn.{letter}_proj.bias": (rows,)} if twin.llm == "Qwen2" else {}
+        shapes |= {f"{name}self_attn.{letter}_norm.weight": (head,) for letter in "qk"} if twin.llm == "Qwen3" else {}
+        shapes |= {f"{name}self_attn.o_proj.weight": (hidden, queries)}
         shapes |= {f"{name}mlp.{part}_proj.weight": (wide, hidden) for part in ("gate", "up")}
         shapes |= {f"{name}mlp.down_proj.weight": (hidden, wide)}
         shapes |= {f"{name}{part}_layernorm.weight": (hidden,) for part in ("input", "post_attention")}
     shapes |= {"language_model.model.norm.weight": (hidden,)}
-    return shapes if twin.tied else shapes | {"language_model.lm_head.weight": (WORDS["Qwen2"], hidden)}
+    return shapes if twin.tied else shapes | {"language_model.lm_head.weight": (WORDS[twin.llm], hidden)}
 
 
 def config(twin: Twin) -> dict:
@@ -88,10 +92,13 @@ def config(twin: Twin) -> dict:
     llm |= {"architectures": [f"{twin.llm}ForCausalLM"], "tie_word_embeddings": twin.tied}
     vision = {**VISION, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "norm_type": twin.norm_type}
     scaling = {"factor": 2.0, "type": "dynamic"}
+    if twin.llm == "Qwen3":
+        llm |= {"head_dim": HEAD["Qwen3"], "attention_bias": False}
     if twin.layout == "original":
         vision |= {"model_type": "intern_vit_6b", "qkv_bias": twin.qkv_bias, "qk_normalization": twin.qk_norm}
         llm |= {"model_type": twin.llm.lower(), "rope_scaling": scaling}
         llm |= {"bias": False} if twin.llm == "InternLM2" else {"use_sliding_window": False}
+        llm |= {"rope_scaling": None} if twin.llm == "Qwen3" else {}
         return {
             "architectures": ["InternVLChatModel"],
             "model_type": "internvl_chat",
@@ -110,8 +117,10 @@ def config(twin: Twin) -> dict:
         }
     vision |= {name: [vision[name]] * 2 for name in ("image_size", "patch_size")}
     vision |= {"attention_bias": twin.qkv_bias, "use_qk_norm": twin.qk_norm, "use_mean_pooling": True}
-    llm |= {"model_type": {"InternLM2": "llama", "Qwen2": "qwen2"}[twin.llm]}
-    if twin.layout == "hf":
+    llm |= {"model_type": {"InternLM2": "llama", "Qwen2": "qwen2", "Qwen3": "qwen3"}[twin.llm]}
+    if twin.llm == "Qwen3":
+        llm["rope_scaling"] = None
+    elif twin.layout == "hf":
         llm["rope_scaling"] = {"rope_type": "dynamic", **scaling}
     else:
         llm["rope_parameters"] = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": llm.pop("rope_theta")}
@@ -185,7 +194,7 @@ def write_twin(folder: Path, twin: Twin, shards: int = 2) -> dict[str, torch.Ten
     state = random_state(twin)
     written = state if twin.layout == "original" else in_transformers_layout(state, twin)
     internvl_twin.write_weights(folder, written, shards)
-    if twin.llm == "Qwen2":
+    if twin.llm != "InternLM2":
         qwen2_vl_twin.write_tokenizer(folder)
     else:
         internvl_twin.write_tokenizer(folder)
@@ -226,9 +235,9 @@ def logits(state, ids, twin):
         for name, t in in_transformers_layout(state, Twin(twin.llm, "hf")).items()
     }
     eps, length = EPS[twin.llm], len(ids)
-    head = LLM["hidden_size"] // LLM["num_attention_heads"]
+    head = HEAD[twin.llm]
     base, longest = LLM["rope_theta"], twin.longest
-    if length > longest:
+    if length > longest and twin.llm != "Qwen3":
         base *= (2 * length / longest - 1) ** (head / (head - 2))
     x = hf["model.embed_tokens.weight"][ids]
     for layer in range(LLM["num_hidden_layers"]):
@@ -238,6 +247,8 @@ def logits(state, ids, twin):
         for letter in "qkv":
             part = y @ w[f"self_attn.{letter}_proj.weight"].T + w.get(f"self_attn.{letter}_proj.bias", 0)
             parts[letter] = part.reshape(length, -1, head).transpose(0, 1)
+            if f"self_attn.{letter}_norm.weight" in w:
+                parts[letter] = rms_norm(parts[letter], w[f"self_attn.{letter}_norm.weight"], eps)
         query, key = turned(parts["q"], base), turned(parts["k"], base)
         groups = len(query) // len(key)
         key, value = (part.repeat_interleave(groups, 0) for part in (key, parts["v"]))

@@ -6,8 +6,9 @@ import pytest
 import torch
 from accelerate import init_empty_weights
 from support.internvl_twins import Twin, config, in_transformers_layout, logits, semantic_tokens, write_twin
+from support.newer_transformers import needs_newer_transformers
 from support.tiny_model import random_images
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lira_plugin.convert import (
     convert_published,
@@ -33,6 +34,7 @@ TWINS = [
     *(Twin("Qwen2", layout, tied=True) for layout in LAYOUTS),
     Twin("Qwen2", "original", "rms_norm"),
     Twin("Qwen2", "hf", qk_norm=True),
+    *(pytest.param(Twin("Qwen3", layout), marks=needs_newer_transformers) for layout in LAYOUTS),
 ]
 twins = pytest.mark.parametrize("twin", TWINS, ids=str)
 
@@ -42,7 +44,7 @@ twins = pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_both_parts_compute_what_is_published(tmp_path, twin):
     state = write_twin(tmp_path, twin)
     llm = llm_from_published(tmp_path).eval()
-    assert type(llm) is {"InternLM2": LlamaForCausalLM, "Qwen2": Qwen2ForCausalLM}[twin.llm]
+    assert type(llm).__name__ == {"InternLM2": "LlamaForCausalLM"}.get(twin.llm, f"{twin.llm}ForCausalLM")
     for length in (9, 70):  # within the trained length, and past it
         ids = torch.randint(300, (length,), generator=torch.Generator().manual_seed(length))
         expected = logits(state, ids, twin)
@@ -80,6 +82,10 @@ def test_both_layouts_give_the_same_weights_bit_by_bit(tmp_path, llm):
         ("InternVL3-1B", 0.938, 346 + 24 * 12 + 3),
         ("InternVL3-2B", 2.09, 346 + 28 * 12 + 3),
         ("InternVL3-8B", 7.94, 346 + 28 * 12 + 3),
+        pytest.param("InternVL3_5-1B", 1.06, 346 + 28 * 11 + 3, marks=needs_newer_transformers),
+        pytest.param("InternVL3_5-2B", 2.35, 346 + 28 * 11 + 3, marks=needs_newer_transformers),
+        pytest.param("InternVL3_5-4B", 4.73, 346 + 36 * 11 + 3, marks=needs_newer_transformers),
+        pytest.param("InternVL3_5-8B", 8.53, 346 + 36 * 11 + 3, marks=needs_newer_transformers),
     ],
 )
 @pytest.mark.parametrize("layout", ["original", "hf"])
@@ -89,7 +95,7 @@ def test_every_tensor_of_a_published_size_goes_somewhere_once(tmp_path, name, bi
     if layout == "hf":
         vision, llm = settings.pop("vision_config"), settings.pop("llm_config")
         vision |= {"attention_bias": vision.pop("qkv_bias"), "use_qk_norm": vision.pop("qk_normalization")}
-        kinds = {"InternLM2ForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2"}
+        kinds = {"InternLM2ForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
         llm |= {"model_type": kinds[llm["architectures"][0]]}
         settings |= {"model_type": "internvl", "text_config": llm, "vision_config": vision}
     (tmp_path / "config.json").write_text(json.dumps(settings))
@@ -105,8 +111,8 @@ def test_every_tensor_of_a_published_size_goes_somewhere_once(tmp_path, name, bi
     total = sum(parameter.numel() for module in (encoder, llm) for parameter in module.parameters())
     assert round(total / 1e9, 3 if billions < 1 else 2) == billions
     sources = {name: shape for rule in checkpoint.rules() for name, shape in rule.source_shapes().items()}
-    fused = {"InternLM2ForCausalLM": 24 + PUBLISHED[name]["llm_config"]["num_hidden_layers"], "Qwen2ForCausalLM": 24}
-    apart = 0 if layout == "original" else 2 * fused[PUBLISHED[name]["llm_config"]["architectures"][0]] + 2 * 24
+    fused = {"InternLM2ForCausalLM": 24 + PUBLISHED[name]["llm_config"]["num_hidden_layers"]}
+    apart = 0 if layout == "original" else 2 * fused.get(PUBLISHED[name]["llm_config"]["architectures"][0], 24) + 2 * 24
     assert len(sources) == tensors + apart
 
 

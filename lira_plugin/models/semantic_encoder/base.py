@@ -26,6 +26,9 @@ class SemanticEncoder(nn.Module):
     tile_size: int
     """t, pixels along the side of a tile."""
     tokens_per_tile: int
+    deep_stack_levels: int = 0
+    """L: a token has as many further features of width H, for the first layers of the LLM (:mod:`lira_plugin.models.deep_stack`):
+    it is (1 + L) * H wide."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What InternVL2.5 and InternVL3 change; leaves merge one of them into the model.
+"""What InternVL2.5, InternVL3 and InternVL3.5 change; leaves merge one of them into the model.
 
 The folder says all else: LLM, tower, tokenizer and template. It may be the original one or that for transformers (``-hf``).
 """
@@ -30,5 +30,9 @@ bases = {
         ("InternVL3-1B", 896),
         ("InternVL3-2B", 1536),
         ("InternVL3-8B", 3584),
+        ("InternVL3_5-1B", 1024),  # these need transformers >= 4.57
+        ("InternVL3_5-2B", 2048),
+        ("InternVL3_5-4B", 2560),
+        ("InternVL3_5-8B", 4096),
     )
 }
