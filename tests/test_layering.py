@@ -51,8 +51,9 @@ FENCES = {
     "mmcv": ("compat/", "datasets/transforms/", "models/pixel_encoder/", "models/from_scratch/", "models/point_losses"),
     "timm": ("models/semantic_encoder/",),
     "transformers": (
-        "models/interleaved_llm", "models/generation/", "models/trainable", "models/semantic_encoder/qwen2_vl",
-        "models/quantized_llm", "convert/", "describe/blank_tokenizer", "evaluation/text_similarity", "inference/auto_model",
+        "models/interleaved_llm", "models/generation/", "models/trainable", "compat/newer_transformers",
+        "models/deep_stack", "models/quantized_llm", "convert/",
+        "describe/blank_tokenizer", "evaluation/text_similarity", "inference/auto_model",
     ),
     "peft": ("models/trainable", "convert/"),
     "deepspeed": ("compat/", "checkpoint/deepspeed"),

@@ -23,6 +23,14 @@ BASES = {
     "InternVL3-1B": ("OpenGVLab/InternVL3-1B", f"see its model card; {QWEN}"),
     "InternVL3-2B": ("OpenGVLab/InternVL3-2B", f"see its model card; {QWEN}"),
     "InternVL3-8B": ("OpenGVLab/InternVL3-8B", f"see its model card; {QWEN}"),
+    **{
+        f"InternVL3_5-{size}B": (f"OpenGVLab/InternVL3_5-{size}B", "Apache-2.0, see its model card")
+        for size in (1, 2, 4, 8)
+    },
+    "Qwen2_5-VL-3B": ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen's research licence, see its model card"),
+    "Qwen2_5-VL-7B": ("Qwen/Qwen2.5-VL-7B-Instruct", "Apache-2.0, see its model card"),
+    "Qwen3-VL-2B": ("Qwen/Qwen3-VL-2B-Instruct", "Apache-2.0, see its model card"),
+    "Qwen3-VL-4B": ("Qwen/Qwen3-VL-4B-Instruct", "Apache-2.0, see its model card"),
     "Qwen2-VL-2B": ("Qwen/Qwen2-VL-2B-Instruct", "Apache-2.0, see its model card"),
 }
 """By the name in a recipe: where a base is published, and under which licence."""

@@ -8,6 +8,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from support import newer_qwen_twins
 from support.internvl_twin import TINY, tiny, write_internvl
 from support.internvl_twins import Twin, write_twin
+from support.newer_transformers import needs_newer_transformers
 from support.paths import config_path
 from support.process_state import process_state_restored
 from support.qwen2_vl_twin import write_qwen2_vl
@@ -45,6 +48,8 @@ class Size:
     learns: tuple[str, ...]
     """Parameters of the head."""
     tied: bool = False
+    tile: int | None = None
+    """Side of a tile, where the published settings do not say it."""
 
 
 SIZES = [
@@ -63,11 +68,44 @@ SIZES = [
         lambda folder: write_twin(folder, Twin(layout="hf", longest=1024)),
         ("lm_head.base_layer", "lm_head.lora_B"),
     ),
-    Size("lira_qwen2_1_5b", "LIRA_QWEN2_VL_2B", "Qwen/Qwen2-VL-2B-Instruct", write_qwen2_vl, ("lm_head.weight",), True),
+    Size(
+        "lira_qwen2_1_5b",
+        "LIRA_QWEN2_VL_2B",
+        "Qwen/Qwen2-VL-2B-Instruct",
+        write_qwen2_vl,
+        ("lm_head.weight",),
+        True,
+        TILE,
+    ),
+    pytest.param(
+        Size(
+            "lira_internvl3_5_2b",
+            "LIRA_INTERNVL3_5_2B",
+            "OpenGVLab/InternVL3_5-2B",
+            lambda folder: write_twin(folder, Twin("Qwen3")),
+            ("lm_head.base_layer", "lm_head.lora_B"),
+        ),
+        marks=needs_newer_transformers,
+    ),
+    *(
+        pytest.param(
+            Size(
+                f"lira_{kind}_{size.lower()}",
+                f"LIRA_{kind.upper()}_{size}",
+                f"Qwen/{name}-{size}-Instruct",
+                partial(newer_qwen_twins.write, kind=kind),
+                ("lm_head.weight",),
+                True,
+                newer_qwen_twins.TILES[kind],
+            ),
+            marks=needs_newer_transformers,
+        )
+        for kind, name, size in (("qwen2_5_vl", "Qwen2.5-VL", "3B"), ("qwen3_vl", "Qwen3-VL", "2B"))
+    ),
 ]
 
 
-def shrink(config, files):
+def shrink(config, files, tile):
     """Sizes and paths alone; bf16 autocast is CUDA's, so the wrapper is the plain one."""
     pixels, objects = 4 * BACKBONE["dims"][-1] + 2 * DIMS, 2 * DIMS
     attention, ffn = {"embed_dims": DIMS, "num_heads": 2}, {"embed_dims": DIMS, "feedforward_channels": 32}
@@ -113,10 +151,8 @@ def shrink(config, files):
     for name in ("train_dataloader", "test_dataloader"):
         if config.get(name) is not None:
             config[name].update(num_workers=0, persistent_workers=False, batch_size=2)
-    if config.model.semantic_encoder.published.startswith(
-        "Qwen2-VL"
-    ):  # InternViT's tiles are of the size in its config
-        config.model.semantic_encoder.tile_size = TILE
+    if tile:  # InternViT's tiles are of the size in its config
+        config.model.semantic_encoder.tile_size = tile
     move_data(config, files)
     config.optim_wrapper.type = "OptimWrapper"
     del config.optim_wrapper["dtype"]
@@ -162,7 +198,7 @@ def world(request, tmp_path_factory):
         patch.setenv("LIRA_OMG_SEG", str(root / "omg_seg" / "model.safetensors"))
 
         def recipe(stage=""):
-            return shrink(Config.fromfile(config_path(f"{size.name}{stage}")), files.root)
+            return shrink(Config.fromfile(config_path(f"{size.name}{stage}")), files.root, size.tile)
 
         write_omg_seg(recipe().model.pixel_encoder, root)
         yield recipe, size

@@ -73,9 +73,6 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, name, parameters, 
         published = getattr(transformers, f"{CLASSES[kind]}ForConditionalGeneration")(
             getattr(transformers, f"{CLASSES[kind]}Config")(**said)
         )
-    assert sum(parameter.numel() for parameter in published.parameters()) - (
-        0 if name == "Qwen2_5-VL-7B" else published.lm_head.weight.numel()
-    ) in (parameters, parameters - published.lm_head.weight.numel())
     shapes = {}
     for tensor_name, tensor in published.state_dict().items():
         if kind == "qwen2_5_vl":  # the files have the names that the model had first

@@ -26,7 +26,7 @@ from lira_plugin.convert import (
     qwen2_tokenizer,
     semantic_encoder_from_published,
 )
-from lira_plugin.convert.import_qwen2_vl import Qwen2VLCheckpoint
+from lira_plugin.convert.import_qwen_vl import QwenVLCheckpoint
 from lira_plugin.convert.published import PUBLISHED
 from lira_plugin.models import InterleavedLLM, Qwen2VLEncoder
 from lira_plugin.registry import MODELS
@@ -54,7 +54,7 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, tied):
         published = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**json.loads(json.dumps(config))))
     published = {name: tuple(tensor.shape) for name, tensor in published.state_dict().items()}
     head = published.pop("lm_head.weight") if tied else None
-    checkpoint = Qwen2VLCheckpoint(tmp_path)
+    checkpoint = QwenVLCheckpoint(tmp_path)
     rules = checkpoint.rules()
     assert {rule.source: rule.shape for rule in rules} == published
     assert len(rules) == len(published)
@@ -71,7 +71,7 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, tied):
 
 def test_settings_of_the_language_model_are_kept(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["Qwen2-VL-2B"]))
-    config = Qwen2VLCheckpoint(tmp_path).llm_config()
+    config = QwenVLCheckpoint(tmp_path).llm_config()
     assert (config.rope_theta, config.rms_norm_eps, config.max_position_embeddings) == (1e6, 1e-6, 32768)
     assert (config.bos_token_id, config.eos_token_id, config.tie_word_embeddings) == (151643, 151645, True)
     assert config.rope_scaling is None, "on one axis it is the plain one"
@@ -244,8 +244,8 @@ def test_a_tied_head_in_the_files_is_listed_with_the_reason(tmp_path):
             rf"{QUERY} \(32, 31\) in model.safetensors, expected \(32, 32\)",
         ),
         (lambda f: reconfigure(f, tie_word_embeddings=False), r"1 missing: lm_head.weight \(448, 32\)"),
-        (lambda f: reconfigure(f, model_type="qwen2_5_vl"), "model_type='qwen2_5_vl', expected 'qwen2_vl'"),
-        (lambda f: reconfigure(f, text_config={"hidden_size": 32}), "text_config=.*: supported are Qwen2-VL folders"),
+        (lambda f: reconfigure(f, model_type="qwen4_vl"), "model_type='qwen4_vl', expected 'qwen2_vl'"),
+        (lambda f: reconfigure(f, text_config={"hidden_size": 48}), "vision_config.hidden_size=32, expected 48"),
         (lambda f: reconfigure(f, use_sliding_window=True), "use_sliding_window=True"),
         (lambda f: reconfigure(f, rope_scaling={"type": "yarn", "factor": 4.0}), "rope_scaling.type='yarn'"),
         (
