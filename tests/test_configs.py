@@ -21,6 +21,8 @@ VARIABLES = ("LIRA_OWN_DATA", "LIRA_TINY_ROOT", "LIRA_ROOT", "LIRA_DATA", "LIRA_
 FILES = ("LIRA_INTERNVL2_2B", "LIRA_INTERNVL2_8B", "LIRA_QWEN2_VL_2B", "LIRA_CLASS_EMBEDDINGS", "LIRA_OMG_SEG")
 FILES += tuple(f"LIRA_INTERNVL2_5_{size}" for size in ("1B", "2B", "4B", "8B"))
 FILES += tuple(f"LIRA_INTERNVL3_{size}" for size in ("1B", "2B", "8B"))
+FILES += tuple(f"LIRA_INTERNVL3_5_{size}" for size in ("1B", "2B", "4B", "8B"))
+FILES += ("LIRA_QWEN2_5_VL_3B", "LIRA_QWEN2_5_VL_7B", "LIRA_QWEN3_VL_2B", "LIRA_QWEN3_VL_4B")
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +375,7 @@ def test_tokenizer_llm_and_semantic_encoder_are_of_one_folder_and_its_template(l
     assert paths == {f"{load.root}/{folder}"}
 
 
-INTERNVL = {
+BASES = {
     "InternVL2_5-1B": 896,
     "InternVL2_5-2B": 2048,
     "InternVL2_5-4B": 2048,
@@ -381,17 +383,31 @@ INTERNVL = {
     "InternVL3-1B": 896,
     "InternVL3-2B": 1536,
     "InternVL3-8B": 3584,
+    "InternVL3_5-1B": 1024,
+    "InternVL3_5-2B": 2048,
+    "InternVL3_5-4B": 2560,
+    "InternVL3_5-8B": 4096,
+    "Qwen2.5-VL-3B-Instruct": 2048,
+    "Qwen2.5-VL-7B-Instruct": 3584,
+    "Qwen3-VL-2B-Instruct": 2048,
+    "Qwen3-VL-4B-Instruct": 2560,
 }
+"""Folders, and the widths of their LLMs."""
 
 
-@pytest.mark.parametrize(("folder", "width"), INTERNVL.items())
-def test_a_newer_internvl_is_lira_2b_over_one_folder(load, folder, width):
-    name = f"lira_{folder.lower().replace('-', '_')}"
+@pytest.mark.parametrize(("folder", "width"), BASES.items())
+def test_a_newer_base_is_lira_2b_over_one_folder(load, folder, width):
+    size = folder.removesuffix("-Instruct")
+    name = f"lira_{size.lower().replace('-', '_').replace('.', '_')}"
     first, second = (load(config_path(f"{name}{stage}")) for stage in ("_pretrain", ""))
     for cfg, other in ((first, "lira_2b_pretrain"), (second, "lira_2b")):
         model, path = cfg.model, f"{load.root}/{folder}"
         assert len((config_path(name)).read_text().splitlines()) <= 15
-        parts = (model.tokenizer, model.llm.llm, model.llm.chat_template, model.semantic_encoder)
+        parts = [model.tokenizer, model.llm.llm, model.semantic_encoder]
+        if folder.startswith("Qwen"):
+            assert model.llm.chat_template == ("qwen_chat" if "2.5" in folder else "qwen3_chat")
+        else:
+            parts.append(model.llm.chat_template)
         assert {part.path for part in parts} == {path} and folder in model.llm.llm.obtain
         assert (model.sefe.hidden_size, model.mask_decoder.hidden_size) == (width, width)
         ours, theirs = (dict(flat(config.to_dict())) for config in (cfg, load(config_path(other))))
@@ -410,8 +426,9 @@ def test_a_newer_internvl_is_lira_2b_over_one_folder(load, folder, width):
         and f"{name}_pretrain.py" in second.model.init_from[-1].made_by
     )
     lora, base = second.model.llm.lora, load(config_path("lira_2b")).model.llm.lora
-    assert lora.target_modules == base.target_modules
-    assert lora.r == (256 if folder.endswith("8B") else 128) and lora.lora_alpha == 2 * lora.r
+    tied = folder.startswith("Qwen") and "7B" not in folder
+    assert lora.target_modules == [part for part in base.target_modules if not (tied and part == "lm_head")]
+    assert lora.r == (256 if size.endswith(("7B", "8B")) else 128) and lora.lora_alpha == 2 * lora.r
     assert bool(lora.shared_inputs) is (folder in ("InternVL2_5-2B", "InternVL2_5-8B")), "one matrix in InternLM2 alone"
 
 

@@ -6,14 +6,18 @@ import pytest
 import torch
 import transformers
 from accelerate import init_empty_weights
-from support.newer_qwen_twins import CLASSES, CONFIGS, IDS, TILES, cut, write
+from support.newer_qwen_twins import CLASSES, CONFIGS, IDS, TILES, cut, settings, write
 from support.newer_transformers import needs_newer_transformers
 from support.tiny_model import random_images
+from torch import nn
+from transformers import AutoModelForCausalLM
 
-from lira_plugin.convert import llm_from_published, semantic_encoder_from_published
+from lira_plugin.checkpoint.files import load_into
+from lira_plugin.convert import convert_published, llm_from_published, semantic_encoder_from_published
 from lira_plugin.convert.import_published import open_published
 from lira_plugin.convert.published import PUBLISHED
 from lira_plugin.models import InterleavedLLM
+from lira_plugin.models.semantic_encoder import FeatureCache
 
 pytestmark = [pytest.mark.slow, needs_newer_transformers]
 
@@ -192,3 +196,97 @@ def test_a_tile_that_windows_do_not_divide_is_named(tmp_path):
         semantic_encoder_from_published(tmp_path, tile_size=84)
     with pytest.raises(ValueError, match="multiple of 28, the side of a token in pixels, got 60"):
         semantic_encoder_from_published(tmp_path, tile_size=60)
+
+
+# --- In a recipe -----------------------------------------------------------------------------------------------------
+
+
+@KINDS
+@torch.no_grad()
+def test_a_folder_of_features_gives_the_tokens(tmp_path, kind):
+    """Where the projection is trained, what stands in front of it is kept: with DeepStack, of several layers."""
+    write(tmp_path / "in", kind)
+    _, encoder = loaded(tmp_path / "in", kind)
+    encoder.requires_grad_(False).get_submodule(encoder.PROJECTION).requires_grad_(True)
+    cache, tiles = FeatureCache(encoder, tmp_path / "features"), random_images(3, TILES[kind])
+    expected = encoder(tiles)
+    for _ in range(2):
+        assert torch.equal(cache(tiles[:2], tiles[2:]), expected)
+
+
+@KINDS
+def test_dtypes(tmp_path, kind):
+    write(tmp_path, kind, dtype=torch.bfloat16)
+    encoder = semantic_encoder_from_published(tmp_path, dtype=torch.bfloat16, tile_size=TILES[kind])
+    assert encoder(random_images(1, TILES[kind])).dtype == torch.bfloat16
+    llm = llm_from_published(tmp_path, dtype="bfloat16")
+    assert {parameter.dtype for parameter in llm.parameters()} == {torch.bfloat16}
+    assert llm.model.rotary_emb.inv_freq.dtype == torch.float32, "positions would be rounded"
+
+
+@KINDS
+@pytest.mark.parametrize("tied", [True, False])
+def test_converted_equals_loaded_directly(tmp_path, kind, tied):
+    write(tmp_path / "in", kind, tied=tied)
+    out = tmp_path / "out"
+    assert convert_published(tmp_path / "in", out, shard_bytes=40_000) == {}
+    direct, encoder = loaded(tmp_path / "in", kind)
+    converted = AutoModelForCausalLM.from_pretrained(out / "llm")
+    assert type(converted) is type(direct)
+    for name, tensor in direct.state_dict().items():
+        assert torch.equal(converted.state_dict()[name], tensor), name
+    for name in ("rope_scaling", "rope_theta", "rms_norm_eps", "head_dim", "eos_token_id", "deep_stack_levels"):
+        assert getattr(converted.config, name, None) == getattr(direct.config, name, None)
+    folder, holder = out / "semantic_encoder", nn.Module()
+    said = json.loads((folder / "config.json").read_text())
+    holder.semantic_encoder = type(encoder)(**said, tile_size=TILES[kind])
+    load_into(holder, folder / "model.safetensors", prefix="semantic_encoder.")
+    for name, tensor in holder.semantic_encoder.state_dict().items():
+        assert torch.equal(tensor, encoder.state_dict()[name]), name
+
+
+@KINDS
+def test_a_folder_that_transformers_wrote_again_is_read(tmp_path, kind):
+    """After a training elsewhere: other settings in the file, the same model."""
+    model = write(tmp_path / "published", kind)
+    model.save_pretrained(tmp_path / "again")
+    assert "text_config" in json.loads((tmp_path / "again" / "config.json").read_text())
+    for one, other in zip(loaded(tmp_path / "published", kind), loaded(tmp_path / "again", kind)):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(other.state_dict()[name], tensor), name
+    assert (
+        open_published(tmp_path / "again").llm_config().rope_theta
+        == open_published(tmp_path / "published").llm["rope_theta"]
+    )
+
+
+# --- Bad folders -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("qwen3_vl", {"model_type": "qwen3_vl_moe"}, "model_type='qwen3_vl_moe', expected 'qwen2_vl' or 'qwen2_5_vl'"),
+        ("qwen3_vl", {"text_config": {"attention_bias": True}}, r"text_config\.attention_bias=True, expected False"),
+        (
+            "qwen3_vl",
+            {"text_config": {"rope_scaling": {"rope_type": "yarn"}}},
+            r"text_config\.rope_scaling\.type='yarn'",
+        ),
+        ("qwen3_vl", {"text_config": {"rms_norm_eps": None}}, r"has no text_config\.rms_norm_eps"),
+        ("qwen3_vl", {"vision_config": {"hidden_act": "gelu"}}, r"vision_config\.hidden_act='gelu'"),
+        ("qwen3_vl", {"vision_config": {"deepstack_visual_indexes": [2, 0]}}, "in ascending order, got"),
+        ("qwen3_vl", {"vision_config": {"deepstack_visual_indexes": [0]}}, "2 unknown|unknown: model.visual.deepstack"),
+        ("qwen2_5_vl", {"vision_config": {"out_hidden_size": 48}}, r"vision_config\.out_hidden_size=48, expected 32"),
+        ("qwen2_5_vl", {"use_sliding_window": True}, "use_sliding_window=True"),
+        ("qwen2_5_vl", {"vision_config": {"intermediate_size": 40}}, "of another shape: visual.blocks.0.mlp"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, kind, change, message):
+    write(tmp_path, kind)
+    said = settings(kind)
+    for name, value in change.items():
+        said[name] = {**said[name], **value} if isinstance(value, dict) else value
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=message):
+        semantic_encoder_from_published(tmp_path, tile_size=TILES[kind])

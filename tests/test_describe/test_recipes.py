@@ -5,14 +5,17 @@ import math
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from support.newer_transformers import needs_newer_transformers
 from support.paths import ROOT, config_path
 from support.tiny_model import lira_config, tiny_tokenizer
 from support.tiny_recipes import unformatted_configs
 
+from lira_plugin.compat import newer_transformers
 from lira_plugin.describe import describe_recipe, measure_recipe
 from lira_plugin.models import LIRA
 
@@ -158,6 +161,32 @@ def test_internvl3_2b_has_the_parameters_of_the_published_file(describe):
     assert described["sequence"]["images"]["640x480"]["total"] == 2350
     (note,) = described["notes"]
     assert "151680 tokens" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "words"),
+    [
+        ("lira_internvl3_5_1b", 1_060_897_792, 151_684),
+        ("lira_qwen2_5_vl_3b", 3_754_622_976, 151_671),
+        ("lira_qwen3_vl_2b", 2_127_532_032, 151_675),
+    ],
+)
+@needs_newer_transformers
+def test_the_newest_bases_have_the_parameters_of_the_published_files(describe, name, base, words):
+    """Six new tokens find rows that the embedding has to spare; tiles have 256 tokens everywhere."""
+    described = describe(name)
+    assert described["base"] == base
+    assert described["sequence"]["images"]["640x480"]["total"] == 2350
+    (note,) = described["notes"]
+    assert f"{words} tokens" in note
+
+
+@pytest.mark.parametrize("name", ["lira_internvl3_5_1b", "lira_qwen2_5_vl_3b", "lira_qwen3_vl_2b_pretrain"])
+def test_without_its_transformers_a_base_names_the_second_environment(monkeypatch, name):
+    """Whatever is installed: an older version has no such module."""
+    monkeypatch.setattr(newer_transformers, "import_module", lambda module: SimpleNamespace())
+    with pytest.raises(ImportError, match=r"needs transformers >= 4\.57.*uv run --project envs/modern"):
+        describe_recipe(Config.fromfile(config_path(name)))
 
 
 def test_the_sum_of_a_recipe_with_4_bits_counts_them_so(describe):
