@@ -266,7 +266,11 @@ def test_a_folder_that_transformers_wrote_again_is_read(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
-        ("qwen3_vl", {"model_type": "qwen3_vl_moe"}, "model_type='qwen3_vl_moe', expected 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'"),
+        (
+            "qwen3_vl",
+            {"model_type": "qwen3_vl_moe"},
+            "model_type='qwen3_vl_moe', expected 'qwen2_vl', 'qwen2_5_vl', 'qwen3_vl'",
+        ),
         ("qwen3_vl", {"text_config": {"attention_bias": True}}, r"text_config\.attention_bias=True, expected False"),
         (
             "qwen3_vl",

@@ -362,12 +362,14 @@ def test_a_published_template_goes_by_its_name():
         ILVC(template="gpt")
 
 
-def test_qwens_template_is_chatml():
-    """As Qwen's own template renders it, up to the line break that it leaves at the end."""
+@pytest.mark.parametrize(
+    ("template", "system"), [("qwen_chat", [("system", "You are a helpful assistant.")]), ("qwen3_chat", [])]
+)
+def test_qwens_templates_are_chatml(template, system):
+    """As Qwen's own templates render it, up to the line break that they leave at the end; Qwen3-VL's has no system prompt."""
     turns = [Turn("one", "two"), Turn("three", "four")]
-    text = "".join(part.text for part in run(turns, masks=MASKS[:0], image=False, template="qwen_chat")["parts"])
-    messages = [("system", "You are a helpful assistant.")]
-    messages += [("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four")]
+    text = "".join(part.text for part in run(turns, masks=MASKS[:0], image=False, template=template)["parts"])
+    messages = [*system, ("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four")]
     rendered = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages)
     assert text + "\n" == rendered
 

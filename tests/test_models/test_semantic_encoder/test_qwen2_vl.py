@@ -7,7 +7,7 @@ from support.tiny_model import random_images
 from transformers import Qwen2VLImageProcessor
 
 from lira_plugin.models import Qwen2VLEncoder
-from lira_plugin.models.semantic_encoder.qwen2_vl import blocks_first
+from lira_plugin.models.semantic_encoder.qwen_vl import blocks_first
 
 VISION = {name: value for name, value in SIZES["vision_config"].items() if name != "hidden_size"}
 
