@@ -41,6 +41,10 @@ class QwenVLLayout:
     fixed_vision: Mapping[str, Any]
     """Settings of the tower that would change the computation, with the value that is supported."""
     stacks: tuple[tuple[str, str, str], ...]
+    rope_theta: float
+    rms_norm_eps: float
+    kv_heads: int
+    """These three, where the LLM's settings do not say them: as in the code that published the layout."""
 
 
 SHARED = ("depth", "num_heads", "in_channels", "patch_size", "spatial_merge_size", "temporal_patch_size")
@@ -53,6 +57,9 @@ LAYOUTS = {
         vision=(*SHARED, "embed_dim", "mlp_ratio"),
         fixed_vision={"hidden_act": "quick_gelu"},
         stacks=(TOP, INSIDE),
+        rope_theta=1000000.0,
+        rms_norm_eps=1e-5,
+        kv_heads=8,
     ),
     "qwen2_5_vl": QwenVLLayout(
         llm="Qwen2ForCausalLM",
@@ -62,6 +69,9 @@ LAYOUTS = {
         vision=(*SHARED, "hidden_size", "intermediate_size", "window_size", "fullatt_block_indexes"),
         fixed_vision={"hidden_act": "silu"},
         stacks=(TOP, INSIDE),
+        rope_theta=1000000.0,
+        rms_norm_eps=1e-5,
+        kv_heads=8,
     ),
     "qwen3_vl": QwenVLLayout(
         llm="Qwen3ForCausalLM",
@@ -71,11 +81,12 @@ LAYOUTS = {
         vision=(*SHARED, "hidden_size", "intermediate_size", "num_position_embeddings", "deepstack_visual_indexes"),
         fixed_vision={"hidden_act": "gelu_pytorch_tanh"},
         stacks=(INSIDE,),
+        rope_theta=5000000.0,
+        rms_norm_eps=1e-6,
+        kv_heads=32,
     ),
 }
 """By ``model_type``."""
-NEEDED = ("rms_norm_eps", "num_key_value_heads")
-"""Settings of the LLM that have no one default."""
 
 
 class QwenVLCheckpoint(PublishedModel):
@@ -100,7 +111,7 @@ class QwenVLCheckpoint(PublishedModel):
         self.vision = self.config.get("vision_config", {})
         fixed = {**self.layout.fixed_vision, "in_chans": 3, "in_channels": 3}
         self.expect(self.vision, "vision_config.", **fixed, **{self.layout.width: text.get("hidden_size")})
-        self.use_llm(FAMILIES[self.layout.llm], self._llm_settings(text, where), where)
+        self.use_llm(FAMILIES[self.layout.llm], self._llm_settings(text), where)
 
     def expect_rope(self, text: Mapping[str, Any], where: str) -> None:
         """Check that rotary positions have three axes and nothing else.
@@ -114,17 +125,15 @@ class QwenVLCheckpoint(PublishedModel):
         if kind != "default":  # transformers renames mrope when it writes a folder
             self.expect({"type": kind}, f"{where}{name}.", type="mrope")
 
-    def _llm_settings(self, text: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def _llm_settings(self, text: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the LLM is made of or that are checked. On one axis, its rotary position is the plain one."""
-        for name in NEEDED:
-            if text.get(name) is None:
-                raise ValueError(f"{self.path}/config.json has no {where}{name}: download it again")
-        fixed = FAMILIES[self.layout.llm].fixed
-        names = [name for name in (*SETTINGS, *fixed) if name in text and name != "rope_scaling"]
-        theta = (text.get("rope_parameters") or {}).get("rope_theta", text.get("rope_theta"))
+        layout, theta = self.layout, (text.get("rope_parameters") or {}).get("rope_theta")
+        absent = {"rope_theta": theta or layout.rope_theta, "rms_norm_eps": layout.rms_norm_eps}
+        absent |= {"num_key_value_heads": layout.kv_heads}
+        names = {*SETTINGS, *FAMILIES[layout.llm].fixed} - {"rope_scaling"}
         levels = len(self.vision.get("deepstack_visual_indexes") or ())
-        found = {name: text[name] for name in names} | {"rope_theta": theta}
-        return found | ({"deep_stack_levels": levels} if levels else {})
+        found = {name: text[name] for name in names if text.get(name) is not None}
+        return absent | found | ({"deep_stack_levels": levels} if levels else {})
 
     @cached_property
     def prefixes(self) -> tuple[str, str, str]:

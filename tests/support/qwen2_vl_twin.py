@@ -35,6 +35,11 @@ CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 
 
+def as_published(name):
+    """The name of a tensor in the files, which newer versions of transformers give another one in the model."""
+    return name.replace("model.visual.", "visual.").replace("model.language_model.", "model.")
+
+
 def build(seed=0, **sizes):
     """The model with weights of a scale at which every part matters: norms near one, biases away from zero."""
     settings = {**SIZES, **sizes}
@@ -71,5 +76,6 @@ def write_qwen2_vl(folder, shard_size="60KB", seed=0, dtype=torch.float32, **siz
     model.to(dtype).save_pretrained(folder, max_shard_size=shard_size)
     write_tokenizer(folder)
     published = json.loads((folder / "config.json").read_text()) | {**SIZES, **sizes}
+    published.pop("text_config", None)  # which newer versions of transformers write
     (folder / "config.json").write_text(json.dumps(published))
     return model

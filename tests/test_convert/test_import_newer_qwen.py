@@ -8,6 +8,7 @@ import transformers
 from accelerate import init_empty_weights
 from support.newer_qwen_twins import CLASSES, CONFIGS, IDS, TILES, cut, settings, write
 from support.newer_transformers import needs_newer_transformers
+from support.qwen2_vl_twin import as_published
 from support.tiny_model import random_images
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -80,7 +81,7 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, name, parameters, 
     shapes = {}
     for tensor_name, tensor in published.state_dict().items():
         if kind == "qwen2_5_vl":  # the files have the names that the model had first
-            tensor_name = tensor_name.replace("model.visual.", "visual.").replace("model.language_model.", "model.")
+            tensor_name = as_published(tensor_name)
         shapes[tensor_name] = tuple(tensor.shape)
     checkpoint = open_published(tmp_path)
     if checkpoint.is_tied:
@@ -112,6 +113,19 @@ def test_settings_of_the_language_model_are_kept(tmp_path):
     assert (config.bos_token_id, config.eos_token_id, config.tie_word_embeddings) == (151643, 151645, True)
     assert config.rope_scaling is None, "on one axis it is the plain one"
     assert config.deep_stack_levels == 3
+
+
+@pytest.mark.parametrize("name", ["Qwen2_5-VL-3B", "Qwen3-VL-2B"])
+def test_settings_that_are_absent_are_those_of_the_code_that_published_the_layout(tmp_path, name):
+    said = json.loads(json.dumps(PUBLISHED[name]))
+    text = said.get("text_config", said)
+    for absent in ("rope_theta", "rms_norm_eps", "num_key_value_heads"):
+        del text[absent]
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    published = getattr(transformers, f"{CLASSES[said['model_type']]}Config")(**said).text_config
+    ours = open_published(tmp_path).llm_config()
+    assert (ours.rope_theta, ours.rms_norm_eps) == (published.rope_theta, published.rms_norm_eps)
+    assert ours.num_key_value_heads == published.num_key_value_heads
 
 
 # --- Outputs ---------------------------------------------------------------------------------------------------------
@@ -277,7 +291,6 @@ def test_a_folder_that_transformers_wrote_again_is_read(tmp_path, kind):
             {"text_config": {"rope_scaling": {"rope_type": "yarn"}}},
             r"text_config\.rope_scaling\.type='yarn'",
         ),
-        ("qwen3_vl", {"text_config": {"rms_norm_eps": None}}, r"has no text_config\.rms_norm_eps"),
         ("qwen3_vl", {"vision_config": {"hidden_act": "gelu"}}, r"vision_config\.hidden_act='gelu'"),
         ("qwen3_vl", {"vision_config": {"deepstack_visual_indexes": [2, 0]}}, "in ascending order, got"),
         ("qwen3_vl", {"vision_config": {"deepstack_visual_indexes": [0]}}, "2 unknown|unknown: model.visual.deepstack"),

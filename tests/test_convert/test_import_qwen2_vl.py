@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
-from support.qwen2_vl_twin import CHAT_TOKENS, SIZES, TEXTS, TILE, write_qwen2_vl
+from support.qwen2_vl_twin import CHAT_TOKENS, SIZES, TEXTS, TILE, as_published, write_qwen2_vl
 from support.tiny_model import random_images
 from torch import nn
 from transformers import (
@@ -52,7 +52,7 @@ def test_every_published_tensor_goes_somewhere_once(tmp_path, tied):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with init_empty_weights():
         published = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**json.loads(json.dumps(config))))
-    published = {name: tuple(tensor.shape) for name, tensor in published.state_dict().items()}
+    published = {as_published(name): tuple(tensor.shape) for name, tensor in published.state_dict().items()}
     head = published.pop("lm_head.weight") if tied else None
     checkpoint = QwenVLCheckpoint(tmp_path)
     rules = checkpoint.rules()
