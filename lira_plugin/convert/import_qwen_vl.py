@@ -122,7 +122,7 @@ class QwenVLCheckpoint(PublishedModel):
         name = "rope_parameters" if text.get("rope_parameters") else "rope_scaling"
         rope = text.get(name) or {}
         kind = rope.get("type", rope.get("rope_type"))
-        if kind != "default":  # transformers renames mrope when it writes a folder
+        if kind not in (None, "default"):  # transformers renames mrope when it writes a folder
             self.expect({"type": kind}, f"{where}{name}.", type="mrope")
 
     def _llm_settings(self, text: Mapping[str, Any]) -> dict[str, Any]:
