@@ -6,6 +6,7 @@ Shape letters: N images, K cells of all levels, Q queries, A heads, L levels, P 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
@@ -38,11 +39,13 @@ class DeformableAttention(MultiScaleDeformableAttention):
         reference_points: Tensor | None = None,
         spatial_shapes: Tensor | None = None,
         level_start_index: Tensor | None = None,
+        sizes: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Attend from (N, Q, A * D) queries to (N, K, A * D) values; arguments as mmcv's.
 
         ``reference_points`` (N, Q, L, 2) are x and y as shares of the sides, ``spatial_shapes`` (L, 2) heights and widths.
+        ``sizes`` are these as integers, which spares reading them from the device.
 
         Raises:
             ValueError: the module was made with ``batch_first=False``, mmcv's default.
@@ -59,12 +62,13 @@ class DeformableAttention(MultiScaleDeformableAttention):
         offsets = self.sampling_offsets(query).view(*shape, 2) / spatial_shapes.flip(-1)[:, None]
         points = reference_points[:, :, None, :, None] + offsets
         weights = self.attention_weights(query).view(*shape[:3], -1).softmax(-1).view(shape)
-        if _COMPILED and values.is_cuda:
+        if _COMPILED and values.is_cuda and not torch.compiler.is_compiling():
             attended = MultiScaleDeformableAttnFunction.apply(
                 values, spatial_shapes, level_start_index, points, weights, self.im2col_step
             )
         else:
-            attended = sample_levels(values, spatial_shapes.tolist(), points.to(values), weights.to(values))
+            sizes = spatial_shapes.tolist() if sizes is None else sizes
+            attended = sample_levels(values, sizes, points.to(values), weights.to(values))
         return self.dropout(self.output_proj(attended)) + identity
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from mmcv.ops import MultiScaleDeformableAttention, point_sample
 from mmdet.models import Mask2FormerHead
-from mmdet.models.layers import SinePositionalEncoding3D
+from mmdet.models.layers import MSDeformAttnPixelDecoder, SinePositionalEncoding3D
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lira_plugin.models.pixel_encoder.deformable_attention import DeformableAttention
 from lira_plugin.models.pixel_encoder.mask2former import DecoderMemory, Mask2FormerDecoder
 from lira_plugin.models.pixel_encoder.mmdet_names import mmdet_names, with_own_parts
+from lira_plugin.models.pixel_encoder.sized_pixel_decoder import SizedPixelDecoder
 from lira_plugin.registry import MODELS
 
 
@@ -56,6 +57,8 @@ class Mask2FormerSegmenter(Mask2FormerHead):
         kwargs = with_own_parts(kwargs)
         with mmdet_names():
             super().__init__(*args, **kwargs)
+        if type(self.pixel_decoder) is MSDeformAttnPixelDecoder:
+            self.pixel_decoder.__class__ = SizedPixelDecoder
         for module in self.pixel_decoder.modules():
             if isinstance(module, MultiScaleDeformableAttention):
                 module.__class__ = DeformableAttention  # mmdet's layers make mmcv's, whatever their config says

@@ -10,6 +10,7 @@ from support.mmdet_files import mask2former_config, narrow
 from support.process_state import process_state_restored
 
 from lira_plugin.models import Mask2FormerSegmenter, PixelEncoder
+from lira_plugin.models.pixel_encoder.sized_pixel_decoder import SizedPixelDecoder
 from lira_plugin.registry import MODELS
 
 CHANNELS = [8, 8, 16, 16]
@@ -76,7 +77,7 @@ def test_names_of_the_default_scope_come_first():
         with DefaultScope.overwrite_default_scope("of_a_test"):
             assert type(Mask2FormerSegmenter(**head_config()).pixel_decoder) is Mine
         with DefaultScope.overwrite_default_scope("lira_plugin"):
-            assert type(Mask2FormerSegmenter(**head_config()).pixel_decoder) is MSDeformAttnPixelDecoder
+            assert type(Mask2FormerSegmenter(**head_config()).pixel_decoder) is SizedPixelDecoder
     finally:
         registry.MODELS._children.pop("of_a_test")
 
