@@ -40,6 +40,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
+    parser.add_argument("--compile", action="store_true", help="compile the model: slow at first, then faster on a GPU")
     parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
     parser.add_argument(
         "--stream", action="store_true", help="print the text as it comes, one question after the other"
@@ -111,7 +112,9 @@ def main() -> int:
     images, questions = pairs(args.inputs)
     # before the model, which takes long to load
     writer = ResultWriter(args.out_dir, lambda result: lira.visualize(result), args.overwrite) if args.out_dir else None
-    lira = LIRAInferencer(args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize)
+    lira = LIRAInferencer(
+        args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, compile=args.compile
+    )
     ask = streamed if args.stream else partial(LIRAInferencer.iterate, keep_going=True)
     unreadable = 0
     try:

@@ -25,6 +25,7 @@ from lira_plugin.inference.loading import Recipe, checked_device, find_recipe
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
+from lira_plugin.models.compiled_parts import checked_backend, compile_parts
 from lira_plugin.models.generation import Progress, Request, WordRule, WordSet
 from lira_plugin.models.quantized_llm import check_kind, quantize_llm
 from lira_plugin.models.visual_blocks import EncodedImages
@@ -62,6 +63,8 @@ class LIRAInferencer(BaseInferencer):
         device: where to run, by default a GPU if there is one.
         dtype: what the weights are cast to, such as ``bfloat16``, which halves their memory; None leaves them as they are.
         quantize: ``int8`` or ``nf4`` for the LLM's linear layers; all else is in bfloat16 then, unless ``dtype`` says otherwise.
+        compile: compile the model as it answers (:func:`~lira_plugin.models.compiled_parts.compile_parts`). The first answers
+            take minutes then. A text names another backend of ``torch.compile`` than ``inductor``.
         show_progress: show progress bars, on terminals.
 
     Raises:
@@ -81,6 +84,7 @@ class LIRAInferencer(BaseInferencer):
         *,
         dtype: str | torch.dtype | None = None,
         quantize: str | None = None,
+        compile: bool | str = False,
         show_progress: bool = True,
     ) -> None:
         if quantize is not None:
@@ -92,6 +96,7 @@ class LIRAInferencer(BaseInferencer):
                 f"{recipe.filename or 'the recipe'} has no 'model': give a recipe of this package, or a work dir"
             )
         check_recipe(recipe)
+        self.backend = checked_backend(compile)
         self.dtype, self.quantize = as_dtype(dtype if quantize is None or dtype else "bfloat16"), quantize
         super().__init__(recipe, weights, device, scope=SCOPE, show_progress=show_progress)
 
@@ -354,6 +359,8 @@ class LIRAInferencer(BaseInferencer):
         )
         if self.quantize is not None:
             quantize_llm(model.llm.causal_lm, self.quantize)
+        if self.backend is not None:
+            compile_parts(model, self.backend)
         return model
 
     def _init_pipeline(self, cfg: Config) -> Compose:

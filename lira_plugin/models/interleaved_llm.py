@@ -17,7 +17,7 @@ from transformers.integrations import deepspeed as zero
 
 from lira_plugin.distributed import mean_count
 from lira_plugin.models.deep_stack import add_deep_stack, widen
-from lira_plugin.models.generation import HuggingFacePass, LlamaPass
+from lira_plugin.models.generation import CompiledPass, HuggingFacePass, LlamaPass
 from lira_plugin.models.quantized_llm import quantize_llm
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
@@ -90,6 +90,7 @@ class InterleavedLLM(nn.Module):
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.deep_stack_levels = add_deep_stack(model)
         self.model = model
+        self.compiled_pass: CompiledPass | None = None
         if lora:
             self.add_lora(lora)
 
@@ -163,14 +164,21 @@ class InterleavedLLM(nn.Module):
         """Run the decoder stack over embeddings; ``kwargs`` go to the Hugging Face model (masks, positions, cache)."""
         return self.causal_lm.base_model(inputs_embeds=embeddings, **kwargs).last_hidden_state
 
-    def cached_pass(self) -> HuggingFacePass | LlamaPass:
+    def cached_pass(self) -> HuggingFacePass | LlamaPass | CompiledPass:
         """What runs the decoder stack, as it is now, over the next positions of sequences whose earlier ones are in a cache.
 
         Raises:
             ValueError: the LLM is set to flash attention, which does not read what each position sees, and not like Llama.
         """
+        if self.compiled_pass is not None:
+            return self.compiled_pass
         decoder = self.causal_lm.base_model
         return LlamaPass(decoder) if LlamaPass.fits(decoder) else HuggingFacePass(decoder)
+
+    def compile_pass(self, backend: str = "inductor") -> None:
+        """Let :meth:`cached_pass` give a compiled pass of the decoder stack as it is now; it must not change any more."""
+        self.compiled_pass = None
+        self.compiled_pass = CompiledPass(self.cached_pass(), backend)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InterleavedLLM":
         """Move and cast weights, and leave the frequencies of rotary positions exact, as published LLMs have them.

@@ -3,7 +3,7 @@
 Shape letters: K ``<seg>`` states, N images, H width of the LLM, D query channels, h x w mask feature map, S target side.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from typing import Literal, get_args
 
@@ -16,6 +16,8 @@ from lira_plugin.models.point_losses import PointSampling, point_losses
 from lira_plugin.registry import MODELS
 
 DecoderKind = Literal["shared", "own"]
+RunDecoder = Callable[[Mask2FormerDecoder, DecoderMemory, Tensor, Tensor], list[Tensor]]
+"""Runs a decoder as :func:`decode_alone` does."""
 
 
 @MODELS.register_module()
@@ -51,6 +53,7 @@ class MaskDecoder(nn.Module):
             raise ValueError(f"MaskDecoder(decoder=...) must be one of {list(get_args(DecoderKind))}, got {decoder!r}")
         self.has_own_decoder = decoder == "own"
         self.decoder: Mask2FormerDecoder | None = None
+        self.run_decoder: RunDecoder = decode_alone
         width = 2 * query_channels
         self.state_proj = nn.Sequential(nn.Linear(hidden_size, width), nn.GELU(), nn.Linear(width, width))
         self.loss_mask = MODELS.build(
@@ -140,8 +143,8 @@ class MaskDecoder(nn.Module):
         queries = queries.to(decoder_memory.mask_features.dtype)
         queries = queries.index_put((state_image, slots), self.project(states).to(queries.dtype))
         features, positions = queries.chunk(2, -1)
-        decoded = decoder(decoder_memory, features, positions, independent=True)
-        return [logits[state_image, slots] for logits in decoded.mask_logits]
+        outputs = self.run_decoder(decoder, decoder_memory, features, positions)
+        return [logits[state_image, slots] for logits in outputs]
 
     def project(self, states: Tensor) -> Tensor:
         """States (..., H) of the LLM, which may be of another type, to queries (..., 2D): features and positions."""
@@ -158,6 +161,13 @@ class MaskDecoder(nn.Module):
             ``loss_mask`` and ``loss_dice``; with K = 0 both are an exact zero that still reaches the inputs.
         """
         return point_losses(mask_logits, targets, self.loss_mask, self.loss_dice, self.sampling)
+
+
+def decode_alone(
+    decoder: Mask2FormerDecoder, memory: DecoderMemory, features: Tensor, positions: Tensor
+) -> list[Tensor]:
+    """Mask logits (N, Q, h, w) of every output for (N, Q, D) queries, each decoded as if it were alone."""
+    return decoder(memory, features, positions, independent=True).mask_logits
 
 
 def _slot_in_image(state_image: Tensor) -> tuple[Tensor, int]:

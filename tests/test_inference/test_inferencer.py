@@ -388,6 +388,8 @@ def test_wrong_images_and_questions_say_what_is_right(lira, asked, message):
         ({"device": "gpu"}, "device='gpu' cannot be used.*give 'cpu'"),
         ({"device": 5.5}, "device=5.5 cannot be used"),
         ({"weights": 5}, "weights must be a path or None, got 5"),
+        ({"compile": "indctor"}, "compile='indctor' is no backend of torch.compile.*aot_eager.*inductor"),
+        ({"compile": 1}, "compile must be"),
     ],
 )
 def test_wrong_arguments_of_the_constructor_say_what_is_right(arguments, message):

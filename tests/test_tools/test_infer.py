@@ -75,6 +75,16 @@ def test_questions_from_a_file(infer, tmp_path):
     assert "a.png: Please segment it.\nit\n" in infer(tmp_path / "q.jsonl", "--model", "x", "--force")
 
 
+def test_a_model_is_compiled_where_that_is_asked_for(infer, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(inference.inferencer, "compile_parts", lambda model, backend: compiled.append(backend))
+    asked = (write_image(tmp_path, "a", 20, 30), "q", "--model", "recipe.py", "--max-new-tokens", "1")
+    infer(*asked)
+    assert not compiled
+    infer(*asked, "--compile")
+    assert compiled == ["inductor"]
+
+
 def test_photographs_and_weights_of_16_bits(infer, tmp_path):
     """Colour, grey and one that is turned by its EXIF orientation, from scikit-image's wheel."""
     folder = Path(pytest.importorskip("skimage").__file__).parent / "data"

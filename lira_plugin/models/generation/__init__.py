@@ -2,6 +2,7 @@
 
 from lira_plugin.models.generation.answer import PhraseTokens, read_answer
 from lira_plugin.models.generation.answer_news import Progress
+from lira_plugin.models.generation.compiled_pass import CompiledPass
 from lira_plugin.models.generation.decoder_pass import HuggingFacePass, LlamaPass
 from lira_plugin.models.generation.decoding import Decoding
 from lira_plugin.models.generation.engine import InterleavedGenerator
@@ -11,6 +12,7 @@ from lira_plugin.models.generation.state import Prefix, Request
 from lira_plugin.models.generation.word_tokens import WordRule, WordSet
 
 __all__ = [
+    "CompiledPass",
     "Decoding",
     "GroundedLLM",
     "Grounder",

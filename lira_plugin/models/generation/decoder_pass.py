@@ -10,6 +10,7 @@ Shape letters: B sequences, n new positions, H width, G key-value heads, g queri
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,21 @@ from transformers import LlamaModel, MistralModel, PreTrainedModel, Qwen2Model
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 
 Map = Callable[[Tensor], Tensor]
+
+
+class PassCache(Protocol):
+    """What a pass asks of a cache. :class:`SlotKVCache` does it."""
+
+    positions: Tensor
+    """(B, n) of what is run."""
+    limit: int
+    """Positions that may be looked at."""
+
+    def visible(self, dtype: torch.dtype) -> Tensor:
+        """Additive causal mask, (B, 1, n, limit)."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values of a layer, (B, G, n, D) each; return those of all positions, (B, G, limit, D)."""
 
 
 class HuggingFacePass:
@@ -49,6 +65,13 @@ class HuggingFacePass:
         Returns:
             (B, n, H) hidden states after the final norm.
         """
+        return self.run(embeddings, self.waves(embeddings, cache.positions), cache)
+
+    def waves(self, embeddings: Tensor, positions: Tensor) -> None:
+        """Nothing: the stack makes its rotary positions itself."""
+
+    def run(self, embeddings: Tensor, waves: None, cache: PassCache) -> Tensor:
+        """The pass, for which the cache may be another object that does what a pass asks of it."""
         return self.decoder(
             inputs_embeds=embeddings,
             attention_mask=cache.visible(embeddings.dtype),
@@ -96,10 +119,21 @@ class LlamaPass:
 
     def __call__(self, embeddings: Tensor, cache: SlotKVCache) -> Tensor:
         """Run new positions; see :class:`HuggingFacePass`."""
-        mask = cache.visible(embeddings.dtype).repeat(1, 1, self.group, 1)  # (B, 1, g * n, positions)
-        cos, sin = (wave[:, :, None] for wave in self.rotary(embeddings, cache.positions))
+        return self.run(embeddings, self.waves(embeddings, cache.positions), cache)
+
+    def waves(self, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines, and sines with the sign of their half, of (B, n) positions: (B, n, 1, D).
+
+        They are no part of :meth:`run`, since frequencies that depend on the greatest position cannot be compiled.
+        """
+        cos, sin = (wave[:, :, None] for wave in self.rotary(embeddings, positions))
         half = sin.shape[-1] // 2
-        waves, hidden = (cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)), embeddings
+        return cos, torch.cat([-sin[..., :half], sin[..., half:]], -1)
+
+    def run(self, embeddings: Tensor, waves: tuple[Tensor, Tensor], cache: PassCache) -> Tensor:
+        """The pass, for which the cache may be another object that does what a pass asks of it."""
+        mask = cache.visible(embeddings.dtype).repeat(1, 1, self.group, 1)  # (B, 1, g * n, positions)
+        hidden = embeddings
         for norm, attend, norm_behind, feed_forward in self.layers:
             hidden = hidden + attend(norm(hidden), waves, mask, cache)
             hidden = hidden + feed_forward(norm_behind(hidden))
@@ -112,7 +146,7 @@ class _Attention:
         self.value, self.out = _linear(attention.v_proj), _linear(attention.o_proj)
         self.width, self.scale, self.layer = attention.head_dim, attention.scaling, attention.layer_idx
 
-    def __call__(self, x: Tensor, waves: tuple[Tensor, Tensor], mask: Tensor, cache: SlotKVCache) -> Tensor:
+    def __call__(self, x: Tensor, waves: tuple[Tensor, Tensor], mask: Tensor, cache: PassCache) -> Tensor:
         cos, sin = waves
         batch, new, _ = x.shape
         both = torch.cat([self.query(x), self.key(x)], -1).view(batch, new, -1, self.width)

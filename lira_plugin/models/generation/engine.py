@@ -28,6 +28,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lira_plugin.models.generation.answer import AnswerWriter
 from lira_plugin.models.generation.answer_news import NewsTeller, Progress
+from lira_plugin.models.generation.compiled_pass import CompiledPass
 from lira_plugin.models.generation.decoding import Decoding, TokenChooser, log_probs_of
 from lira_plugin.models.generation.image_masks import image_masks
 from lira_plugin.models.generation.kv_cache import SlotKVCache
@@ -93,6 +94,10 @@ class InterleavedGenerator:
     def _decoder_pass(self) -> DecoderPass:
         return self.grounder.llm.cached_pass()
 
+    def _new_cache(self) -> SlotKVCache:
+        compiled = isinstance(self._decoder_pass, CompiledPass)
+        return self._decoder_pass.new_cache(self.batch_size) if compiled else SlotKVCache()
+
     def __call__(self, requests: Iterable[Request]) -> list[GroundedText]:
         """Answer all requests, in their order."""
         answers = dict(self.answers(requests))
@@ -135,7 +140,7 @@ class InterleavedGenerator:
 
     def _run(self, requests: Iterable[Request | None]) -> Iterator[list[AnswerState]]:
         """Algorithm 1 for a batch; after each round give the answers that it touched. Numbers are those of the module's lines."""
-        cache, queue = SlotKVCache(), enumerate(requests)
+        cache, queue = self._new_cache(), enumerate(requests)
         free_slots, active, rounds_waited = list(range(self.batch_size))[::-1], [], 0
         while True:
             # 1: requests join where there is room, by the prompts of their sequences

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-_MIN_ROOM = 64
+MIN_ROOM = 64
 """Positions that are allocated at least."""
-_NO_LAYERS = ([],) if "layers" in signature(Cache.__init__).parameters else ()
+NO_LAYERS = ([],) if "layers" in signature(Cache.__init__).parameters else ()
 """Since transformers 4.54 a cache is a list of layers; this one keeps its own stores."""
 
 
@@ -22,7 +22,7 @@ class SlotKVCache(Cache):
     """
 
     def __init__(self) -> None:
-        super().__init__(*_NO_LAYERS)
+        super().__init__(*NO_LAYERS)
         self.lengths: dict[int, int] = {}
         """Filled positions of each slot; a slot is made by naming it."""
         self.prefixes: dict[int, Hashable] = {}
@@ -58,9 +58,7 @@ class SlotKVCache(Cache):
 
     def visible(self, dtype: torch.dtype) -> Tensor:
         """Additive causal mask of the pass announced, (B, 1, new, limit)."""
-        keys = torch.arange(self.limit, device=self.positions.device)
-        hidden = keys > self.positions[:, None, :, None]
-        return torch.zeros(hidden.shape, dtype=dtype, device=keys.device).masked_fill_(hidden, torch.finfo(dtype).min)
+        return causal_mask(torch.arange(self.limit, device=self.positions.device), self.positions, dtype)
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, cache_kwargs=None):
         """Store the new states of one layer; return all that the pass may look at, (B, heads, limit, head width).
@@ -78,7 +76,7 @@ class SlotKVCache(Cache):
         """Fill the first ``length`` positions of other slots with those of ``source``."""
         for layer, store in enumerate(self.stores):
             if max(targets) >= len(store):
-                store = self.stores[layer] = _enlarged(store, max(targets) + 1, store.shape[2])
+                store = self.stores[layer] = enlarged(store, self._slot_count(max(targets) + 1), store.shape[2])
             store[list(targets), :, :length] = store[source, :, :length].clone()
         for target in targets:
             self.lengths[target] = length
@@ -104,16 +102,31 @@ class SlotKVCache(Cache):
         return torch.index_select(store[:, :, : self.limit], 0, self.slots, out=out)
 
     def _with_room(self, store: Tensor, states: Tensor) -> Tensor:
-        slots = max(self.lengths) + 1
+        slots = self._slot_count(max(self.lengths) + 1)
         if store.dim() != 4:
-            store = states.new_zeros(slots, states.shape[1], max(_MIN_ROOM, int(self.limit * 1.25)), states.shape[3])
-        elif store.shape[2] < self.limit or store.shape[0] < slots:
-            room = store.shape[2] if store.shape[2] >= self.limit else int(self.limit * 1.5)
-            store = _enlarged(store, max(slots, store.shape[0]), room)
+            return states.new_zeros(slots, states.shape[1], self._room(self.limit * 1.25), states.shape[3])
+        if store.shape[2] < self.limit or store.shape[0] < slots:
+            room = store.shape[2] if store.shape[2] >= self.limit else self._room(self.limit * 1.5)
+            return enlarged(store, max(slots, store.shape[0]), room)
         return store
 
+    def _slot_count(self, needed: int) -> int:
+        """Slots of a store that needs so many."""
+        return needed
 
-def _enlarged(store: Tensor, slots: int, room: int) -> Tensor:
+    def _room(self, wanted: float) -> int:
+        """Positions of a store that is to have about so many."""
+        return max(MIN_ROOM, int(wanted))
+
+
+def enlarged(store: Tensor, slots: int, room: int) -> Tensor:
+    """A larger store with what is in this one, and zeros."""
     larger = store.new_zeros(slots, store.shape[1], room, store.shape[3])
     larger[: store.shape[0], :, : store.shape[2]] = store
     return larger
+
+
+def causal_mask(keys: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask (B, 1, n, limit) of (B, n) positions, each of which sees the (limit,) keys up to its own."""
+    hidden = keys > positions[:, None, :, None]
+    return torch.zeros(hidden.shape, dtype=dtype, device=keys.device).masked_fill_(hidden, torch.finfo(dtype).min)
