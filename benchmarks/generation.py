@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ import resident_memory
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from recipes_without_files import CONFIGS, provide_scenes
 from report import write_report
@@ -38,6 +38,7 @@ from lira_plugin.datasets import fit_to_model, grounding_collate
 from lira_plugin.datasets.grounding_dataset import build_pipeline
 from lira_plugin.describe import input_spec_of_recipe
 from lira_plugin.models import LIRA
+from lira_plugin.models.generation import Request
 from lira_plugin.registry import DATASETS, MODELS
 from lira_plugin.structures import (
     GCG_QUESTIONS,
@@ -156,11 +157,17 @@ def _fit_head(model: LIRA, data: Dataset) -> None:
     head.weight[known] = weight
 
 
-def make_tasks(images: int) -> list[Task]:
-    """Prompts over scenes: eight expressions an image, and one caption an image."""
+def make_tasks(images: int, pipeline: Compose | None = None) -> list[Task]:
+    """Prompts over scenes: eight expressions an image, and one caption an image.
+
+    Args:
+        images: of the expressions; four times as many have captions.
+        pipeline: of a recipe, fitted to its model; None is that of the tiny recipe.
+    """
     config = Config.fromfile(CONFIG)
     dataset = config.test_dataloader.dataset
-    pipeline = fit_to_model(build_pipeline(dataset.pipeline), input_spec_of_recipe(config.model))
+    if pipeline is None:
+        pipeline = fit_to_model(build_pipeline(dataset.pipeline), input_spec_of_recipe(config.model))
     records = DATASETS.build(dict(dataset.datasets[0], split="val"))
     paths = sorted({records.get_record(index, np.random.default_rng(0)).image_path for index in range(len(records))})
     phrases = [
@@ -229,12 +236,16 @@ def _answer_alone(model: LIRA, sample: GroundingSample, limit: int, end: int) ->
 
 def batched(model: LIRA, samples: list[GroundingSample], limit: int, batch: int, **decoding: Any) -> list[str]:
     """Ours: a queue of all questions, ``batch`` of them at a time; images are encoded as they are needed."""
-    chunk = max(batch, EXPRESSIONS)
-    requests = chain.from_iterable(
-        model.requests(**grounding_collate(samples[start : start + chunk])) for start in range(0, len(samples), chunk)
-    )
     generator = model.generator(batch_size=batch, max_new_tokens=limit, **decoding)
-    return [answer.raw_text for answer in generator(requests)]
+    return [answer.raw_text for answer in generator(queue(model, samples, batch))]
+
+
+def queue(model: LIRA, samples: list[GroundingSample], batch: int) -> Iterator[Request]:
+    """All questions, each with the features of its image, which are made for as many questions as run at a time."""
+    chunk = max(batch, EXPRESSIONS)
+    for start in range(0, len(samples), chunk):
+        data = grounding_collate(samples[start : start + chunk])
+        yield from model.requests(**model.data_preprocessor(data, False))
 
 
 def measure(run: Callable[[], list[str]]) -> tuple[list[str], float, int]:

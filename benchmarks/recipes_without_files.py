@@ -70,9 +70,9 @@ def return_freed_memory() -> None:
     ctypes.CDLL(None).mallopt(-3, 2**20)  # M_MMAP_THRESHOLD
 
 
-def draw(name: str, blank: nn.Parameter) -> Tensor:
+def draw(name: str, blank: nn.Parameter, device: torch.device | str = "cpu") -> Tensor:
     """Random weights of a scale at which nothing overflows: norms and layer scales are one, biases zero."""
-    weight = torch.empty(blank.shape)
+    weight = torch.empty(blank.shape, device=device)
     return weight.normal_(0, 0.02) if blank.dim() > 1 else weight.fill_(not name.endswith("bias"))
 
 

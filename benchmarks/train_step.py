@@ -89,7 +89,7 @@ class Trainee:
 
     def __init__(self, config: Config, batch: int | None, device: torch.device, like: "Trainee | None" = None) -> None:
         torch.manual_seed(0)
-        self.model: LIRA = build_model(config, draw, like and like.model).to(device).train()
+        self.model: LIRA = build_model(config, partial(draw, device=device), like and like.model).to(device).train()
         loader = config.train_dataloader
         self.batch = batch or loader.batch_size
         self.records = fit_to_model(DATASETS.build(loader.dataset), self.model.input_spec)

@@ -88,6 +88,46 @@ def test_a_training_step_is_divided_among_its_parts(tmp_path, monkeypatch):
     assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
 
 
+@needs_proc
+@pytest.mark.slow
+def test_what_is_to_be_measured_on_a_gpu_runs_on_a_cpu(tmp_path, monkeypatch):
+    """Part after part, and on from where a run was stopped. What is compiled is tested elsewhere."""
+    benchmark, path, compiled = load("gpu"), tmp_path / "gpu.json", []
+    monkeypatch.setattr(benchmark, "compile_parts", lambda model, backend: compiled.append(backend))
+    monkeypatch.setenv("LIRA_TINY_ROOT", "")  # put back what the benchmark sets
+    arguments = f"--tiny --device cpu --json {path}".split()
+
+    def fail(plan):
+        raise RuntimeError("out of memory")
+
+    with process_state_restored():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(benchmark, "measure_training", lambda plan, variants: fail(plan))
+            assert benchmark.main([*arguments, "--parts", "training", "decode compiled"]) == 1
+        report = json.loads(path.read_text())
+        assert report["done"] == ["decode compiled"] and report["failed"] == {"training": "RuntimeError: out of memory"}
+        assert compiled == ["aot_eager"] and report["anchors"]
+        monkeypatch.setattr(benchmark, "measure_decoding", fail)
+        parts = ["decode compiled", "RefSeg without ILVC", "training"]
+        assert benchmark.main([*arguments, "--parts", *parts]) == 0, "nothing is measured twice"
+        assert benchmark.main([*arguments, "--minutes", "0"]) == 0, "no part begins too late"
+    report = json.loads(path.read_text())
+    rows = [benchmark.Result(**row) for row in report["rows"]]
+    assert (
+        not report["failed"]
+        and set(report["done"]) == set(parts) < benchmark.parts_of(benchmark.tiny_plan("cpu")).keys()
+    )
+    assert [(row.part, row.variant, row.batch) for row in rows] == [
+        *(("decode", "compiled", batch) for batch in (1, 2)),
+        *(("training", variant, 2) for variant in ("LIRA", "without SEFE", "without ILVC")),
+        ("RefSeg", "eager, without ILVC", 2),
+    ]
+    assert all(row.rate > 0 and row.memory_mib > 0 for row in rows)
+    assert len(benchmark.table(rows).splitlines()) == 2 + len(rows)
+    with pytest.raises(SystemExit, match="another plan"):
+        benchmark.Report(path, benchmark.full_plan(benchmark.torch.device("cpu")))
+
+
 @pytest.fixture
 def flops(tmp_path, monkeypatch):
     """The benchmark, with scenes for it to read."""
