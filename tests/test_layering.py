@@ -60,6 +60,7 @@ FENCES = {
     "gradio": ("demo/",),
     "bitsandbytes": ("models/nf4_linear",),
     "torchao": ("models/quantized_llm",),
+    "supervision": ("structures/answer_exports",),
     "ray": ("labelling/ray_labelling",),
     "fastapi": ("serving/",),
     "prometheus_client": ("serving/server_metrics",),

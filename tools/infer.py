@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lira_plugin.datasets.transforms import read_rgb
 from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.inference import InferenceResult, LIRAInferencer, ResultWriter, read_prompts
 from lira_plugin.models.generation import Decoding
@@ -41,6 +40,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
     parser.add_argument("--compile", action="store_true", help="compile the model: slow at first, then faster on a GPU")
+    parser.add_argument("--allow-urls", action="store_true", help="fetch images from http(s) addresses")
     parser.add_argument("--force", action="store_true", help="segment what 'Please segment X.' names, whatever is said")
     parser.add_argument(
         "--stream", action="store_true", help="print the text as it comes, one question after the other"
@@ -69,13 +69,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def pairs(inputs: list[str]) -> tuple[list[str], list[str]]:
+def pairs(inputs: list[str], allow_urls: bool) -> tuple[list[str], list[str]]:
     """Images and their questions."""
     if len(inputs) == 1:
-        prompts = read_prompts(inputs[0])
+        prompts = read_prompts(inputs[0], allow_urls=allow_urls)
     else:
         *images, question = inputs
-        prompts = [prompt for image in images for prompt in read_prompts(image, question)]
+        prompts = [prompt for image in images for prompt in read_prompts(image, question, allow_urls=allow_urls)]
     return [prompt.name for prompt in prompts], [prompt.question for prompt in prompts]
 
 
@@ -88,7 +88,8 @@ def streamed(
         try:
             for progress in lira.stream(image, question, draw_index=index, **options):
                 print(progress.piece, end="", flush=True)
-            pixels = read_rgb(image)
+            [prompt] = read_prompts(image, question, allow_urls=lira.allow_urls)
+            pixels = lira.sample(prompt).image
         except (OSError, ValueError) as error:
             yield InferenceResult(index, image, question, GroundedText(""), None, str(error))
         else:
@@ -109,12 +110,12 @@ def main() -> int:
     args = parse_args()
     names = {field.name for field in fields(Decoding)} | {"batch_size"}
     options = {name: value for name, value in vars(args).items() if name in names and value is not None}
-    images, questions = pairs(args.inputs)
+    images, questions = pairs(args.inputs, args.allow_urls)
     # before the model, which takes long to load
     writer = ResultWriter(args.out_dir, lambda result: lira.visualize(result), args.overwrite) if args.out_dir else None
-    lira = LIRAInferencer(
-        args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, compile=args.compile
-    )
+    options_of_model = {"dtype": args.dtype, "quantize": args.quantize, "compile": args.compile}
+    options_of_model["allow_urls"] = args.allow_urls
+    lira = LIRAInferencer(args.model, args.weights, args.device, **options_of_model)
     ask = streamed if args.stream else partial(LIRAInferencer.iterate, keep_going=True)
     unreadable = 0
     try:

@@ -1,6 +1,7 @@
 """Opening a file as an image, of which nothing is trusted yet."""
 
 import os
+import re
 import stat
 import struct
 import zlib
@@ -15,6 +16,13 @@ IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 BROKEN = (SyntaxError, EOFError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
 BROKEN += (struct.error, zlib.error, Image.DecompressionBombError)
 """What Pillow raises of broken files, besides ``OSError`` and ``ValueError``."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text begins as ``https://`` does, and so is no path."""
+    return _ADDRESS.match(text) is not None
 
 
 def open_image(path: str | Path, formats: Sequence[str] = IMAGE_FORMATS) -> Image.Image:

@@ -9,6 +9,7 @@ import numpy as np
 from lira_plugin.datasets.entries import to_entry
 from lira_plugin.datasets.findings import BadRecord, BadRecords, Finding
 from lira_plugin.datasets.grounding_dataset import GroundingDataset
+from lira_plugin.datasets.image_file import is_address
 from lira_plugin.datasets.json_records import parse_record
 from lira_plugin.datasets.line_entries import QuestionLine
 from lira_plugin.json_file import read_text
@@ -47,8 +48,12 @@ class ScannedQuestions:
     missing: list[Finding]
 
 
-def scan_questions(path: str | Path) -> ScannedQuestions:
+def scan_questions(path: str | Path, allow_urls: bool = False) -> ScannedQuestions:
     """Read a file of questions to its end, whatever is wrong with its lines.
+
+    Args:
+        path: of the file.
+        allow_urls: whether an image may be an address, which is not looked at here.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -65,28 +70,33 @@ def scan_questions(path: str | Path) -> ScannedQuestions:
         except BadRecord as error:
             bad.append(Finding(error.kind, str(path), where, f"{path}, {where}: {error}"))
             continue
-        image = str(path.parent / item.image)
-        if os.path.isfile(image):  # false, and no error, for a name that no file can have
+        is_url = is_address(item.image)
+        image = item.image if is_url else str(path.parent / item.image)
+        if (is_url and allow_urls) or os.path.isfile(image):  # false, and no error, for a name that no file can have
             questions.append((index, ImageQuestion(image, item.question, item.task)))
         else:
-            missing.append(
-                Finding(FaultKind.MISSING_IMAGE, str(path), where, f"{path}, {where}: there is no image {image}")
-            )
+            advice = ", an address: allow_urls=True of the inferencer lets it be fetched" if is_url else ""
+            message = f"{path}, {where}: there is no image {image}{advice}"
+            missing.append(Finding(FaultKind.MISSING_IMAGE, str(path), where, message))
     if not (questions or bad or missing):
         raise ValueError(f'{path} holds no question; a line is {{"image": "a.jpg", "question": "What is this?"}}')
     return ScannedQuestions(questions, bad, missing)
 
 
-def read_questions(path: str | Path) -> list[ImageQuestion]:
+def read_questions(path: str | Path, allow_urls: bool = False) -> list[ImageQuestion]:
     """Read a JSON Lines file: one ``{"image": "a.jpg", "question": "...", "task": "RefSeg"}`` a line.
 
     ``task`` may be left out, and blank lines are. The path of an image is relative to the file's folder.
+
+    Args:
+        path: of the file.
+        allow_urls: whether an image may be an http(s) address.
 
     Raises:
         FileNotFoundError: there is no such file, or images are not there; the message names all of them.
         ValueError: lines are not of this form (all are named), there is none, or the file is no text.
     """
-    found = scan_questions(path)
+    found = scan_questions(path, allow_urls)
     if found.bad:
         raise BadRecords(found.bad, 'A line is {"image": "a.jpg", "question": "What is this?"}, and "task" if wanted')
     if found.missing:

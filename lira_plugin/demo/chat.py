@@ -1,11 +1,9 @@
 """What a visitor of the demo has asked and got, and how it is shown and saved; knows nothing of the web framework."""
 
-import html
 import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lira_plugin.structures import GroundedText, MaskStage, resize_image
-from lira_plugin.visualization import Color, answer_caption, draw_masks, label_masks, palette, resize_mask, span_labels
+from lira_plugin.visualization import Color, answer_html, draw_masks, label_masks, palette, resize_mask, span_labels
 
 SHOWN_SIDES = (480, 1024)
 """Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
@@ -45,7 +43,7 @@ class Chat:
     def to_html(self) -> str:
         """The conversation; phrases have the colours of their masks."""
         return "".join(
-            _turn_html(question, answer, colors) for (question, answer), colors in zip(self.turns, self.colors)
+            answer_html(question, answer, colors) for (question, answer), colors in zip(self.turns, self.colors)
         )
 
     @property
@@ -96,18 +94,6 @@ class Chat:
         size = [int(side) for side in self.image.shape[:2]]
         content = {"image": self.name, "size": size, "threshold": threshold, "answers": answers}
         return json.dumps(content, ensure_ascii=False, indent=1).encode()
-
-
-def _turn_html(question: str, answer: GroundedText, colors: Sequence[Color]) -> str:
-    waiting = not (answer.text or answer.spans or answer.finished)
-    text, spans = ("\N{HORIZONTAL ELLIPSIS}", []) if waiting else answer_caption(answer, span_labels(answer))
-    pieces, end = [], 0
-    for (start, stop), color in zip(spans, colors):
-        style = f"background:rgb{color};color:white".replace(" ", "")
-        pieces += [html.escape(text[end:start]), f'<mark style="{style}">{html.escape(text[start:stop])}</mark>']
-        end = stop
-    pieces.append(html.escape(text[end:]))
-    return f'<p class="question">{html.escape(question)}</p><p class="answer">{"".join(pieces)}</p>'
 
 
 def _file_name(phrase: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lira_plugin.evaluation.mask_iou import foreground, intersection_union, iou_from_counts
+from lira_plugin.structures.mask_shapes import mask_box
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """IoU thresholds of P@t."""
@@ -141,18 +142,9 @@ def summarise_sentences(scores: Sequence[SentenceScore]) -> dict[str, float]:
     return summary
 
 
-def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom edge of the smallest box around a (H, W) mask, in pixels; None of an empty one."""
-    mask = foreground(mask)
-    columns, lines = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return None
-    return int(columns[0]), int(lines[0]), int(columns[-1]) + 1, int(lines[-1]) + 1
-
-
 def box_iou(pred: np.ndarray, target: np.ndarray) -> float:
     """IoU of the boxes around two (H, W) masks; 0 where one of them has no pixel."""
-    boxes = mask_box(pred), mask_box(target)
+    boxes = mask_box(foreground(pred)), mask_box(foreground(target))
     if None in boxes:
         return 0.0
     (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = boxes

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lira_plugin.evaluation import RankedWord, ranked_words
+from lira_plugin.inference.drawable import Drawable
 from lira_plugin.structures import GroundedSpan, MaskStage
+from lira_plugin.visualization import attribute_row, panel
 
 _SHOWN = 3
 """Words of each kind in a repr."""
 
 
 @dataclass(frozen=True, repr=False)
-class AttributeReading:
+class AttributeReading(Drawable):
     """The words of an object, the most probable first; the probabilities of a kind add up to 1.
 
     Args:
@@ -40,6 +43,36 @@ class AttributeReading:
     def words_of(self, stage: MaskStage) -> Mapping[str, tuple[RankedWord, ...]]:
         """The words of each kind at the ``<seg>`` of a stage."""
         return self.coarse if stage == "coarse" else self.refined
+
+    def plot(
+        self,
+        *,
+        stage: MaskStage = "coarse",
+        lines: int = 5,
+        cell_height: int = 240,
+        width: int = 1280,
+        font: str | None = None,
+    ) -> Image.Image:
+        """The mask, and a bar chart of the words of each kind.
+
+        Args:
+            stage: of mask and words.
+            lines: words of each kind.
+            cell_height: height of each picture in pixels.
+            width: greatest width of the figure in pixels.
+            font: path of a font to prefer.
+        """
+        row = attribute_row(
+            self.image,
+            self.span.mask_of(stage),
+            self.words_of(stage),
+            expression=self.expression,
+            stage=stage,
+            cell_height=cell_height,
+            lines=lines,
+            font=font,
+        )
+        return Image.fromarray(panel([row], cell_height=cell_height, width=width, font=font))
 
     def to_json(self) -> dict[str, Any]:
         """All but image and masks, in plain types."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,14 @@ from tqdm import tqdm
 from lira_plugin.checkpoint.finite import non_finite, refuse_non_finite
 from lira_plugin.compat.checked_settings import check_recipe
 from lira_plugin.convert.packed_weights import load_model
-from lira_plugin.datasets import ILVC, PackGroundingInputs, fit_to_model, grounding_collate, image_batches
-from lira_plugin.datasets.grounding_dataset import build_pipeline
+from lira_plugin.datasets import grounding_collate, image_batches
 from lira_plugin.inference.attribute_reading import AttributeReading
+from lira_plugin.inference.det_habits import images_of, without_det_habits
+from lira_plugin.inference.image_answer import ImageAnswer
+from lira_plugin.inference.image_urls import RemoteImage
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
 from lira_plugin.inference.loading import Recipe, checked_device, find_recipe
+from lira_plugin.inference.prompt_pipeline import prompt_pipeline, recipe_pipeline
 from lira_plugin.inference.results import InferenceResult, ResultWriter
 from lira_plugin.models import LIRA
 from lira_plugin.models.answering import GENERATION_SETTINGS
@@ -42,7 +44,7 @@ from lira_plugin.structures import (
 )
 from lira_plugin.visualization import GroundingVisualizer
 
-_OPTIONS = ("out_dir", "force", "history", "return_logits")
+_OPTIONS = ("out_dir", "show", "force", "history", "return_logits")
 """What a call of the inferencer takes beside the settings of generation."""
 
 
@@ -66,6 +68,7 @@ class LIRAInferencer(BaseInferencer):
         compile: compile the model as it answers (:func:`~lira_plugin.models.compiled_parts.compile_parts`). The first answers
             take minutes then. A text names another backend of ``torch.compile`` than ``inductor``.
         show_progress: show progress bars, on terminals.
+        allow_urls: fetch images from http(s) addresses that are given in place of paths, at most 64 MB each.
 
     Raises:
         FileNotFoundError: there is no recipe, or no checkpoint, or none of those that the recipe starts from.
@@ -86,7 +89,10 @@ class LIRAInferencer(BaseInferencer):
         quantize: str | None = None,
         compile: bool | str = False,
         show_progress: bool = True,
+        allow_urls: bool = False,
     ) -> None:
+        refuse_type("allow_urls", allow_urls, bool)
+        self.allow_urls = allow_urls
         if quantize is not None:
             check_kind(quantize)
         recipe, weights = find_recipe(model, weights)
@@ -102,26 +108,33 @@ class LIRAInferencer(BaseInferencer):
 
     def __call__(
         self,
-        images: ImageInput | None | Sequence[ImageInput | None],
+        images: ImageInput | None | Sequence[ImageInput | None] = None,
         questions: str | Sequence[str] | None = None,
         *,
         out_dir: str | Path | None = None,
         overwrite: bool = False,
+        no_save_vis: bool = False,
+        show: bool = False,
+        wait_time: float = 0.0,
         **options: Any,
-    ) -> list[GroundedText]:
+    ) -> list[ImageAnswer]:
         """Answer questions about images, masks at the resolution of the image.
 
         Args:
-            images: an image (path, (H, W, 3) uint8 RGB array or PIL image), several, None for a question without image, a
-                folder, or a ``.jsonl`` file with ``{"image": "a.jpg", "question": "..."}`` a line.
+            images: an image (path, (H, W, 3) uint8 RGB array or PIL image), several, such as the frames of a video, None for a
+                question without image, a folder, or a ``.jsonl`` file with ``{"image": "a.jpg", "question": "..."}`` a line.
+                ``inputs`` is another name of it.
             questions: such as ``"Please segment red circle."``: one for all images, several about one image, or one for
                 each; None for a ``.jsonl`` file.
             out_dir: write ``predictions.json``, masks and pictures there (:class:`~lira_plugin.inference.ResultWriter`).
             overwrite: replace what an earlier run has written to ``out_dir``, which is an error otherwise.
+            no_save_vis: write no pictures to ``out_dir``.
+            show: show each answer as soon as it is there (:meth:`ImageAnswer.show`).
+            wait_time: seconds that the window of an answer stays, 0 until a key is pressed.
             options: see :meth:`iterate`.
 
         Returns:
-            One answer a question, in order. A mask is ``answer.spans[0].mask``, its RLE ``answer.spans[0].rle``.
+            One answer a question, in order. A mask is ``answer.spans[0].mask``, a picture ``answer.plot()``.
 
         Raises:
             FileExistsError: ``out_dir`` has answers of an earlier run.
@@ -131,12 +144,15 @@ class LIRAInferencer(BaseInferencer):
             WrongSetting: an option is unknown or of another type.
         """
         refuse_type("out_dir", out_dir, Path | None)
-        answers = {}
-        with nullcontext() if out_dir is None else ResultWriter(out_dir, self.visualize, overwrite) as writer:
+        images = images_of(images, options)
+        answers, draw = {}, None if no_save_vis else self.visualize
+        with ResultWriter(out_dir, draw, overwrite) if out_dir else nullcontext() as writer:
             for result in self.iterate(images, questions, **options):
                 answers[result.index] = result.answer
                 if writer is not None:
                     writer.add(result)
+                if show:
+                    result.answer.show(wait_time)
         return self.postprocess(answers)
 
     def iterate(
@@ -163,7 +179,7 @@ class LIRAInferencer(BaseInferencer):
                 :class:`~lira_plugin.models.generation.Decoding`, such as ``threshold``, ``ilvc``, ``max_new_tokens`` and
                 ``do_sample``; those not given are the recipe's.
         """
-        prompts = read_prompts(images, questions)
+        prompts = read_prompts(images, questions, allow_urls=self.allow_urls)
         settings = self._settings(force, return_logits, settings)
         images = [None if prompt.image is None else prompt.name for prompt in prompts]
         batches = image_batches(images, settings["batch_size"])
@@ -185,7 +201,7 @@ class LIRAInferencer(BaseInferencer):
                 index = order[request_index]
                 prompt, sample = prompts[index], samples.pop(index)
                 bar.update()
-                yield InferenceResult(index, prompt.name, prompt.question, answer, sample.image)
+                yield _result(index, prompt, answer, sample.image)
         for index, error in failures.items():
             prompt = prompts[index]
             yield InferenceResult(index, prompt.name, prompt.question, GroundedText(""), None, str(error))
@@ -209,7 +225,7 @@ class LIRAInferencer(BaseInferencer):
             history, force, return_logits, settings: see :meth:`iterate`.
             draw_index: index of the question among several; its random draws are then those of :meth:`iterate`.
         """
-        prompts = read_prompts([image], [question])
+        prompts = read_prompts([image], [question], allow_urls=self.allow_urls)
         settings = {**self._settings(force, return_logits, settings), "batch_size": 1}
         requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
         requests = (replace(request, draw_index=draw_index) for request in requests)
@@ -271,7 +287,7 @@ class LIRAInferencer(BaseInferencer):
             OSError: the image cannot be read.
             ValueError: the same, or the question cannot be asked.
         """
-        return _sample(self._prompting_pipeline(ilvc, force), prompt, prompt.record(index, history, force), index)
+        return _sample(prompt_pipeline(self.pipeline, ilvc, force), prompt, prompt.record(index, history, force), index)
 
     def requests(
         self, samples: Sequence[GroundingSample], encode: Callable[[GroundingBatch], EncodedImages] | None = None
@@ -307,7 +323,7 @@ class LIRAInferencer(BaseInferencer):
             failures: the errors of images that cannot be read are put here by index of the prompt; None raises them.
             ilvc, force, history: see :meth:`iterate`.
         """
-        pipeline = self._prompting_pipeline(ilvc, force)
+        pipeline = prompt_pipeline(self.pipeline, ilvc, force)
         for batch in batches:
             loaded = []
             for index in batch:
@@ -333,7 +349,7 @@ class LIRAInferencer(BaseInferencer):
         """Draw a result, (H', W', 3) uint8; ``visualizer`` is a :class:`~lira_plugin.visualization.GroundingVisualizer`."""
         return self.visualizer.draw(inputs.image, inputs.answer, question=inputs.question)
 
-    def postprocess(self, preds: dict[int, GroundedText]) -> list[GroundedText]:
+    def postprocess(self, preds: dict[int, ImageAnswer]) -> list[ImageAnswer]:
         """Put the answers in the order of the prompts."""
         return [preds[index] for index in sorted(preds)]
 
@@ -345,6 +361,7 @@ class LIRAInferencer(BaseInferencer):
         """
         refuse_type("force", force, bool)
         refuse_type("return_logits", return_logits, bool)
+        settings = without_det_habits(settings)
         refuse_unknown(settings, (*GENERATION_SETTINGS, *_OPTIONS), "the inferencer")
         defaults = {"batch_size": 32, "ilvc": True, **self.model.generation}
         for name, kind in (("batch_size", int), ("ilvc", bool)):
@@ -364,29 +381,7 @@ class LIRAInferencer(BaseInferencer):
         return model
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        pipeline = cfg.get("test_dataloader", {}) or {}
-        for key in ("dataset", "pipeline"):
-            pipeline = pipeline.get(key) or {}
-        pipeline = build_pipeline(pipeline)
-        kinds = [type(step) for step in pipeline.transforms]
-        if ILVC not in kinds or PackGroundingInputs not in kinds:
-            raise ValueError(
-                "the recipe does not say how images and questions are prepared: test_dataloader.dataset.pipeline needs the "
-                f"steps from LoadImage to PackGroundingInputs, ILVC among them; it has {[kind.__name__ for kind in kinds]}"
-            )
-        return fit_to_model(pipeline, self.model.input_spec, "test_dataloader.dataset.pipeline")
-
-    def _prompting_pipeline(self, ilvc: bool, force: bool) -> Compose:
-        """The recipe's pipeline, made to write prompts of this kind."""
-        steps = []
-        for step in self.pipeline.transforms:
-            step = copy(step)
-            if isinstance(step, ILVC):
-                step.prob, step.answers, step.force_regions = float(ilvc), False, force
-            elif isinstance(step, PackGroundingInputs):
-                step.for_generation = True
-            steps.append(step)
-        return Compose(steps)
+        return recipe_pipeline(cfg, self.model.input_spec)
 
     def _init_collate(self, cfg: Config) -> Any:
         return grounding_collate
@@ -397,3 +392,11 @@ class LIRAInferencer(BaseInferencer):
 
 def _sample(pipeline: Compose, prompt: Prompt, record: Record, index: int) -> GroundingSample:
     return pipeline({"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index})
+
+
+def _result(index: int, prompt: Prompt, answer: GroundedText, image: np.ndarray | None) -> InferenceResult:
+    """An answer with its image; what was fetched is kept."""
+    size = None if image is None else image.shape[:2]
+    source = image if isinstance(prompt.image, RemoteImage) else prompt.image
+    about = ImageAnswer.of(answer, prompt.question, prompt.name, source, size)
+    return InferenceResult(index, prompt.name, prompt.question, about, image)

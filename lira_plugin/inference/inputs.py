@@ -1,22 +1,26 @@
 """What is asked about which image, from everything that users have: paths, arrays, folders, files of questions."""
 
 import logging
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
-from lira_plugin.datasets.image_file import IMAGE_FORMATS
+from lira_plugin.datasets.image_file import IMAGE_FORMATS, is_address
 from lira_plugin.datasets.question_files import read_questions
-from lira_plugin.datasets.transforms import upright_rgb
+from lira_plugin.datasets.transforms import read_rgb, upright_rgb
+from lira_plugin.inference.image_urls import RemoteImage, check_address, fetch_image
 from lira_plugin.settings import WrongSetting
 from lira_plugin.structures import Conversation, GroundedText, PhraseSpan, Record, Region, Turn, refer_label
 
 ImageInput = str | Path | np.ndarray | Image.Image
-"""Path, (H, W, 3) uint8 RGB array or PIL image."""
+"""Path (or address, where those are allowed), (H, W, 3) uint8 RGB array or PIL image."""
 
 History = Sequence[tuple[str, GroundedText]]
 """Earlier questions about the image with their answers."""
@@ -27,27 +31,30 @@ class Prompt:
     """A question about an image.
 
     Args:
-        name: path of the image, or ``image 3`` for what came as the third; prompts of one name are about one image.
+        name: path or address of the image, or ``image 3`` for what came as the third; prompts of one name are about one image.
         image: the image; None for a question without one.
         question: the question.
     """
 
     name: str
-    image: ImageInput | None
+    image: ImageInput | RemoteImage | None
     question: str
 
     def pixels(self) -> np.ndarray | None:
-        """(H, W, 3) uint8 RGB, upright, of an image that is in memory; None where it is in a file or there is none.
+        """(H, W, 3) uint8 RGB, upright, of an image that is in memory or fetched; None where it is in a file or there is none.
 
         Raises:
+            OSError: it cannot be fetched.
             ValueError: the file behind a PIL image cannot be read.
         """
-        if isinstance(self.image, Image.Image):
-            try:
-                return upright_rgb(self.image)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
-        return self.image if isinstance(self.image, np.ndarray) else None
+        if self.image is None or isinstance(self.image, str | Path):
+            return None
+        if isinstance(self.image, RemoteImage):
+            return self.image.pixels()
+        try:
+            return image_pixels(self.image)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.name} cannot be read as an image ({error})") from error
 
     def record(self, index: int, history: History = (), force: bool = False) -> Record:
         """Write the prompt as a record without an answer.
@@ -76,19 +83,37 @@ class Prompt:
         return Record("inference", str(index), path, conversation, tuple(regions))
 
 
+def image_pixels(image: ImageInput) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, upright, of a path, an array or a PIL image.
+
+    Raises:
+        OSError: the file is not there.
+        ValueError: the file cannot be read.
+    """
+    if isinstance(image, Image.Image):
+        return upright_rgb(image)
+    return image if isinstance(image, np.ndarray) else read_rgb(str(image))
+
+
 def read_prompts(
-    images: ImageInput | None | Sequence[ImageInput | None], questions: str | Sequence[str] | None = None
+    images: ImageInput | None | Sequence[ImageInput | None],
+    questions: str | Sequence[str] | None = None,
+    *,
+    allow_urls: bool = False,
 ) -> list[Prompt]:
     """Pair images with questions.
 
     Args:
-        images: an image, several, None for a question without image, a folder (its images in the order of their names),
-            or a ``.jsonl`` file of images with questions (:func:`~lira_plugin.datasets.question_files.read_questions`).
+        images: an image, several, as the frames of a video are (a list, or (N, H, W, 3) uint8), None for a question without
+            image, a folder (its images in the order of their names), or a ``.jsonl`` file of images with questions
+            (:func:`~lira_plugin.datasets.question_files.read_questions`).
         questions: one for all images, several about one image, or one for each; None for a ``.jsonl`` file only.
+        allow_urls: fetch images from http(s) addresses, each when it is its turn.
 
     Raises:
         FileNotFoundError: an image is not there.
-        ValueError: there is nothing to ask, there are not as many images as questions, or an array is no image.
+        ValueError: there is nothing to ask, there are not as many images as questions, an array is no image, or an image is an
+            address and those are not allowed.
         WrongSetting: images or questions are of another type.
     """
     if not isinstance(questions, str | list | tuple | None):
@@ -98,19 +123,20 @@ def read_prompts(
             "images must be a path, a PIL image, an (H, W, 3) uint8 array, None, or a list of those, got "
             f"{images!r:.80} ({type(images).__name__})"
         )
-    if isinstance(images, str | Path) and Path(images).suffix == ".jsonl":
+    is_path = isinstance(images, str | Path) and _address_of(images) is None
+    if is_path and Path(images).suffix == ".jsonl":
         if questions is not None:
             raise ValueError(f"{images} has its own questions, so none can be given beside it")
-        return [Prompt(item.image, item.image, item.question) for item in read_questions(images)]
+        listed = read_questions(images, allow_urls)
+        images, questions = [item.image for item in listed], [item.question for item in listed]
     asked = [questions] if isinstance(questions, str) else list(questions or ())
     if not asked or not all(isinstance(question, str) and question.strip() for question in asked):
         raise ValueError(f"questions must be texts that are not empty, got {questions!r}")
-    folder = isinstance(images, str | Path) and Path(images).is_dir()
-    if folder:
+    if isinstance(images, str | Path) and is_path and os.path.isdir(images):
         given: list[ImageInput | None] = list(_images_in(Path(images)))
         if len(asked) > 1:
             raise ValueError(f"a folder takes one question for all of its images, got {len(asked)}")
-    elif images is None or isinstance(images, str | Path | np.ndarray | Image.Image):
+    elif images is None or (isinstance(images, str | Path | np.ndarray | Image.Image) and not _is_video(images)):
         given = [images] * len(asked)
     else:
         given = list(images)
@@ -121,17 +147,35 @@ def read_prompts(
     if len(asked) != len(given):
         raise ValueError(f"{len(given)} images need as many questions, or one for all; got {len(asked)}")
     names: dict[int, str] = {}
-    return [
-        Prompt(_name(image, names.setdefault(id(image), f"image {index}")), image, question)
-        for index, (image, question) in enumerate(zip(given, asked), 1)
-    ]
+    fetch = lru_cache(1)(fetch_image)  # questions about one image come one after the other
+    prompts = []
+    for index, (image, question) in enumerate(zip(given, asked), 1):
+        if (url := _address_of(image)) is not None:
+            check_address(url, allow_urls)
+            prompts.append(Prompt(url, RemoteImage(url, fetch), question))
+        else:
+            prompts.append(Prompt(_name(image, names.setdefault(id(image), f"image {index}")), image, question))
+    return prompts
+
+
+def _address_of(image: ImageInput | None) -> str | None:
+    """The address that a text is, if no file is called so."""
+    if not isinstance(image, str | Path):
+        return None
+    text = re.sub(r"^(https?):/(?!/)", r"\1://", str(image))  # a Path has lost one of the slashes
+    return text if is_address(text) and not os.path.exists(image) else None
+
+
+def _is_video(images: ImageInput | None) -> bool:
+    """Whether an array is (N, H, W, 3)."""
+    return isinstance(images, np.ndarray) and images.ndim == 4
 
 
 def _name(image: ImageInput | None, otherwise: str) -> str:
     """The path of a file, which has to be there; ``otherwise`` for what is in memory."""
     if isinstance(image, str | Path):
-        if not Path(image).is_file():
-            raise FileNotFoundError(f"there is no image {image}")
+        if not os.path.isfile(image):  # false, and no error, for a name that no file can have
+            raise FileNotFoundError(f"there is no image {image!s:.200}")
         return str(image)
     if image is None:
         return "no image"

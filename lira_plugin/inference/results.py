@@ -50,7 +50,7 @@ class ResultWriter:
 
     Args:
         out_dir: the folder; made if missing.
-        draw: from a result to a picture (H, W, 3) uint8.
+        draw: from a result to a picture (H, W, 3) uint8; None writes no pictures.
         overwrite: remove what an earlier run has left there, when the first answer comes.
 
     Raises:
@@ -58,7 +58,7 @@ class ResultWriter:
     """
 
     def __init__(
-        self, out_dir: str | Path, draw: Callable[[InferenceResult], np.ndarray], overwrite: bool = False
+        self, out_dir: str | Path, draw: Callable[[InferenceResult], np.ndarray] | None, overwrite: bool = False
     ) -> None:
         self.out_dir, self.draw = Path(out_dir), draw
         self.errors = 0
@@ -91,7 +91,7 @@ class ResultWriter:
             name = f"masks/{stem}_{span_index}.png"
             Image.fromarray(span.mask.astype(np.uint8) * 255).save(self.out_dir / name)
             entry["spans"][span_index]["mask"] = name
-        if result.image is not None:
+        if result.image is not None and self.draw is not None:
             entry["overlay"] = f"overlays/{stem}.png"
             save_image(self.out_dir / entry["overlay"], self.draw(result))
         self._file.write(json_line(entry) + "\n")

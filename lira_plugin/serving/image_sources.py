@@ -3,21 +3,16 @@
 import base64
 import binascii
 import re
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from http.client import HTTPException
-from time import monotonic
 from urllib.parse import urlsplit
 
+from lira_plugin.inference.image_urls import TooLargeError, fetch_bytes
 from lira_plugin.serving.api_errors import ApiError
 from lira_plugin.serving.limits import Limits
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,40}(?:;[\w=.+-]{1,80})*;base64,", re.IGNORECASE | re.ASCII)
 _PARAM = "image_url"
 _FETCH_SECONDS = 10
-_PIECE = 1 << 16
 
 
 class ImageSource:
@@ -34,7 +29,6 @@ class ImageSource:
     def __init__(self, limits: Limits, allow_hosts: Sequence[str] = ()) -> None:
         self.limits = limits
         self.allow_hosts = {_host(given) for given in allow_hosts}
-        self._opener = urllib.request.build_opener(_NoRedirects)
 
     def read(self, url: str) -> bytes:
         """The file that a URL stands for.
@@ -75,33 +69,20 @@ class ImageSource:
             raise _refused(
                 "the server fetches no image from there: send it as a data URL, or start the server with --allow-image-host"
             )
-        request = urllib.request.Request(url, headers={"User-Agent": "lira", "Accept": "image/*"})
         try:
-            with self._opener.open(request, timeout=_FETCH_SECONDS) as answer:
-                content, end = bytearray(), monotonic() + _FETCH_SECONDS
-                while piece := answer.read1(_PIECE):
-                    content += piece
-                    if monotonic() > end:
-                        raise TimeoutError
-                    if len(content) > self.limits.image_bytes:
-                        raise self._too_large()
-        except (OSError, HTTPException, ssl.SSLError, ValueError) as error:
-            reason = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-            raise _refused(f"the image could not be fetched ({reason})") from None
-        return bytes(content)
+            return fetch_bytes(
+                url, self.limits.image_bytes, _FETCH_SECONDS, follow=False
+            )  # a host could lead elsewhere
+        except TooLargeError:
+            raise self._too_large() from None
+        except OSError as error:
+            raise _refused(f"the image could not be fetched ({error})") from None
 
     def _too_large(self) -> ApiError:
         megabytes = self.limits.image_bytes / 1e6
         return ApiError(
             413, f"an image may have {megabytes:.3g} megabytes at most", param=_PARAM, code="image_too_large"
         )
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """An allowed host could send the server to one that is not allowed."""
-
-    def redirect_request(self, *args: object) -> None:
-        return None
 
 
 def _refused(message: str) -> ApiError:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from lira_plugin.serving.chat_schema import MaskFormat
 from lira_plugin.structures import GroundedSpan, decode_segmentation, encode_mask
+from lira_plugin.structures.mask_shapes import coco_box, outlines
 from lira_plugin.web.received_image import read_received
 
 PNG_URL = "data:image/png;base64,"
@@ -51,25 +51,6 @@ def read_mask(content: Any, height: int, width: int, max_pixels: int) -> np.ndar
     return mask
 
 
-def outlines(mask: np.ndarray) -> list[list[int]]:
-    """The outlines of the pieces of a (H, W) bool mask, along the edges of its pixels: ``[[x, y, x, y, ...], ...]``.
-
-    COCO's polygons have no holes: those of the mask are filled.
-    """
-    twice = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)  # each pixel has a point for each of its corners then
-    contours, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [((contour[:, 0] + 1) // 2).ravel().tolist() for contour in contours]
-
-
-def box_of(mask: np.ndarray) -> list[int] | None:
-    """``[x, y, width, height]`` of a (H, W) mask in pixels, as COCO has it; None of an empty one."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return None
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
-
-
 def span_json(index: int, span: GroundedSpan, mask_format: MaskFormat) -> dict[str, Any]:
     """A span in plain types. ``mask`` is the refined one, once there is one; ``start`` and ``end`` count characters."""
     coarse = span.coarse_mask
@@ -81,7 +62,7 @@ def span_json(index: int, span: GroundedSpan, mask_format: MaskFormat) -> dict[s
         "score": span.score,
         "coarse_score": span.coarse_score,
         "refined": span.refined,
-        "box": box_of(span.mask),
+        "box": coco_box(span.mask),
         "mask": written_mask(span.mask, mask_format),
         "coarse_mask": None if coarse is None else written_mask(coarse, mask_format),
     }

@@ -11,6 +11,7 @@ from torch import Tensor, from_numpy
 
 from lira_plugin.structures.grounding import GroundedText, GroundingSample
 from lira_plugin.structures.mask_pairs import MaskPrediction, MaskTarget
+from lira_plugin.structures.mask_shapes import mask_boxes
 from lira_plugin.structures.masks import encode_mask
 
 TARGET_KEY = "mask_target"
@@ -46,7 +47,7 @@ def to_det_data_sample(
     if isinstance(prediction, GroundedText):
         prediction = MaskPrediction.of_text(prediction, target.size)
     name = f"{target.source} record {target.record_id}"
-    boxes, labels = _boxes(target.masks), _labels(target, classes, name)
+    boxes, labels = mask_boxes(target.masks), _labels(target, classes, name)
     instances = [
         {"bbox": box.tolist(), "bbox_label": int(label), "mask": encode_mask(mask), "ignore_flag": 0}
         for box, label, mask in zip(boxes, labels, target.masks)
@@ -74,7 +75,7 @@ def to_det_data_sample(
             raise ValueError(f"{name}: the masks found are {prediction.masks.shape[1:]}, but the image is {shape}")
         found = prediction.instances()
         sample.pred_instances = InstanceData(
-            bboxes=from_numpy(_boxes(prediction.masks)),
+            bboxes=from_numpy(mask_boxes(prediction.masks)),
             labels=from_numpy(_labels(prediction, classes, name)),
             scores=found["scores"],
             masks=found["masks"],
@@ -143,16 +144,6 @@ def is_det_data_sample(sample: Any) -> bool:
     return hasattr(sample, "get") and (
         sample.get("pred_instances") is not None or sample.get("gt_instances") is not None
     )
-
-
-def _boxes(masks: np.ndarray) -> np.ndarray:
-    """(M, 4) float32: left, top, right and bottom around each mask, the latter two outside of it; zeros without a pixel."""
-    boxes = np.zeros((len(masks), 4), np.float32)
-    for box, mask in zip(boxes, masks):
-        columns, lines = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-        if len(columns):
-            box[:] = columns[0], lines[0], columns[-1] + 1, lines[-1] + 1
-    return boxes
 
 
 def _labels(pair: MaskTarget | MaskPrediction, classes: Sequence[str] | None, name: str) -> np.ndarray:

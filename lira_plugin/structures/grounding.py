@@ -4,7 +4,7 @@ Shape letters: B samples, L positions of the LLM's sequence, N images, T tiles, 
 tokens, S side of the letterboxed image, t side of a tile, H x W an original image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
@@ -12,10 +12,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lira_plugin.structures.answer_exports import ExportedImage, coco_file, detections, labelme_file
 from lira_plugin.structures.answer_truth import AnswerTruth
 from lira_plugin.structures.attribute_truth import AttributeTruth
 from lira_plugin.structures.conversation import Region
 from lira_plugin.structures.letterbox import Letterbox
+from lira_plugin.structures.mask_shapes import Box, mask_box, mask_boxes, outlines
 from lira_plugin.structures.masks import encode_mask, logit_of
 
 IGNORE_INDEX = -100
@@ -26,6 +28,10 @@ MaskStage = Literal["refined", "coarse"]
 
 WordLogProbs = Mapping[str, Mapping[str, float]]
 """Log of the probability of each value (a word) of each kind of attribute, among all texts that might follow a ``<seg>``."""
+
+
+_SHOWN_SPANS, _SHOWN_TEXT = 3, 80
+"""Spans and characters in the repr of an answer."""
 
 
 class TokenKind(IntEnum):
@@ -142,7 +148,7 @@ class GroundingBatch(NamedTuple):
     """(B,) long."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroundedSpan:
     """The phrase ``text[start:end]`` with its masks at original resolution.
 
@@ -215,12 +221,27 @@ class GroundedSpan:
         """``mask`` as COCO's compressed RLE, ready for JSON."""
         return encode_mask(self.mask)
 
+    @property
+    def box(self) -> Box | None:
+        """Left, top, right and bottom edge of ``mask`` in pixels; None where it is empty."""
+        return mask_box(self.mask)
+
+    @property
+    def polygons(self) -> list[list[int]]:
+        """The outlines of the pieces of ``mask`` as COCO has them, ``[[x, y, x, y, ...], ...]``; holes are filled."""
+        return outlines(self.mask)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        pixels = f"{np.count_nonzero(self.mask)} pixels of {width} x {height}"
+        return f"{type(self).__name__}({self.phrase!r}, score {self.score:.2f}, {pixels})"
+
 
 def _mean_inside(logits: np.ndarray, mask: np.ndarray) -> float:
     return float((1 / (1 + np.exp(-logits[mask]))).mean()) if mask.any() else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroundedText:
     """An answer with the regions of its phrases.
 
@@ -242,6 +263,63 @@ class GroundedText:
     def at(self, threshold: float) -> "GroundedText":
         """The answer with all of its masks at another threshold, see :meth:`GroundedSpan.at`."""
         return replace(self, spans=tuple(span.at(threshold) for span in self.spans))
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(K, 4) float32, left, top, right and bottom edge of the mask of each span in pixels; zeros for an empty mask."""
+        return mask_boxes([span.mask for span in self.spans])
+
+    def to_coco(
+        self,
+        file_name: str | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        polygons: bool = False,
+        classes: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """The answer as a COCO file with one image, see :func:`~lira_plugin.structures.answer_exports.coco_file`.
+
+        Args:
+            file_name: of the image; None where it is not known.
+            size: (height, width) of the image; None takes that of the masks.
+            polygons: write outlines, which fill holes; else compressed RLE.
+            classes: phrases that are categories, with the ids 1, 2, ...; None takes those of the spans.
+
+        Raises:
+            ValueError: the size is unknown, or a phrase is not among ``classes``.
+        """
+        return coco_file([ExportedImage(self.spans, file_name or "", size)], polygons=polygons, classes=classes)
+
+    def to_labelme(self, file_name: str | None = None, size: tuple[int, int] | None = None) -> dict[str, Any]:
+        """The answer as a LabelMe file of polygons; pieces of a mask have a ``group_id`` in common, and holes are filled.
+
+        Args:
+            file_name: of the image, relative to the folder of the file; None where it is not known.
+            size: (height, width) of the image; None takes that of the masks.
+
+        Raises:
+            ValueError: the size is unknown.
+        """
+        return labelme_file(ExportedImage(self.spans, file_name or "", size))
+
+    def to_supervision(self, classes: Sequence[str] | None = None) -> Any:
+        """The spans as ``supervision.Detections``, with phrases as ``data["class_name"]``.
+
+        Args:
+            classes: phrases in the order of their class ids; None takes those of the spans.
+
+        Raises:
+            ImportError: supervision is not installed.
+            ValueError: a phrase is not among ``classes``.
+        """
+        return detections(self.spans, classes)
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= _SHOWN_TEXT else self.text[: _SHOWN_TEXT - 3] + "..."
+        named = [f"{span.phrase!r} {span.score:.2f}" for span in self.spans[:_SHOWN_SPANS]]
+        named += ["..."] * (len(self.spans) > _SHOWN_SPANS)
+        said = "".join([", cut off"] * (not self.finished) + [f", masks: {', '.join(named)}"] * bool(named))
+        return f"{type(self).__name__}({text!r}{said})"
 
     def to_json(self) -> dict[str, Any]:
         """The answer in plain types: masks as COCO's compressed RLE, ``segmentation`` and ``coarse_segmentation``.

@@ -3,7 +3,8 @@
 Everything is NumPy in and out: images are (H, W, 3) uint8 RGB, masks (H, W) bool.
 """
 
-from lira_plugin.visualization.answers import answer_caption, answer_row, span_labels
+from lira_plugin.visualization.answer_picture import answer_picture
+from lira_plugin.visualization.answers import answer_caption, answer_html, answer_row, span_labels
 from lira_plugin.visualization.attribute_bars import attribute_row, bar_chart
 from lira_plugin.visualization.colored_text import caption_height, label_masks, write_caption
 from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, Cell, PanelRow, panel
@@ -19,6 +20,8 @@ __all__ = [
     "GroundingVisualizer",
     "PanelRow",
     "answer_caption",
+    "answer_html",
+    "answer_picture",
     "answer_row",
     "attribute_row",
     "bar_chart",

@@ -1,5 +1,6 @@
 """One answer as a row of a figure: its masks over the image, its phrases in the colours of their masks."""
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -101,3 +102,25 @@ def answer_caption(answer: GroundedText, labels: Sequence[str] = ()) -> tuple[st
         end = span.end
     text += answer.text[end:]
     return (text or "(empty answer)") + ("" if answer.finished else "\N{HORIZONTAL ELLIPSIS}"), spans
+
+
+def answer_html(question: str, answer: GroundedText, colors: Sequence[Color] | None = None) -> str:
+    """A question and its answer as HTML; phrases have the colours of their masks.
+
+    Args:
+        question: what was asked.
+        answer: what was answered; one that has not begun is an ellipsis.
+        colors: one a span; ``palette(len(spans))`` where None.
+
+    Returns:
+        Two paragraphs of the classes ``question`` and ``answer``; all text is escaped.
+    """
+    waiting = not (answer.text or answer.spans or answer.finished)
+    text, spans = ("\N{HORIZONTAL ELLIPSIS}", []) if waiting else answer_caption(answer, span_labels(answer))
+    pieces, end = [], 0
+    for (start, stop), color in zip(spans, colors or palette(len(spans))):
+        style = f"background:rgb{color};color:white".replace(" ", "")
+        pieces += [html.escape(text[end:start]), f'<mark style="{style}">{html.escape(text[start:stop])}</mark>']
+        end = stop
+    pieces.append(html.escape(text[end:]))
+    return f'<p class="question">{html.escape(question)}</p><p class="answer">{"".join(pieces)}</p>'

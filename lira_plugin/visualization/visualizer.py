@@ -9,12 +9,9 @@ from mmengine.visualization import LocalVisBackend, Visualizer
 
 from lira_plugin.registry import VISUALIZERS
 from lira_plugin.structures import GroundedText, Region
-from lira_plugin.visualization.answers import answer_row
-from lira_plugin.visualization.figure import MIN_CELL_HEIGHT, panel
-from lira_plugin.visualization.overlay import check_image, save_image
-
-_WIDE = 2.5
-"""Aspect ratio beyond which pictures stand below each other."""
+from lira_plugin.visualization.answer_picture import answer_picture
+from lira_plugin.visualization.figure import MIN_CELL_HEIGHT
+from lira_plugin.visualization.overlay import save_image
 
 
 @VISUALIZERS.register_module()
@@ -114,26 +111,15 @@ class GroundingVisualizer(Visualizer):
         draw_gt: bool | None = None,
     ) -> np.ndarray:
         """The picture that :meth:`add_datasample` logs, (H', W', 3) uint8 RGB."""
-        check_image(image)
-        row = answer_row(
+        return answer_picture(
             image,
             answer,
+            regions if _either(draw_gt, self.draw_gt) else (),
             question=question,
-            regions=regions if _either(draw_gt, self.draw_gt) else (),
             draw_image=_either(draw_image, self.draw_image),
             draw_coarse=_either(draw_coarse, self.draw_coarse),
-        )
-        height, width = image.shape[:2]
-        longer = max(height, width)
-        side = max(longer, self.min_side) if self.max_side is None else min(max(longer, self.min_side), self.max_side)
-        font_size = max(14, round(side / 45))
-        cell_width = max(round(width * side / longer), 12 * font_size)  # which holds a label
-        per_line = 1 if width > _WIDE * height else 2 if len(row.cells) == 4 else 3
-        return panel(
-            [row],
-            cell_height=max(MIN_CELL_HEIGHT, round(height * side / longer)),
-            width=max(2 * MIN_CELL_HEIGHT, per_line * (cell_width + font_size) + 2 * font_size),
-            font_size=font_size,
+            min_side=self.min_side,
+            max_side=self.max_side,
             font=self.font,
         )
 
