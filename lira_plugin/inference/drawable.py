@@ -62,9 +62,14 @@ class Drawable:
             picture = self.plot()
         except (OSError, ValueError):
             return None
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
+        return encoded(picture, "PNG")
+
+
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    """A picture as a file of a format that Pillow writes, such as ``PNG``."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
 
 
 def _notebook_display() -> Any:

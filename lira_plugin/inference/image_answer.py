@@ -1,7 +1,6 @@
 """An answer with the image it is about: it draws itself, and knows what files say of the image."""
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lira_plugin.inference.drawable import Drawable
+from lira_plugin.inference.drawable import Drawable, encoded
 from lira_plugin.inference.inputs import ImageInput, image_pixels
 from lira_plugin.structures import GroundedText, MaskStage
 from lira_plugin.structures.answer_exports import ExportedImage, coco_file, labelme_file
@@ -125,19 +124,19 @@ class ImageAnswer(Drawable, GroundedText):
         the LabelMe file, as PNG.
         """
         from_file = isinstance(self.source, str | Path)
-        png = None
-        if not from_file and self.source is not None:
-            buffer = io.BytesIO()
-            Image.fromarray(self._needed_image()).save(buffer, "PNG")
-            png = buffer.getvalue()
+        is_held = not from_file and self.source is not None
+        png = encoded(Image.fromarray(self._needed_image()), "PNG") if is_held else None
         name = (Path(self.name).name if from_file else self.name) if file_name is None else file_name
         return labelme_file(ExportedImage(self.spans, name, size or self.size), png)
 
     def _repr_html_(self) -> str:
-        """Question, answer and picture for notebooks."""
-        png = self._repr_png_()
-        picture = "" if png is None else f'<img src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-        return answer_html(self.question, self) + picture
+        """Question, answer and picture for notebooks; the picture as JPEG, since notebooks keep the PNG as well."""
+        try:
+            picture = self.plot()
+        except (OSError, ValueError):
+            return answer_html(self.question, self)
+        jpeg = base64.b64encode(encoded(picture, "JPEG")).decode("ascii")
+        return f'{answer_html(self.question, self)}<img src="data:image/jpeg;base64,{jpeg}">'
 
     def _needed_image(self) -> np.ndarray:
         image = self.image

@@ -20,7 +20,6 @@ from lira_plugin.datasets import grounding_collate, image_batches
 from lira_plugin.inference.attribute_reading import AttributeReading
 from lira_plugin.inference.det_habits import images_of, without_det_habits
 from lira_plugin.inference.image_answer import ImageAnswer
-from lira_plugin.inference.image_urls import RemoteImage
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
 from lira_plugin.inference.loading import Recipe, checked_device, find_recipe
 from lira_plugin.inference.prompt_pipeline import prompt_pipeline, recipe_pipeline
@@ -201,7 +200,7 @@ class LIRAInferencer(BaseInferencer):
                 index = order[request_index]
                 prompt, sample = prompts[index], samples.pop(index)
                 bar.update()
-                yield _result(index, prompt, answer, sample.image)
+                yield InferenceResult.of(index, prompt, answer, sample.image)
         for index, error in failures.items():
             prompt = prompts[index]
             yield InferenceResult(index, prompt.name, prompt.question, GroundedText(""), None, str(error))
@@ -392,11 +391,3 @@ class LIRAInferencer(BaseInferencer):
 
 def _sample(pipeline: Compose, prompt: Prompt, record: Record, index: int) -> GroundingSample:
     return pipeline({"record": record, "rng": np.random.default_rng(0), "image": prompt.pixels(), "index": index})
-
-
-def _result(index: int, prompt: Prompt, answer: GroundedText, image: np.ndarray | None) -> InferenceResult:
-    """An answer with its image; what was fetched is kept."""
-    size = None if image is None else image.shape[:2]
-    source = image if isinstance(prompt.image, RemoteImage) else prompt.image
-    about = ImageAnswer.of(answer, prompt.question, prompt.name, source, size)
-    return InferenceResult(index, prompt.name, prompt.question, about, image)

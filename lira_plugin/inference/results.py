@@ -11,6 +11,9 @@ from typing import TextIO
 import numpy as np
 from PIL import Image
 
+from lira_plugin.inference.image_answer import ImageAnswer
+from lira_plugin.inference.image_urls import RemoteImage
+from lira_plugin.inference.inputs import Prompt
 from lira_plugin.structures import GroundedText
 from lira_plugin.visualization import save_image
 from lira_plugin.written_aside import json_line, remove, write_json_list
@@ -35,6 +38,14 @@ class InferenceResult:
     answer: GroundedText
     image: np.ndarray | None
     error: str = ""
+
+    @classmethod
+    def of(cls, index: int, prompt: Prompt, answer: GroundedText, image: np.ndarray | None) -> "InferenceResult":
+        """An answer that draws itself, with the (H, W, 3) image that the model has seen; a fetched one is kept."""
+        size = None if image is None else image.shape[:2]
+        source = image if isinstance(prompt.image, RemoteImage) else prompt.image
+        about = ImageAnswer.of(answer, prompt.question, prompt.name, source, size)
+        return cls(index, prompt.name, prompt.question, about, image)
 
 
 class ResultWriter:
