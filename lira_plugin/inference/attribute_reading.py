@@ -10,7 +10,6 @@ from PIL import Image
 from lira_plugin.evaluation import RankedWord, ranked_words
 from lira_plugin.inference.drawable import Drawable
 from lira_plugin.structures import GroundedSpan, MaskStage
-from lira_plugin.visualization import attribute_row, panel
 
 _SHOWN = 3
 """Words of each kind in a repr."""
@@ -62,6 +61,8 @@ class AttributeReading(Drawable):
             width: greatest width of the figure in pixels.
             font: path of a font to prefer.
         """
+        from lira_plugin.visualization import attribute_row, panel  # only those who draw wait for it
+
         row = attribute_row(
             self.image,
             self.span.mask_of(stage),

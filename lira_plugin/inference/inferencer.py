@@ -226,9 +226,13 @@ class LIRAInferencer(BaseInferencer):
         """
         prompts = read_prompts([image], [question], allow_urls=self.allow_urls)
         settings = {**self._settings(force, return_logits, settings), "batch_size": 1}
-        requests = self.preprocess(prompts, [[0]], samples={}, ilvc=settings["ilvc"], force=force, history=history)
+        samples: dict[int, GroundingSample] = {}
+        requests = self.preprocess(prompts, [[0]], samples=samples, ilvc=settings["ilvc"], force=force, history=history)
         requests = (replace(request, draw_index=draw_index) for request in requests)
-        return self.model.generator(**settings).stream(requests)
+        return (
+            replace(news, answer=InferenceResult.of(0, prompts[0], news.answer, samples[0].image).answer)
+            for news in self.model.generator(**settings).stream(requests)
+        )
 
     def attributes(
         self,

@@ -66,7 +66,7 @@ def coco_file(
         ValueError: a size is unknown, sizes differ, or a phrase is not among ``classes``.
     """
     entries: dict[str, dict[str, Any]] = {}
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     ids = _ClassIds(classes)
     for image in images:
         height, width = image.known_size()
@@ -106,7 +106,7 @@ def labelme_file(image: ExportedImage, png: bytes | None = None) -> dict[str, An
         ValueError: the size of the image is unknown.
     """
     height, width = image.known_size()
-    shapes = []
+    shapes: list[dict[str, Any]] = []
     for index, span in enumerate(image.spans):
         pieces = outlines(span.mask)
         shapes += [

@@ -111,6 +111,11 @@ def test_results_as_they_come_draw_themselves(lira, path):
         assert result.answer.question == result.question and result.answer.plot().width > 100
 
 
+def test_pieces_of_an_answer_draw_themselves(lira, path, answer):
+    *_, last = lira.stream(path, ASK, force=True)
+    assert (np.array(last.answer.plot()) == np.array(answer.plot())).all()
+
+
 def test_what_is_shown(lira, answer, monkeypatch):
     """In a notebook IPython displays it; elsewhere it is a window, which needs a display."""
     monkeypatch.setattr("matplotlib.pyplot.get_backend", lambda: "agg")

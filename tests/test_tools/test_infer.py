@@ -5,7 +5,10 @@ import os
 import runpy
 import signal
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -117,6 +120,22 @@ def test_photographs_and_weights_of_16_bits(infer, tmp_path):
 def test_what_is_missing_is_said(infer, arguments, message):
     infer(*arguments)
     assert infer.code == 2 and message in infer.err
+
+
+def test_an_address_is_fetched_only_where_that_is_allowed(infer, tmp_path):
+    write_image(tmp_path, "a", 20, 30)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/a.png"
+        asked = (url, "Please segment the dog.", "--model", "m", "--force", "--stream", "--out-dir", tmp_path / "out")
+        printed = infer(*asked, "--allow-urls")
+        server.shutdown()
+    assert printed.startswith(f"{url}: Please segment the dog.\nthe dog") and infer.code == 0
+    [row] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert row["image"] == url and row["size"] == [20, 30]
+    pairs = runpy.run_path(str(TOOL))["pairs"]
+    with pytest.raises(ValueError, match="--allow-urls"):
+        pairs([url, "What?"], False)
 
 
 def test_an_image_that_cannot_be_read_is_an_entry_with_its_error(infer, tmp_path):
