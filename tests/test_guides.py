@@ -116,9 +116,15 @@ def test_the_navigation_of_the_site_has_every_page_and_no_other(monkeypatch):
     monkeypatch.syspath_prepend(DOCS / "site_hooks")
     import command_pages
     import component_pages
+    import notebook_page
     import outer_pages
 
-    written = {command_pages.PAGE, "reference/components.md", *(f"reference/api/{n}.md" for n in component_pages.API)}
+    written = {
+        command_pages.PAGE,
+        notebook_page.PAGE,
+        "reference/components.md",
+        *(f"reference/api/{n}.md" for n in component_pages.API),
+    }
     outer = {
         path.relative_to(ROOT).as_posix()
         for pattern in (*outer_pages.OUTER, *outer_pages.OUTER_PROJECTS)
@@ -140,6 +146,22 @@ def test_the_page_of_commands_has_every_tool_and_its_options(monkeypatch):
         assert f"## lira {name}\n" in page and f"](#lira-{name})" in page
     for option in ("--out-dir", "--threshold", "--no-coarse", "--workers", "--inherit", "`mix`", "`consolidate-zero`"):
         assert option in page
+
+
+def test_the_tour_reads_easily_and_has_its_pictures(monkeypatch):
+    """Of the notebook as it is stored: it was run, and is small enough to be shown."""
+    monkeypatch.syspath_prepend(DOCS / "site_hooks")
+    from notebook_page import NOTEBOOK, notebook_page
+
+    page = notebook_page(DOCS / NOTEBOOK)
+    assert page.startswith("# ") and page.count("data:image/jpeg;base64,") >= 8
+    assert (DOCS / NOTEBOOK).stat().st_size < 300_000 and str(ROOT) not in page
+    text = re.sub(r"<(pre|div|p)>.*?</\1>", "", page, flags=re.DOTALL)
+    assert all((DOCS / file).is_file() for file, _ in links(text)) and len(list(links(text))) >= 4
+    found = list(paragraphs(text))
+    assert len(found) > 10 and max(len(words(paragraph)) for paragraph in found) <= LONGEST_PARAGRAPH
+    lengths = [len(words(sentence)) for paragraph in found for sentence in sentences(paragraph)]
+    assert sum(lengths) / len(lengths) <= SENTENCE
 
 
 def test_every_public_module_has_its_page(monkeypatch):

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from enum import EnumMeta
@@ -22,7 +23,13 @@ PACKAGES = (
 )  # fmt: skip
 """Of these every name of ``__all__`` is public; of other modules those alone that are listed."""
 USERS = sorted(
-    [*ROOT.glob("docs/*.md"), ROOT / "README.md", *ROOT.glob("projects/*/README.md"), *ROOT.glob("projects/**/*.py")]
+    [
+        *ROOT.glob("docs/*.md"),
+        ROOT / "docs" / "tour.ipynb",
+        ROOT / "README.md",
+        *ROOT.glob("projects/*/README.md"),
+        *ROOT.glob("projects/**/*.py"),
+    ]
 )
 
 
@@ -165,8 +172,15 @@ def test_a_change_is_found(change):
 
 def code_of(path) -> Iterator[ast.Module]:
     text = path.read_text()
-    for source in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if path.suffix == ".md" else [text]:
-        yield ast.parse(source)
+    match path.suffix:
+        case ".md":
+            sources = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        case ".ipynb":
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+            sources = [re.sub(r"^( *)%.*", r"\1pass", "".join(cell["source"]), flags=re.MULTILINE) for cell in cells]
+        case _:
+            sources = [text]
+    yield from map(ast.parse, sources)
 
 
 @pytest.mark.parametrize("path", USERS, ids=lambda path: str(path.relative_to(ROOT)))
