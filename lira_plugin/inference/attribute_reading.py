@@ -9,7 +9,8 @@ from PIL import Image
 
 from lira_plugin.evaluation import RankedWord, ranked_words
 from lira_plugin.inference.drawable import Drawable
-from lira_plugin.structures import GroundedSpan, MaskStage
+from lira_plugin.settings import WrongSetting, refuse_type
+from lira_plugin.structures import ATTRIBUTE_KINDS, GroundedSpan, MaskStage
 
 _SHOWN = 3
 """Words of each kind in a repr."""
@@ -89,3 +90,25 @@ class AttributeReading(Drawable):
             for kind, own in self.coarse.items()
         ]
         return f"{type(self).__name__}({self.expression!r}: {'; '.join(kinds)})"
+
+
+def words_to_ask(expression: str, sets: Mapping[str, Any] | None, usual: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The words of each kind of attribute that an object is asked for.
+
+    Args:
+        expression: what the object is called.
+        sets: the words that were asked for, or None.
+        usual: those of the recipe; where there are none, the package's lexicons (None for each kind).
+
+    Raises:
+        WrongSetting: ``sets`` has no kind, or an argument is of another type.
+        ValueError: the expression is empty.
+    """
+    words = (usual or dict.fromkeys(ATTRIBUTE_KINDS)) if sets is None else sets
+    refuse_type("sets", words, Mapping)
+    refuse_type("expression", expression, str)
+    if not expression.strip(" ."):
+        raise ValueError(f"the expression must name an object, got {expression!r}")
+    if not words:
+        raise WrongSetting("sets has no kind of attribute: give words such as {'color': ['red', 'blue']}")
+    return words

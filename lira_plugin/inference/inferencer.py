@@ -17,7 +17,7 @@ from lira_plugin.checkpoint.finite import non_finite, refuse_non_finite
 from lira_plugin.compat.checked_settings import check_recipe
 from lira_plugin.convert.packed_weights import load_model
 from lira_plugin.datasets import grounding_collate, image_batches
-from lira_plugin.inference.attribute_reading import AttributeReading
+from lira_plugin.inference.attribute_reading import AttributeReading, words_to_ask
 from lira_plugin.inference.det_habits import images_of, without_det_habits
 from lira_plugin.inference.image_answer import ImageAnswer
 from lira_plugin.inference.inputs import History, ImageInput, Prompt, read_prompts
@@ -32,9 +32,8 @@ from lira_plugin.models.quantized_llm import check_kind, quantize_llm
 from lira_plugin.models.visual_blocks import EncodedImages
 from lira_plugin.precision import as_dtype
 from lira_plugin.registry import SCOPE
-from lira_plugin.settings import WrongSetting, refuse_type, refuse_unknown
+from lira_plugin.settings import refuse_type, refuse_unknown
 from lira_plugin.structures import (
-    ATTRIBUTE_KINDS,
     GroundedText,
     GroundingBatch,
     GroundingSample,
@@ -261,14 +260,7 @@ class LIRAInferencer(BaseInferencer):
             WrongSetting: ``sets`` has no kind, or a kind no words.
             ValueError: the image cannot be read, the expression is empty, or the tokenizer does not know a word.
         """
-        if sets is None:
-            sets = self.model.generation.get("seg_words") or dict.fromkeys(ATTRIBUTE_KINDS)
-        refuse_type("sets", sets, Mapping)
-        refuse_type("expression", expression, str)
-        if not expression.strip(" ."):
-            raise ValueError(f"the expression must name an object, got {expression!r}")
-        if not sets:
-            raise WrongSetting("sets has no kind of attribute: give words such as {'color': ['red', 'blue']}")
+        sets = words_to_ask(expression, sets, self.model.generation.get("seg_words"))
         asked = {"seg_words": sets, "seg_word_rule": rule, **settings}
         results = list(self.iterate(image, refer_question(expression), force=True, **asked))
         if len(results) != 1:
