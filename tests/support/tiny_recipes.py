@@ -16,6 +16,7 @@ from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from support.paths import config_path
 from support.tiny_model import IMAGE, LAYOUT, TEMPLATE, TILE, lira_config, tiny_tokenizer
+from support.word_grammar import write_regions
 
 
 def tiny_recipe():
@@ -44,13 +45,10 @@ def tiny_recipe():
 
 
 def tiny_inferencer():
-    """Its answers are noise in which special tokens are frequent."""
+    """Its answers are noise in which regions are frequent."""
     torch.manual_seed(0)
     lira = LIRAInferencer(tiny_recipe(), device="cpu", show_progress=False)
-    with torch.no_grad():
-        head = lira.model.llm.causal_lm.get_output_embeddings().weight
-        head.normal_(0, 0.02, generator=torch.Generator().manual_seed(2))
-        head[list(lira.model.ids)] *= 8
+    write_regions(lira.model)
     return lira
 
 
