@@ -188,7 +188,8 @@ class QwenGrounder(PartlyFrozenModel):
             embeddings = embeddings.masked_scatter(is_image, tokens[block_image].to(embeddings.dtype))
         else:  # text only: the tower is part of the graph all the same
             embeddings = embeddings + 0 * tokens.sum()
-        positions, _ = qwen.get_rope_index(ids, self.grids(len(block_image)), None, attention_mask)
+        holder = qwen if hasattr(qwen, "get_rope_index") else qwen.model  # of transformers before 4.52, and since
+        positions, _ = holder.get_rope_index(ids, self.grids(len(block_image)), None, attention_mask)
         return self.llm(embeddings, attention_mask, labels, positions)
 
     def grids(self, count: int) -> Tensor:
