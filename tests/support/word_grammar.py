@@ -9,11 +9,11 @@ def write_regions(lira):
     end = lira.tokenizer.convert_tokens_to_ids("<|im_end|>")
     seg, view, start, stop = lira.ids
     likely = {
-        seg: [view, space],
+        seg: [view, start],
         view: [start],
         start: [a, c, s],
         stop: [seg],
-        space: [seg, start, a, end],
+        space: [start, a, c, s, end],
         a: [c, s],
         c: [a, s, stop],
         s: [space, stop],
