@@ -1,5 +1,6 @@
 """Data parallelism: its wrapper, and averages over the batch of all processes, which make it equal to a single process."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,6 @@ import torch
 from mmengine.dist import all_reduce, all_reduce_dict, get_world_size
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from lira_plugin.registry import MODEL_WRAPPERS
 
@@ -29,9 +29,10 @@ class DataParallel(MMDistributedDataParallel):
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether a forward pass needs all processes; ``ds_id`` is ZeRO-3's mark on the parameters it partitions."""
-    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules()) or any(
-        hasattr(parameter, "ds_id") for parameter in model.parameters()
-    )
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # seconds to import, which who wraps a model in it has done
+    if fsdp is not None and any(isinstance(module, fsdp.FullyShardedDataParallel) for module in model.modules()):
+        return True
+    return any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
 class LoggedModel(BaseModel):

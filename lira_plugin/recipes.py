@@ -1,11 +1,13 @@
 """The recipes that this package brings, by name: in a checkout those of ``configs``, and in a wheel their copies."""
 
+from __future__ import annotations
+
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-
-import lira_plugin.compat.installed_path  # noqa: F401  for recipes that inherit from this package
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -40,8 +42,20 @@ def read_recipe(recipe: str | Path) -> Config:
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: it is no recipe; running it ends with an error.
     """
-    return Config.fromfile(find_recipe_file(recipe))
+    path = find_recipe_file(recipe)
+    # Only now, for it takes seconds to import, and names and paths of recipes do without.
+    from mmengine.config import Config
+
+    import lira_plugin.compat.installed_path  # noqa: F401  for recipes that inherit from this package
+
+    try:
+        return Config.fromfile(path)
+    except OSError:
+        raise
+    except Exception as error:  # a recipe is a program, and can end with any
+        raise ValueError(f"the recipe {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def description(path: Path) -> str:

@@ -29,6 +29,8 @@ LAYERS = (
         "end_signals",
         "recipes",
         "command",
+        "command_end",
+        "shell_completion",
         "lmms_eval_manifest",
     },
     {"datasets", "models", "evaluation"},

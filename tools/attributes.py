@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lira_plugin.command_end import run_command
 from lira_plugin.datasets import AttrSegDataset
 from lira_plugin.inference import AttributeReading, LIRAInferencer
 from lira_plugin.models.generation import WordSet
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lira_plugin.command_end import run_command
 from lira_plugin.prepare.attreval import SelectionRule
 from lira_plugin.prepare.attreval_files import build_attreval, read_described
 from lira_plugin.structures import ATTRIBUTE_KINDS, load_lexicons
@@ -69,22 +70,19 @@ def report(summary: dict[str, Any]) -> str:
 
 def main() -> None:
     args = parse_args()
-    try:
-        lexicons = load_lexicons(args.lexicon)
-        rule = SelectionRule(tuple(args.kinds), args.min_agree, args.per_object, args.check_image, args.seed)
-        on_bad = "skip" if args.skip_bad else "raise"
-        read = read_described(args.data_root, args.dataset, args.splits, args.split_by, on_bad)
-        settings = {
-            "dataset": args.dataset,
-            "splits": args.splits,
-            "split_by": args.split_by,
-            "lexicon": [str(path) for path in args.lexicon],
-        }
-        summary = build_attreval(read, args.out, lexicons, rule, args.questions, args.expressions, settings)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"build_attreval.py: {error}") from error
+    lexicons = load_lexicons(args.lexicon)
+    rule = SelectionRule(tuple(args.kinds), args.min_agree, args.per_object, args.check_image, args.seed)
+    on_bad = "skip" if args.skip_bad else "raise"
+    read = read_described(args.data_root, args.dataset, args.splits, args.split_by, on_bad)
+    settings = {
+        "dataset": args.dataset,
+        "splits": args.splits,
+        "split_by": args.split_by,
+        "lexicon": [str(path) for path in args.lexicon],
+    }
+    summary = build_attreval(read, args.out, lexicons, rule, args.questions, args.expressions, settings)
     print(report(summary))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,7 +13,6 @@ The exit code is 0 if nothing is wrong, 1 if something is, and 2 for a wrong use
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from lira_plugin.command_end import run_command
 from lira_plugin.datasets.check import SourceCheck, check_questions
 from lira_plugin.datasets.doctor import DoctorPart, Reading, examine
 from lira_plugin.datasets.findings import CUT, UNUSABLE, Finding, group_line, grouped
@@ -143,25 +143,16 @@ def main() -> int:
     args = parse_args()
     if args.json:  # now, for what may take hours is lost where it cannot be written
         args.json.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        copy = CleanCopy(args.fix) if args.fix else None
-    except OSError as error:
-        print(error, file=sys.stderr)
-        return 2
+    copy = CleanCopy(args.fix) if args.fix else None
     config = read_recipe(args.config)
     config.merge_from_dict(args.cfg_options)
     missing = [loader for loader in args.loader if not config.get(loader)]
     if missing:
-        print(f"{args.config} has no {missing[0]}", file=sys.stderr)
-        return 2
+        raise ValueError(f"{args.config} has no {missing[0]}")
     init_default_scope(config.get("default_scope", SCOPE))
     spec = input_spec_of_recipe(config["model"])
     reading = Reading(args.workers, args.draws, args.every, not args.no_images, sources=tuple(args.source))
-    try:
-        found = examined_of(config, args.loader, spec, reading)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    found = examined_of(config, args.loader, spec, reading)
     checks = [check for _, check in found] + [check_questions(path) for path in args.questions]
     for check in checks:
         print(report(check))
@@ -174,4 +165,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

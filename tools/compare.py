@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lira_plugin.command_end import run_command
 from lira_plugin.evaluation.coco_files import score_coco_files
 from lira_plugin.evaluation.gcg_files import score_gcg_files
 from lira_plugin.evaluation.paired import Change, Difference, compare, compare_means, greatest, most_changed, paired
@@ -87,10 +88,7 @@ def compare_images(args: argparse.Namespace) -> Compared:
 
 def main() -> None:
     args = parse_args()
-    try:
-        differences, changes, records = (compare_lines if args.kind in REFER_PROTOCOLS else compare_images)(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"compare.py: {error}") from error
+    differences, changes, records = (compare_lines if args.kind in REFER_PROTOCOLS else compare_images)(args)
     for name, found in differences.items():
         print(
             f"{name}: A {found.first:.4f}, B {found.second:.4f}, B - A {found.second - found.first:+.4f} "
@@ -109,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,9 +1,10 @@
 """Convert published checkpoints and our own. What goes in is checked tensor by tensor, and no code in it is run."""
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable
+
+from lira_plugin.command_end import run_command
 
 BACKBONES = ("swin_t", "swin_s", "swin_b", "swin_l", "r50", "r101")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -246,11 +247,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    try:
-        print(args.run(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    print(args.run(args))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from lira_plugin.command_end import run_command
 from lira_plugin.describe import describe_recipe
 from lira_plugin.recipes import read_recipe
 from lira_plugin.written_aside import write_json
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,6 +12,7 @@ import torch
 import transformers
 from mmengine.config import DictAction
 
+from lira_plugin.command_end import run_command
 from lira_plugin.evaluation.suite_table import as_markdown, as_text, suite_table
 from lira_plugin.inference.suite_runs import find_suites, run_suites
 from lira_plugin.recipes import read_recipe
@@ -35,15 +36,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        config = read_recipe(args.config)
-        if args.cfg_options:
-            config.merge_from_dict(args.cfg_options)
-        out = args.out or Path(config.work_dir) / "suites"
-        suites = find_suites(args.config, args.recipes, args.suites)
-        results = list(run_suites(config, args.checkpoint, suites, out, say=print, again=args.again))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"eval_all.py: {error}") from error
+    config = read_recipe(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    out = args.out or Path(config.work_dir) / "suites"
+    suites = find_suites(args.config, args.recipes, args.suites)
+    results = list(run_suites(config, args.checkpoint, suites, out, say=print, again=args.again))
     lines = suite_table(results)
     print(as_text(lines))
     versions = {"lira_plugin": __version__, "torch": torch.__version__}
@@ -58,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -17,6 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from lira_plugin.command_end import run_command
 from lira_plugin.evaluation.coco_objects import CocoObjects, read_coco_objects
 from lira_plugin.evaluation.prediction_files import file_hashes
 from lira_plugin.inference import LIRAInferencer
@@ -74,8 +75,8 @@ def choose_data(args: argparse.Namespace, config: Config) -> None:
     if args.scenes:
         files = SceneFiles(Path(config.get("data_root") or ""))
         if not files.coco_val.is_file():
-            raise SystemExit(
-                f"hallucination.py: {config.filename} has no scenes in its data_root: say with --annotations and --images what "
+            raise FileNotFoundError(
+                f"{config.filename} has no scenes in its data_root: say with --annotations and --images what "
                 "to describe (scenes are for the tiny recipes: python tools/make_scenes.py FOLDER)"
             )
         args.annotations, args.images = files.coco_val, files.images
@@ -137,15 +138,12 @@ def write(
 
 def main() -> None:
     args = parse_args()
-    try:
-        config = read_recipe(args.config)
-        choose_data(args, config)
-        truth = read_coco_objects(args.annotations, args.synonyms, args.categories)
-        images = draw_images(truth, args.images, args.count, args.seed)
-        write(args, truth, images, describe(args, truth, images))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"hallucination.py: {error}") from error
+    config = read_recipe(args.config)
+    choose_data(args, config)
+    truth = read_coco_objects(args.annotations, args.synonyms, args.categories)
+    images = draw_images(truth, args.images, args.count, args.seed)
+    write(args, truth, images, describe(args, truth, images))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

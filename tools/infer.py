@@ -7,6 +7,8 @@
 A JSON Lines file has {"image": "a.jpg", "question": "..."} a line, with images relative to it.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -14,12 +16,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lira_plugin.command_end import run_command
+from lira_plugin.compat import answers_only
 from lira_plugin.end_signals import end_cleanly_on_signals
-from lira_plugin.inference import InferenceResult, LIRAInferencer, ResultWriter, read_prompts
-from lira_plugin.models.generation import Decoding
-from lira_plugin.structures import GroundedText
+
+if TYPE_CHECKING:  # the model takes seconds to import: after the arguments have been looked at
+    from lira_plugin.inference import InferenceResult, LIRAInferencer
+    from lira_plugin.structures import GroundedText
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -71,6 +76,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def pairs(inputs: list[str], allow_urls: bool) -> tuple[list[str], list[str]]:
     """Images and their questions."""
+    from lira_plugin.inference import read_prompts
+
     if len(inputs) == 1:
         prompts = read_prompts(inputs[0], allow_urls=allow_urls)
     else:
@@ -83,6 +90,10 @@ def streamed(
     lira: LIRAInferencer, images: list[str], questions: list[str], **options: Any
 ) -> Iterator[InferenceResult]:
     """Print pieces of the answers as they come."""
+    from lira_plugin.datasets.transforms import read_rgb
+    from lira_plugin.inference import InferenceResult
+    from lira_plugin.structures import GroundedText
+
     for index, (image, question) in enumerate(zip(images, questions)):
         print(f"{image}: {question}")
         try:
@@ -108,6 +119,10 @@ def spans_of(answer: GroundedText) -> Iterator[str]:
 def main() -> int:
     end_cleanly_on_signals()
     args = parse_args()
+    answers_only.install()
+    from lira_plugin.inference import LIRAInferencer, ResultWriter
+    from lira_plugin.models.generation import Decoding
+
     names = {field.name for field in fields(Decoding)} | {"batch_size"}
     options = {name: value for name, value in vars(args).items() if name in names and value is not None}
     images, questions = pairs(args.inputs, args.allow_urls)
@@ -117,27 +132,30 @@ def main() -> int:
     options_of_model["allow_urls"] = args.allow_urls
     lira = LIRAInferencer(args.model, args.weights, args.device, **options_of_model)
     ask = streamed if args.stream else partial(LIRAInferencer.iterate, keep_going=True)
-    unreadable = 0
+    errors = []
     try:
         for result in ask(lira, images, questions, force=args.force, **options):
             if result.error:
-                unreadable += 1
-                print(f"{result.name}: {result.error}", file=sys.stderr)
-            elif not args.stream:
-                print(f"{result.name}: {result.question}\n{result.answer.text or '(empty answer)'}", end="")
-            if not result.error:
+                errors.append(result.error)
+                if len(images) > 1:
+                    print(f"{result.name}: {result.error}", file=sys.stderr)
+            else:
+                if not args.stream:
+                    print(f"{result.name}: {result.question}\n{result.answer.text or '(empty answer)'}", end="")
                 print(*spans_of(result.answer), sep="\n", flush=True)
             if writer:
                 writer.add(result)
     finally:
         if writer:
             writer.close()
+    if errors and len(images) == 1:
+        raise ValueError(errors[0])
     if writer:
-        print(f"{len(images) - unreadable} answers: {args.out_dir}")
-    if unreadable:
-        print(f"{unreadable} of {len(images)} questions could not be answered", file=sys.stderr)
-    return int(unreadable > 0)
+        print(f"{len(images) - len(errors)} answers: {args.out_dir}")
+    if errors:
+        print(f"{len(errors)} of {len(images)} questions could not be answered", file=sys.stderr)
+    return int(bool(errors))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -8,11 +8,11 @@ these columns, with images as paths or as bytes.
 """
 
 import argparse
-import sys
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
 from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.inference import LIRAInferencer
 from lira_plugin.labelling.label_inputs import LabelInput
@@ -78,34 +78,28 @@ def main() -> int:
         "settings": dict(settings),
     }
     run |= {"input": str(args.input.resolve()), "questions": args.question}
-    try:
-        records = LabelInput(args.input, args.question)
-        with open_output(args.out, run) as output:  # before the model, which takes long to load
-            if len(output.done) == records.length:
-                print(f"{args.out} has all {records.length} answers already")
-                return 0
-            if args.batch_size is not None:
-                settings["batch_size"] = args.batch_size
-            if args.ray is None:
-                lira = LIRAInferencer(
-                    args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, show_progress=False
-                )
-                count, errors = label(Labeller(lira, args.force, **settings), records, output)
-            else:
-                from lira_plugin.labelling.ray_labelling import ModelSettings, ray_entries
+    records = LabelInput(args.input, args.question)
+    with open_output(args.out, run) as output:  # before the model, which takes long to load
+        if len(output.done) == records.length:
+            print(f"{args.out} has all {records.length} answers already")
+            return 0
+        if args.batch_size is not None:
+            settings["batch_size"] = args.batch_size
+        if args.ray is None:
+            lira = LIRAInferencer(
+                args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, show_progress=False
+            )
+            count, errors = label(Labeller(lira, args.force, **settings), records, output)
+        else:
+            from lira_plugin.labelling.ray_labelling import ModelSettings, ray_entries
 
-                how = ModelSettings(
-                    args.model, args.weights, args.device, args.dtype, args.quantize, args.force, settings
-                )
-                left = records_left(records, output)
-                entries = ray_entries(left, how, args.ray or None, args.ray_workers)
-                count, errors = write_entries(entries, records.length, output)
-    except (OSError, ValueError) as error:
-        print(f"lira label: {error}", file=sys.stderr)
-        return 1
+            how = ModelSettings(args.model, args.weights, args.device, args.dtype, args.quantize, args.force, settings)
+            left = records_left(records, output)
+            entries = ray_entries(left, how, args.ray or None, args.ray_workers)
+            count, errors = write_entries(entries, records.length, output)
     print(f"{count} records, {errors} of them with an error: {args.out}")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

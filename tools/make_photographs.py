@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
 from lira_plugin.prepare.photographs import write_photographs
 
 
@@ -16,14 +17,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
-    try:
-        write_photographs(args.folder, args.seed)
-    except (FileExistsError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    write_photographs(args.folder, args.seed)
     print(
         f"wrote images/, train.json and val.json: recipes read them if LIRA_OWN_DATA is {args.folder} (by default data/own)"
     )
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

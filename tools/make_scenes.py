@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
 from lira_plugin.scenes.detail_files import write_detail_scenes
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

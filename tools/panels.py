@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from lira_plugin.command_end import run_command
 from lira_plugin.datasets import GroundingDataset
 from lira_plugin.datasets.question_files import ImageQuestion, drawn_questions, read_questions
 from lira_plugin.inference import LIRAInferencer
@@ -61,7 +62,7 @@ def choose_questions(args: argparse.Namespace, config: Config) -> list[ImageQues
         return drawn_questions(first_dataset(config, args.data), args.count, args.seed)
     scenes = SceneFiles(Path(config.get("data_root") or ""))
     if not scenes.llava_val.is_file():
-        raise SystemExit(
+        raise FileNotFoundError(
             f"{config.filename} has no scenes in its data_root: say with --questions what to ask (scenes are for the tiny "
             f"recipes: python tools/make_scenes.py FOLDER)"
         )
@@ -71,7 +72,7 @@ def choose_questions(args: argparse.Namespace, config: Config) -> list[ImageQues
 def first_dataset(config: Config, loader: str) -> GroundingDataset:
     """The data set of a loader, or the first of its mixture, without a pipeline: its records are asked, not its samples."""
     if "dataset" not in (config.get(loader) or {}):
-        raise SystemExit(f"error: {config.filename} has no data set in {loader!r}")
+        raise ValueError(f"{config.filename} has no data set in {loader!r}")
     dataset = config[loader].dataset
     while "datasets" in dataset:
         dataset = dataset.datasets[0]
@@ -110,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,19 +4,19 @@
     python tools/prepare_data.py verify ROOT           compare the sets with their official releases
     python tools/prepare_data.py look PATH             what is this file or folder, and how does a recipe read it?
 
-docs/data.md says how the files are laid out below ROOT. OUT is what recipes call LIRA_DATA. The exit code is 1 if a set is
-missing, something is not as it should be, or PATH cannot be read, and 2 if PATH is of no known layout.
+docs/data.md says how the files are laid out below ROOT. OUT is what recipes call LIRA_DATA. The exit code is 1 if
+something is not as it should be, and 2 if a set is missing, or PATH cannot be read or is of no known layout.
 """
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lira_plugin.prepare.layouts import KINDS, UnknownLayout
+from lira_plugin.command_end import run_command
+from lira_plugin.prepare.layouts import KINDS
 from lira_plugin.prepare.look import look
 from lira_plugin.prepare.mix import QUESTIONS, SETS, MixedSet, MixOptions, SetsMissing, write_mix
 from lira_plugin.prepare.official_sets import QUESTION_SETS
@@ -93,10 +93,10 @@ def run_mix(args: argparse.Namespace) -> int:
     options = MixOptions(args.seed, args.allow_missing, args.skip_bad, args.fill)
     try:
         lines = write_mix(args.root, args.out, args.sets, options, watch)
-    except (OSError, ValueError) as error:
-        if args.json and isinstance(error, SetsMissing):
+    except SetsMissing as error:
+        if args.json:
             write_json(args.json, [asdict(line) for line in error.sets], indent=1)
-        raise SystemExit(f"error: {error}") from error
+        raise
     print(table(lines))
     for line in lines:
         notes = [*(f"there is no {path}" for path in line.missing), *line.remarks]
@@ -132,11 +132,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_look(args: argparse.Namespace) -> int:
-    try:
-        found = look(args.path)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UnknownLayout) else 1
+    found = look(args.path)
     splits = f"; split {found.split!r} of {', '.join(found.splits)}" if found.split else ""
     per = f"; protocol: per {found.protocol['per']}" if "per" in found.protocol else ""
     print(f"{args.path}: {found.kind} ({KINDS[found.kind]})")
@@ -170,11 +166,11 @@ def report(result: VerifiedSet) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     if args.command != "look" and not args.root.is_dir():
-        raise SystemExit(f"error: there is no folder {args.root}; docs/data.md says what it holds")
+        raise FileNotFoundError(f"there is no folder {args.root}; docs/data.md says what it holds")
     if args.json:  # now, for the work would be lost where it cannot be written
         args.json.parent.mkdir(parents=True, exist_ok=True)
     return {"mix": run_mix, "verify": run_verify, "look": run_look}[args.command](args)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

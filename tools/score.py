@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lira_plugin.command_end import run_command
 from lira_plugin.evaluation.answer_lines import score_answer_file
 from lira_plugin.evaluation.answer_rules import ANSWER_RULES
 from lira_plugin.evaluation.caption_scores import CaptionScorer
@@ -218,12 +219,9 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    try:
-        check_outputs(args)
-        write(args, KINDS[args.kind].score(args))
-    except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
-        raise SystemExit(f"score.py {args.kind}: {error}") from error
+    check_outputs(args)
+    write(args, KINDS[args.kind].score(args))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

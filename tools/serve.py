@@ -10,6 +10,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
+from lira_plugin.compat import answers_only
+
 TOKENS = "LIRA_SERVE_TOKEN"
 
 
@@ -62,13 +65,14 @@ def tokens_of(file: Path | None) -> list[str]:
     lines = file.read_text(encoding="utf-8").splitlines() if file else []
     tokens = [line.strip() for line in [*lines, os.environ.get(TOKENS, "")] if line.strip()]
     if file and not tokens:
-        raise SystemExit(f"{file} has no token")
+        raise ValueError(f"{file} has no token")
     return tokens
 
 
 def main() -> None:
     args = parse_args()
     tokens = tokens_of(args.token_file)
+    answers_only.install()
 
     import uvicorn
 
@@ -77,25 +81,22 @@ def main() -> None:
     from lira_plugin.serving.model_thread import ModelThread
     from lira_plugin.serving.service import ServerSettings, make_app
 
-    try:
-        find_recipe(args.model, args.weights)  # what is misspelt ends the command, and is not tried again and again
-        image_bytes = round(args.max_megabytes * 1e6)
-        limits = Limits(
-            body_bytes=image_bytes * 4 // 3 + 10_000_000, image_bytes=image_bytes,
-            pixels=round(args.max_megapixels * 1e6), new_tokens=args.max_new_tokens, waiting=args.max_waiting,
-            seconds=args.time_limit,
-        )  # fmt: skip
-        settings = ServerSettings(
-            name=args.name or Path(args.model or args.weights).stem, host=args.host, port=args.port,
-            allow_hosts=args.allow_host, allow_image_hosts=args.allow_image_host, tokens=tokens, limits=limits,
-            drain_seconds=args.drain_seconds, log_text=args.log_text,
-        )  # fmt: skip
-        how = {"dtype": args.dtype, "quantize": args.quantize, "show_progress": False}
-        load = partial(LIRAInferencer, args.model, args.weights, args.device, **how)
-        model = ModelThread(load, args.max_waiting, round(args.cache_megabytes * 1e6), args.batch_size)
-        app = make_app(model, settings)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"lira serve: {error}") from None
+    find_recipe(args.model, args.weights)  # what is misspelt ends the command, and is not tried again and again
+    image_bytes = round(args.max_megabytes * 1e6)
+    limits = Limits(
+        body_bytes=image_bytes * 4 // 3 + 10_000_000, image_bytes=image_bytes,
+        pixels=round(args.max_megapixels * 1e6), new_tokens=args.max_new_tokens, waiting=args.max_waiting,
+        seconds=args.time_limit,
+    )  # fmt: skip
+    settings = ServerSettings(
+        name=args.name or Path(args.model or args.weights).stem, host=args.host, port=args.port,
+        allow_hosts=args.allow_host, allow_image_hosts=args.allow_image_host, tokens=tokens, limits=limits,
+        drain_seconds=args.drain_seconds, log_text=args.log_text,
+    )  # fmt: skip
+    how = {"dtype": args.dtype, "quantize": args.quantize, "show_progress": False}
+    load = partial(LIRAInferencer, args.model, args.weights, args.device, **how)
+    model = ModelThread(load, args.max_waiting, round(args.cache_megabytes * 1e6), args.batch_size)
+    app = make_app(model, settings)
     who = "those who know a token" if tokens else "everybody who can reach it"
     print(
         f"http://{args.host}:{args.port}/v1 answers to {who} once the model is loaded: /healthz (Ctrl-C ends it)",
@@ -108,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

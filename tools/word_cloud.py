@@ -6,9 +6,9 @@ Needs the extra: pip install 'lira-plugin[attreval]'
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
 from lira_plugin.datasets import AttrSegDataset
 from lira_plugin.structures import refer_label
 from lira_plugin.visualization import draw_word_cloud, save_image, word_counts
@@ -37,15 +37,12 @@ def main() -> None:
     if args.of != "expressions":
         texts += [record.truth.value for record in records]
     counts = word_counts(texts)
-    try:
-        picture = draw_word_cloud(
-            counts, width=args.width, height=args.height, max_words=args.max_words, seed=args.seed, font=args.font
-        )
-    except ImportError as error:
-        sys.exit(f"error: {error}")
+    picture = draw_word_cloud(
+        counts, width=args.width, height=args.height, max_words=args.max_words, seed=args.seed, font=args.font
+    )
     save_image(args.out, picture)
     print(f"{len(counts)} words of {len(records)} expressions: {args.out}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

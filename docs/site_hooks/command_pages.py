@@ -11,7 +11,8 @@ PAGE = "reference/commands.md"
 _HEAD = """# Commands
 
 `lira COMMAND` runs from any folder once the package is installed; in a checkout put `uv run` in front. The same tools are
-`python tools/NAME.py`. `lira COMMAND --help` says more.
+`python tools/NAME.py`. `lira COMMAND --help` says more. `--debug` shows the traceback of an error.
+`eval "$(lira --completion bash)"`, or `zsh`, lets your shell complete commands, options and recipes.
 
 | command | does |
 | --- | --- |

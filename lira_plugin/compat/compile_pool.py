@@ -1,8 +1,8 @@
 """Processes that torch starts to compile with, whether or not anything is compiled.
 
-Mends DeepSpeed 0.17, which ``mmengine.runner`` imports: it imports ``torch._inductor``, which at once starts a process with two
-more behind it, each of which imports torch. They cost 6 seconds of a core and 1.2 GB at the start of every training, test and
-answer. It can go when ``import mmengine.runner`` starts no process. The first ``torch.compile`` still starts them.
+Mends DeepSpeed 0.17: it imports ``torch._inductor``, which at once starts a process with two more behind it, each of which
+imports torch. They cost 6 seconds of a core and 1.2 GB at the start of every training under it. It can go when ``import
+deepspeed`` starts no process. The first ``torch.compile`` still starts them.
 """
 
 import os

@@ -9,7 +9,6 @@ matching pass 0, or else two empty masks match perfectly.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _EXACT_IN_FLOAT32 = 2**24
 
@@ -128,6 +127,8 @@ def match_masks(
         ValueError: the masks are not all of one shape (H, W).
     """
     overlaps = iou_matrix(preds, targets, empty=0.0)
+    from scipy.optimize import linear_sum_assignment  # slow to import, and many need other figures alone
+
     pairs = ((int(pred), int(target)) for pred, target in zip(*linear_sum_assignment(overlaps, maximize=True)))
     return sorted((pair for pair in pairs if overlaps[pair] > 0), key=lambda pair: pair[1])
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 _EDGE = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logits are taken."""
@@ -124,6 +123,8 @@ def _fit(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
         slopes = -weights * signs / (1 + np.exp(np.clip(margins, -500, 500)))
         value = (weights * np.logaddexp(0, -margins)).sum() + _RIDGE * coefficients @ coefficients
         return float(value), columns.T @ slopes + 2 * _RIDGE * coefficients
+
+    from scipy.optimize import minimize  # slow to import
 
     return minimize(loss, np.zeros(columns.shape[1]), jac=True, method="L-BFGS-B").x
 

@@ -1,16 +1,20 @@
 """What a model thinks an object is: the words of its attributes at the ``<seg>``, ranked."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from lira_plugin.evaluation import RankedWord, ranked_words
 from lira_plugin.inference.drawable import Drawable
 from lira_plugin.settings import WrongSetting, refuse_type
 from lira_plugin.structures import ATTRIBUTE_KINDS, GroundedSpan, MaskStage
+
+if TYPE_CHECKING:
+    from lira_plugin.evaluation import RankedWord
 
 _SHOWN = 3
 """Words of each kind in a repr."""
@@ -34,8 +38,10 @@ class AttributeReading(Drawable):
     refined: Mapping[str, tuple[RankedWord, ...]]
 
     @classmethod
-    def of_span(cls, expression: str, image: np.ndarray, span: GroundedSpan) -> "AttributeReading":
+    def of_span(cls, expression: str, image: np.ndarray, span: GroundedSpan) -> AttributeReading:
         """Rank the words of a span that was asked for them."""
+        from lira_plugin.evaluation import ranked_words  # and all metrics with it, which few answers need
+
         stages: tuple[MaskStage, ...] = ("coarse", "refined")
         ranked = [{kind: tuple(ranked_words(own)) for kind, own in span.words_of(stage).items()} for stage in stages]
         return cls(expression, image, span, *ranked)

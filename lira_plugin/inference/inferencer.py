@@ -342,6 +342,8 @@ class LIRAInferencer(BaseInferencer):
 
     def visualize(self, inputs: InferenceResult) -> np.ndarray:
         """Draw a result, (H', W', 3) uint8; ``visualizer`` is a :class:`~lira_plugin.visualization.GroundingVisualizer`."""
+        if self.visualizer is None:
+            self.visualizer = GroundingVisualizer()
         return self.visualizer.draw(inputs.image, inputs.answer, question=inputs.question)
 
     def postprocess(self, preds: dict[int, ImageAnswer]) -> list[ImageAnswer]:
@@ -381,8 +383,8 @@ class LIRAInferencer(BaseInferencer):
     def _init_collate(self, cfg: Config) -> Any:
         return grounding_collate
 
-    def _init_visualizer(self, cfg: Config) -> GroundingVisualizer:
-        return GroundingVisualizer()
+    def _init_visualizer(self, cfg: Config) -> None:
+        """None yet: it imports matplotlib, and most answers are not drawn."""
 
 
 def _sample(pipeline: Compose, prompt: Prompt, record: Record, index: int) -> GroundingSample:

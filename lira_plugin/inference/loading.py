@@ -51,7 +51,7 @@ def find_recipe(model: Recipe | None, weights: str | Path | None) -> tuple[Confi
             )
         return read_packed(model), model
     if model.is_dir():
-        return Config.fromfile(_recipe_of(model)), weights or model
+        return read_recipe(_recipe_of(model)), weights or model
     return read_recipe(model), weights
 
 

@@ -4,17 +4,17 @@ import logging
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import matplotlib
-from matplotlib.font_manager import findSystemFonts
-from matplotlib.ft2font import FT2Font
 from mmengine.logging import print_log
 from PIL import ImageFont
 
-DEFAULT_FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-"""Comes with matplotlib; has Latin, Greek, Cyrillic, Arabic, Hebrew and more, but no Chinese, Japanese or Korean."""
+DEFAULT_FONT = str(Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+"""Comes with matplotlib, which is imported when the first text is drawn.
+
+It has Latin, Greek, Cyrillic, Arabic, Hebrew and more, but no Chinese, Japanese or Korean."""
 
 _BLANKS = str.maketrans("\t\r\v\f\N{NO-BREAK SPACE}", "     ")
 _warned: set[str] = set()
@@ -80,8 +80,10 @@ def _load(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 @lru_cache(maxsize=256)
-def _face(path: str) -> FT2Font | None:
-    """The font, None where it cannot be read or cannot be scaled."""
+def _face(path: str) -> Any:
+    """The font as matplotlib reads it, None where it cannot be read or cannot be scaled."""
+    from matplotlib.ft2font import FT2Font
+
     try:
         face = FT2Font(path)
         _load(path, 16)
@@ -99,6 +101,8 @@ def _has(path: str, character: str) -> bool:
 @lru_cache(maxsize=1)
 def _installed() -> tuple[str, ...]:
     """Fonts of the system, plain ones first."""
+    from matplotlib.font_manager import findSystemFonts
+
     paths = sorted({*findSystemFonts(), *findSystemFonts(fontext="otf")})
     return tuple(sorted(paths, key=lambda path: "regular" not in Path(path).stem.lower()))
 

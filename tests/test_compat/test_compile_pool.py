@@ -1,4 +1,4 @@
-"""Importing MMEngine's runner starts no processes that wait for something to compile."""
+"""Importing DeepSpeed and MMEngine's runner starts no processes that wait for something to compile."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ from lira_plugin.compat.compile_pool import VARIABLE, start_when_needed
 CHILDREN = """
 import os, pathlib
 import lira_plugin
+import deepspeed
 import mmengine.runner
 print("children", len(pathlib.Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
 """

@@ -45,15 +45,16 @@ def test_a_mask2former_of_another_backbone_is_an_error_that_says_so(tool, tmp_pa
     monkeypatch.chdir(ROOT)
     torch.save({"state_dict": {"panoptic_head.query_feat.weight": torch.ones(100, 256)}}, tmp_path / "cut.pth")
     for backbone, missing in (("swin_b", "backbone.norm0"), ("r50", "backbone.bn1")):
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises(ValueError, match="choose the backbone") as caught:
             tool.main(["mmdet", str(tmp_path / "cut.pth"), str(tmp_path / "out"), "--backbone", backbone])
-        assert f"missing: {missing}" in caught.value.code and "choose the backbone" in caught.value.code
+        assert f"missing: {missing}" in str(caught.value)
 
 
-def test_an_error_is_one_line_without_a_traceback(tool, tmp_path):
-    with pytest.raises(SystemExit) as caught:
+def test_a_folder_of_another_kind_is_an_error(tool, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=f"{tmp_path} has no config.json: a Hugging Face model folder is expected"
+    ):
         tool.main(["internvl", str(tmp_path), str(tmp_path / "out")])
-    assert caught.value.code == f"error: {tmp_path} has no config.json: a Hugging Face model folder is expected"
     assert not (tmp_path / "out").exists()
 
 
@@ -103,7 +104,7 @@ def test_grow_vocabulary_of_a_checkpoint_writes_its_tokenizer(tool, tmp_path, ca
     ],
 )
 def test_an_option_that_would_do_nothing_is_an_error(tool, command, message):
-    with pytest.raises(SystemExit, match=f"error: .* {message}"):
+    with pytest.raises(ValueError, match=message):
         tool.main(command)
 
 
@@ -119,5 +120,5 @@ def test_a_file_of_another_kind_is_an_error(tool, tmp_path, command, message):
     path = tmp_path / "iter_2.pth"
     torch.save({"x": torch.ones(1)}, path)
     folder = [str(tmp_path / "internvl")] if command[0] == "export-lira" else []
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         tool.main([*command, str(path), *folder, str(tmp_path / "out.pth")])

@@ -9,6 +9,7 @@ from support.official_files import NAMES, write, write_question_sets, write_regi
 from support.paths import ROOT
 
 from lira_plugin.prepare import mix, verify
+from lira_plugin.prepare.mix import SetsMissing
 from lira_plugin.prepare.official_sets import QUESTION_SETS, Known
 from lira_plugin.prepare.verify import verify_coco_images, verify_region_set, verify_set
 
@@ -120,14 +121,12 @@ def test_the_command_mixes_and_prints_table_1(tool, root, tmp_path, capsys):
 
 
 def test_the_command_says_what_is_missing_and_fails(tool, root, tmp_path, capsys):
-    with pytest.raises(
-        SystemExit, match=r"error: 7 of the sets are not there:(.|\n)*RefCOCO\+ \(refcoco\+\): get it at"
-    ):
+    with pytest.raises(SetsMissing, match=r"7 of the sets are not there:(.|\n)*RefCOCO\+ \(refcoco\+\): get it at"):
         tool.main(["mix", str(root), str(tmp_path / "data")])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SetsMissing):
         tool.main(["mix", str(root), str(tmp_path / "data"), "--json", str(tmp_path / "missing.json")])
     assert len(json.loads((tmp_path / "missing.json").read_text())) == 7
-    with pytest.raises(SystemExit, match="no folder .*docs/data.md"):
+    with pytest.raises(FileNotFoundError, match="no folder .*docs/data.md"):
         tool.main(["verify", str(tmp_path / "elsewhere")])
     assert tool.main(["mix", str(root), str(tmp_path / "data"), "--allow-missing"]) == 0
     assert "RefCOCO+: there is no" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 from support.process_state import process_state_restored
 from support.tiny_recipes import write_work_dir
@@ -115,11 +116,11 @@ def test_a_cloud_of_the_words(items, monkeypatch, tmp_path, capsys):
     assert "2 words of 3 expressions" in capsys.readouterr().out
 
 
-def test_without_the_package_the_command_says_how_to_get_it(items, monkeypatch, tmp_path):
+def test_without_the_package_the_command_says_how_to_get_it(items, monkeypatch, tmp_path, capsys):
     def missing(*args, **kwargs):
         raise ImportError("pip install it")
 
     monkeypatch.setattr(word_cloud, "draw_word_cloud", missing)
     monkeypatch.setattr("lira_plugin.visualization.draw_word_cloud", missing)
-    with pytest.raises(SystemExit, match="error: pip install it"):
+    with ends_with_error(capsys, "error: pip install it"):
         run(monkeypatch, "word_cloud", items, "--out", tmp_path / "cloud.png")

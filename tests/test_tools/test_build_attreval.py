@@ -5,6 +5,7 @@ import sys
 from runpy import run_path
 
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 
 from lira_plugin.scenes.scene_files import write_scenes
@@ -53,7 +54,7 @@ def test_counts_stand_beside_the_papers_and_perfect_answers_score_one(call, scen
         (["--kinds", "color", "--questions", "3"], "must be even, got 3"),
     ],
 )
-def test_errors_are_said_in_a_line(call, scenes, tmp_path, arguments, message):
-    with pytest.raises(SystemExit, match=f"build_attreval.py: .*{message}"):
+def test_errors_are_said_in_a_line(call, scenes, tmp_path, arguments, message, capsys):
+    with ends_with_error(capsys, rf"build_attreval\.py: error: .*{message}"):
         call("build_attreval.py", scenes.root, tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 from support.random_coco import random_coco
 from support.random_gcg import random_gcg, write_gcg
@@ -53,12 +54,12 @@ def test_differences_and_changed_records(monkeypatch, capsys, files, tmp_path):
     assert "gIoU: A 1.0000, B 0.5000" in capsys.readouterr().out
 
 
-def test_what_cannot_be_compared_is_said(monkeypatch, files, tmp_path):
-    with pytest.raises(SystemExit, match=r"compare\.py: .*a\.png"):
+def test_what_cannot_be_compared_is_said(monkeypatch, files, tmp_path, capsys):
+    with ends_with_error(capsys, r"compare\.py: error: .*a\.png"):
         run(monkeypatch, "grefcoco", *files, "--sheet", tmp_path / "sheet.png", "--image-root", tmp_path / "none")
     lines = files[1].read_text().splitlines()
     files[1].write_text("\n".join(lines[:2]))
-    with pytest.raises(SystemExit, match="1 records are in the first file alone"):
+    with ends_with_error(capsys, "1 records are in the first file alone"):
         run(monkeypatch, "grefcoco", *files)
 
 
@@ -89,8 +90,8 @@ def test_grounded_captions(monkeypatch, capsys, tmp_path):
     assert "B 0.0000" in said and "-> 0.000" in said
 
 
-def test_what_a_kind_needs_is_said(monkeypatch, files, tmp_path):
-    with pytest.raises(SystemExit, match=r"compare\.py: coco needs --ground-truth"):
+def test_what_a_kind_needs_is_said(monkeypatch, files, tmp_path, capsys):
+    with ends_with_error(capsys, r"compare\.py: error: coco needs --ground-truth"):
         run(monkeypatch, "coco", *files)
-    with pytest.raises(SystemExit, match=r"compare\.py: .*lines of refseg hold their targets"):
+    with ends_with_error(capsys, r"compare\.py: error: .*lines of refseg hold their targets"):
         run(monkeypatch, "refseg", *files, "--ground-truth", tmp_path)

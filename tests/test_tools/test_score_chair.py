@@ -4,7 +4,7 @@ import json
 import runpy
 import sys
 
-import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 
 
@@ -35,5 +35,5 @@ def test_scores_settings_and_records_are_written(monkeypatch, tmp_path, capsys):
     own.write_text("dog, hot dog\n")
     run(monkeypatch, lines, coco, "--json", out, "--synonyms", own)
     assert json.loads(out.read_text())["CHAIRs"] == 0.5
-    with pytest.raises(SystemExit, match=r"score\.py chair: .*there is no file or folder of predictions"):
+    with ends_with_error(capsys, r"score\.py: error: .*there is no file or folder of predictions"):
         run(monkeypatch, tmp_path / "none.jsonl", coco)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from support.command_ends import ends_with_error
 from support.paths import ROOT
 
 from lira_plugin.structures import encode_mask
@@ -61,11 +62,11 @@ def test_scores_settings_and_records_are_written(monkeypatch, capsys, lines, tmp
     assert "gIoU" in capsys.readouterr().out
 
 
-def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, lines, tmp_path):
+def test_what_cannot_be_scored_ends_with_its_name(monkeypatch, lines, tmp_path, capsys):
     lines.write_text(json.dumps({"target": 3}))
-    with pytest.raises(SystemExit, match=r"score\.py refseg: .*lines\.jsonl, line 1: 'target' must be an RLE"):
+    with ends_with_error(capsys, r"score\.py: error: .*lines\.jsonl, line 1: 'target' must be an RLE"):
         run(monkeypatch, "refseg", lines)
-    with pytest.raises(SystemExit, match="there is no file"):
+    with ends_with_error(capsys, "there is no file"):
         run(monkeypatch, "refseg", tmp_path / "none.jsonl")
-    with pytest.raises(SystemExit, match="min_pixels"):
+    with ends_with_error(capsys, "min_pixels"):
         run(monkeypatch, "refseg", lines, "--min-pixels", "-1")

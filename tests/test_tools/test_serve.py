@@ -58,13 +58,13 @@ def test_tokens_come_from_a_file_and_the_environment(tmp_path, monkeypatch):
     assert tool.tokens_of(file) == ["first", "second", "third"]
     monkeypatch.setenv(tool.TOKENS, "")
     file.write_text("\n")
-    with pytest.raises(SystemExit, match="no token"):
+    with pytest.raises(ValueError, match="no token"):
         tool.tokens_of(file)
 
 
 def test_a_misspelt_model_ends_the_command_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["serve", str(tmp_path / "no_such.py")])
-    with pytest.raises(SystemExit, match="no_such"):
+    with pytest.raises(FileNotFoundError, match="no_such"):
         load_tool("serve").main()
 
 

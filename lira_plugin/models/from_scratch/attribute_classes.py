@@ -1,7 +1,7 @@
 """Classes that are combinations of attributes."""
 
 from collections.abc import Sequence
-from math import prod
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -46,4 +46,4 @@ class AttributeClassifier(nn.Module):
 
 def _grid(attributes: Sequence[int]) -> Tensor:
     """(attributes, C) value of each attribute in each class."""
-    return torch.stack(torch.unravel_index(torch.arange(prod(attributes)), tuple(attributes)))
+    return torch.tensor(list(product(*map(range, attributes)))).T.contiguous()

@@ -11,7 +11,6 @@ from mmcv.ops import MultiScaleDeformableAttention, point_sample
 from mmdet.models import Mask2FormerHead
 from mmdet.models.layers import MSDeformAttnPixelDecoder, SinePositionalEncoding3D
 from mmengine.structures import InstanceData
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lira_plugin.models.pixel_encoder.deformable_attention import DeformableAttention
@@ -142,6 +141,8 @@ class Mask2FormerSegmenter(Mask2FormerHead):
             Of each image: labels (Q,) and their weights, masks (P, S, S) of the P queries that own an object, and weights
             (Q,) that are 1 for those; and the count of owners, where an image without any counts as one, as mmdet has it.
         """
+        from scipy.optimize import linear_sum_assignment  # for training alone, and slow to import
+
         labels = torch.cat([truth.labels for truth in batch_gt_instances])
         counts = [len(truth) for truth in batch_gt_instances]
         scores, logits = torch.stack(list(cls_scores_list)), torch.stack(list(mask_preds_list))
