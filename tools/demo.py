@@ -4,11 +4,23 @@ python tools/demo.py --model work_dirs/tiny/lira
 python tools/demo.py --model recipe.py --weights checkpoint.pth --port 8080
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from lira_plugin.command_end import run_command
+from lira_plugin.compat import answers_only
+
+if TYPE_CHECKING:
+    from lira_plugin.demo.chat import Example
+
+EXAMPLES = (3, 5, 8)
+"""Seeds of the scenes to try."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +50,21 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def examples() -> list[Example]:
+    """Generated scenes to try, each with a question about an object that its words single out."""
+    import numpy as np
+
+    from lira_plugin.demo.chat import Example
+    from lira_plugin.scenes.scene_drawing import make_scene
+
+    made = []
+    for seed in EXAMPLES:
+        scene = make_scene(np.random.default_rng(seed), size=256)
+        sentence = next(own[0].text for own in scene.sentences if own)
+        made.append(Example(sentence, scene.image, f"Please segment {sentence}."))
+    return made
+
+
 def main() -> None:
     args = parse_args()
     with TemporaryDirectory(prefix="lira-demo-", ignore_cleanup_errors=True) as folder:
@@ -48,6 +75,7 @@ def main() -> None:
             GRADIO_ANALYTICS_ENABLED="False",
             HF_HUB_DISABLE_TELEMETRY="1",
         )
+        answers_only.install()
         from lira_plugin.demo.app import Demo, build, launch
         from lira_plugin.inference import LIRAInferencer
 
@@ -55,7 +83,7 @@ def main() -> None:
             args.model, args.weights, args.device, dtype=args.dtype, quantize=args.quantize, show_progress=False
         )
         settings = lira.model.generation
-        demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6))
+        demo = Demo(lira, Path(folder), round(args.max_megapixels * 1e6), examples())
         page = build(demo, settings.get("threshold", 0.5), settings.get("ilvc", True))
         address = launch(page, args.host, args.port, round(args.max_megabytes * 1e6), args.allow_host)
         print(address, "(Ctrl-C ends the demo)", flush=True)
@@ -63,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

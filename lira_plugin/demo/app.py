@@ -18,10 +18,11 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
-from lira_plugin.demo.chat import Chat
+from lira_plugin.demo.chat import Chat, Example
 from lira_plugin.demo.input_values import ADDRESS_REFUSED, checked_value
 from lira_plugin.demo.known_routes import KnownRoutesOnly
 from lira_plugin.demo.own_origin import OwnOriginOnly
+from lira_plugin.demo.page_style import STYLE
 from lira_plugin.demo.visitor_files import VisitorFiles
 from lira_plugin.demo.visitors import OwnThingsOnly, visitor_of
 from lira_plugin.inference import LIRAInferencer
@@ -30,14 +31,6 @@ from lira_plugin.structures import GroundedText, MaskStage
 from lira_plugin.web.known_hosts import KnownHosts, KnownHostsOnly
 from lira_plugin.web.received_image import read_received
 
-_STYLE = """
-footer {display: none !important}
-#picture img {width: 100%; max-height: 50vh; object-fit: contain}
-#conversation {max-height: 20em; overflow-y: auto; display: flex; flex-direction: column-reverse}  /* stays at its end */
-#conversation p {margin: 0.4em 0; overflow-wrap: anywhere; white-space: pre-wrap}
-#conversation .question {font-weight: 600}
-#conversation mark {border-radius: 0.25em; padding: 0.05em 0.3em; box-decoration-break: clone}
-"""
 _HOURS = 3600
 _MAX_CHATS = 32
 _MAX_QUESTION = 1000
@@ -57,10 +50,11 @@ class Demo:
         lira: the model.
         folder: files for download are made here.
         max_pixels: of an image.
+        examples: images that visitors without one of their own can ask about.
     """
 
-    def __init__(self, lira: LIRAInferencer, folder: Path, max_pixels: int) -> None:
-        self.lira, self.folder, self.max_pixels = lira, folder, max_pixels
+    def __init__(self, lira: LIRAInferencer, folder: Path, max_pixels: int, examples: Sequence[Example] = ()) -> None:
+        self.lira, self.folder, self.max_pixels, self.examples = lira, folder, max_pixels, tuple(examples)
         self._model = threading.Lock()  # an answer that was cancelled may still be at its last token
         self._had_chat: OrderedDict[str, None] = OrderedDict()  # sessions
 
@@ -78,6 +72,21 @@ class Demo:
             self._had_chat[session] = None
             if len(self._had_chat) > _MAX_REMEMBERED:
                 self._had_chat.popitem(last=False)
+        return [chat, "", chat.picture(), _choice_of_answers(chat)]
+
+    def open_example(self, index: int, request: gr.Request | None = None) -> list[Any]:
+        """Begin a chat about an image of the demo's own: chat, conversation, picture, choice of answers, question."""
+        example = self.examples[index]
+        if request is not None:
+            self._had_chat[request.session_hash] = None
+        chat = Chat(example.name, example.image)
+        return [chat, "", chat.picture(), _choice_of_answers(chat), example.question]
+
+    def renew(self, path: str | None, chat: Chat | None, request: gr.Request | None = None) -> list[Any]:
+        """Begin again about the same image, as :meth:`open`."""
+        if chat is None:
+            return self.open(path, request)
+        chat = Chat(chat.name, chat.image)
         return [chat, "", chat.picture(), _choice_of_answers(chat)]
 
     def ask(
@@ -121,7 +130,13 @@ class Demo:
         self._check_kept(chat, request)
         if chat is None:
             return None
-        return chat.picture(-1 if turn is None or turn >= len(chat.turns) else turn, stage, threshold)
+        return chat.picture(_turn(chat, turn), stage, threshold)
+
+    def outline(self, chat: Chat | None, turn: int | None, stage: MaskStage, threshold: float) -> str:
+        """What lies over the picture: outlines that say phrase and score."""
+        if chat is None:
+            return ""
+        return chat.regions(_turn(chat, turn), stage, threshold)
 
     def save_zip(self, chat: Chat | None, stage: MaskStage, threshold: float, request: gr.Request | None = None) -> Any:
         """The masks of a chat as PNG files: the file to download."""
@@ -132,6 +147,20 @@ class Demo:
         """The answers of a chat with their masks as RLE: the file to download."""
         self._check_kept(chat, request)
         return self._save("answers.json", _needed(chat).mask_json(threshold))
+
+    def save_coco(
+        self, chat: Chat | None, stage: MaskStage, threshold: float, request: gr.Request | None = None
+    ) -> Any:
+        """The masks of a chat as a COCO file: the file to download."""
+        self._check_kept(chat, request)
+        return self._save("coco.json", _needed(chat).coco_json(stage, threshold))
+
+    def save_picture(
+        self, chat: Chat | None, turn: int | None, stage: MaskStage, threshold: float, request: gr.Request | None = None
+    ) -> Any:
+        """The picture with its masks as PNG: the file to download."""
+        self._check_kept(chat, request)
+        return self._save("picture.png", _needed(chat).picture_png(_turn(chat, turn), stage, threshold))
 
     def _check_kept(self, chat: Chat | None, request: gr.Request | None) -> None:
         """Say so where a visitor has had a chat that the server has given up since."""
@@ -213,7 +242,7 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
     with Page(
         title="LIRA",
         theme=gr.themes.Default(font=sans, font_mono=mono),
-        css=_STYLE,
+        css=STYLE,
         fill_width=True,
         analytics_enabled=False,
         delete_cache=(_HOURS, 2 * _HOURS),
@@ -225,6 +254,8 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
                     label="Image", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=260,
                     elem_id="image",
                 )  # fmt: skip
+                with gr.Row(visible=bool(demo.examples), elem_id="examples"):
+                    tries = [gr.Button(f"Example: {example.name}", size="sm") for example in demo.examples]
                 conversation = gr.HTML(label="Conversation", elem_id="conversation", show_label=False)
                 question = gr.Textbox(
                     label="Question",
@@ -238,15 +269,20 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
                     stop = gr.Button("Stop", interactive=False, elem_id="stop")
                     forget = gr.Button("New chat", elem_id="new-chat")
             with gr.Column():
-                picture = gr.Image(
-                    label="Masks", interactive=False, format="png", elem_id="picture", show_download_button=False
-                )
+                with gr.Column(elem_id="canvas", min_width=0):
+                    picture = gr.Image(
+                        label="Masks", interactive=False, format="png", elem_id="picture", show_download_button=False
+                    )
+                    regions = gr.HTML(elem_id="regions", show_label=False, container=False)
                 shown = gr.Dropdown([], label="Answer", elem_id="shown")
                 stage = gr.Radio(["refined", "coarse"], value="refined", label="Kind of masks", elem_id="view")
                 level = gr.Slider(0.01, 0.99, threshold, step=0.01, label="Threshold", elem_id="threshold")
                 with gr.Row():
                     save_zip = gr.Button("Masks as PNG (zip)", elem_id="save-zip")
-                    save_json = gr.Button("Masks as COCO RLE (JSON)", elem_id="save-json")
+                    save_json = gr.Button("Answers with masks (JSON)", elem_id="save-json")
+                with gr.Row():
+                    save_picture = gr.Button("Picture (PNG)", elem_id="save-picture")
+                    save_coco = gr.Button("COCO file (JSON)", elem_id="save-coco")
                 file = gr.File(label="Download", interactive=False, visible=False, elem_id="file")
         outputs, how = [chat, conversation, picture, shown], [chat, shown, stage, level]
         private = {"api_name": False, "show_progress": "hidden"}
@@ -261,14 +297,21 @@ def build(demo: Demo, threshold: float = 0.5, ilvc: bool = True) -> gr.Blocks:
             **one_at_a_time,
             **private,
         )
-        renewed = forget.click(demo.open, image, outputs, cancels=[asked], **private)
+        renewed = forget.click(demo.renew, [image, chat], outputs, cancels=[asked], **private)
+        shown_examples = [
+            button.click(partial(demo.open_example, index), None, [*outputs, question], cancels=[asked], **private)
+            for index, button in enumerate(tries)
+        ]
         for event in (stop.click, forget.click, image.input):
             event(_stopped, None, stop, cancels=[asked], **private)
         redrawn = [event(demo.draw, how, picture, **private) for event in (shown.input, stage.input, level.release)]
         answered = asked.then(demo.draw, how, picture, **private)  # something may have been chosen meanwhile
         save_zip.click(demo.save_zip, [chat, stage, level], file, **private)
         save_json.click(demo.save_json, [chat, level], file, **private)
-        for event in (opened, renewed, *redrawn, answered):  # the file is of other masks now
+        save_coco.click(demo.save_coco, [chat, stage, level], file, **private)
+        save_picture.click(demo.save_picture, how, file, **private)
+        picture.change(demo.outline, how, regions, **private)
+        for event in (opened, renewed, *shown_examples, *redrawn, answered):  # the file is of other masks now
             hidden = event.then(lambda: gr.update(value=None, visible=False), None, file, **private)
             if event is answered:  # last, or a file that is asked for at once would be hidden
                 hidden.then(_stopped, None, stop, **private)
@@ -344,3 +387,8 @@ def _needed(chat: Chat | None) -> Chat:
     if chat is None or not any(answer.spans for _, answer in chat.turns):
         raise gr.Error("There are no masks yet.")
     return chat
+
+
+def _turn(chat: Chat, turn: int | None) -> int:
+    """Index of the answer that is shown; the last one where none is chosen."""
+    return -1 if turn is None or turn >= len(chat.turns) else turn

@@ -6,15 +6,26 @@ import re
 import zipfile
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from lira_plugin.demo.mask_outlines import outlines
 from lira_plugin.structures import GroundedText, MaskStage, resize_image
+from lira_plugin.structures.answer_exports import ExportedImage, coco_file
 from lira_plugin.visualization import Color, answer_html, draw_masks, label_masks, palette, resize_mask, span_labels
 
 SHOWN_SIDES = (480, 1024)
 """Pixels that the longer side of a picture on the page has at least and at most; downloads have the size of the image."""
+
+
+class Example(NamedTuple):
+    """An image, (H, W, 3) uint8, with its name and a question about it."""
+
+    name: str
+    image: np.ndarray
+    question: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +72,31 @@ class Chat:
             stage: which masks.
             threshold: foreground probability from which on a pixel belongs to a mask.
         """
-        height, width = self.image.shape[:2]
-        scale = float(np.clip(max(height, width), *SHOWN_SIDES)) / max(height, width)
-        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        height, width = self._shown_size()
         image = resize_image(self.image, height, width)
         if not self.turns:
             return image
-        answer = self.turns[turn][1]
-        masks = [resize_mask(span.mask_of(stage), (width, height)) for span in answer.at(threshold).spans]
-        colors, labels = self.colors[turn], span_labels(answer)
+        masks = self._shown_masks(turn, stage, threshold)
+        colors, labels = self.colors[turn], span_labels(self.turns[turn][1])
         drawn = draw_masks(image, masks, colors)
         return label_masks(drawn, masks, labels, colors) if labels else drawn
+
+    def regions(self, turn: int = -1, stage: MaskStage = "refined", threshold: float = 0.5) -> str:
+        """What lies over :meth:`picture`, with the same arguments: SVG of which each region says its phrase and score."""
+        if not self.turns:
+            return ""
+        labels = [f"{span.phrase or 'no phrase'} {span.score:.2f}" for span in self.turns[turn][1].spans]
+        return outlines(self._shown_masks(turn, stage, threshold), labels, self.colors[turn])
+
+    def _shown_size(self) -> tuple[int, int]:
+        """(height, width) of the picture."""
+        height, width = self.image.shape[:2]
+        scale = float(np.clip(max(height, width), *SHOWN_SIDES)) / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _shown_masks(self, turn: int, stage: MaskStage, threshold: float) -> list[np.ndarray]:
+        height, width = self._shown_size()
+        return [resize_mask(span.mask_of(stage), (width, height)) for span in self.turns[turn][1].at(threshold).spans]
 
     def mask_zip(self, stage: MaskStage = "refined", threshold: float = 0.5) -> bytes:
         """A zip file with a PNG a mask, 0 and 255, of all answers: ``<turn>_<span>_<phrase>.png``, counted from 1."""
@@ -94,6 +119,22 @@ class Chat:
         size = [int(side) for side in self.image.shape[:2]]
         content = {"image": self.name, "size": size, "threshold": threshold, "answers": answers}
         return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+    def coco_json(self, stage: MaskStage = "refined", threshold: float = 0.5) -> bytes:
+        """The masks of all answers as a COCO file of one image, whose categories are the phrases."""
+        spans = [
+            replace(span, mask=span.mask_of(stage), score=span.score_of(stage))
+            for _, answer in self.turns
+            for span in answer.at(threshold).spans
+        ]
+        content = coco_file([ExportedImage(spans, self.name, self.image.shape[:2])])
+        return json.dumps(content, ensure_ascii=False).encode()
+
+    def picture_png(self, turn: int = -1, stage: MaskStage = "refined", threshold: float = 0.5) -> bytes:
+        """:meth:`picture` as a file."""
+        png = io.BytesIO()
+        Image.fromarray(self.picture(turn, stage, threshold)).save(png, "PNG")
+        return png.getvalue()
 
 
 def _file_name(phrase: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 from support.tiny_model import write_image
 
 pytestmark = pytest.mark.browser
@@ -30,11 +31,13 @@ MAX_BYTES = 200_000
 def address(lira, tmp_path_factory):
     """The demo with a tiny model of random weights, on a free port."""
     from lira_plugin.demo.app import Demo, build, launch
+    from lira_plugin.demo.chat import Example
 
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        page = build(Demo(lira, folder, max_pixels=100_000))
+        image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+        page = build(Demo(lira, folder, 100_000, [Example("the noise", image, "Please segment the noise.")]))
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         yield launch(page, "127.0.0.1", port, MAX_BYTES)
@@ -121,10 +124,13 @@ def choose_threshold(page, value):
     page.locator("#threshold input[type=number]").blur()
 
 
+FILES = {"zip": "masks.zip", "json": "answers.json", "coco": "coco.json", "picture": "picture.png"}
+
+
 def download(page, button):
     """What a button gives."""
     page.locator(button).click()
-    link = page.locator("#file a[download]").first
+    link = page.locator(f'#file a[download="{FILES[button.removeprefix("#save-")]}"]').first
     with page.expect_download() as given:
         link.click()
     return Path(given.value.path()).read_bytes()
@@ -170,6 +176,69 @@ def test_chat_zip_and_new_chat(page, tmp_path):
     page.locator("#new-chat").click()
     playwright.expect(page.locator("#conversation .question")).to_have_count(0)
     np.testing.assert_array_equal(wait_for_another(page, np.zeros_like(plain)), plain)
+
+
+def test_a_mask_says_its_phrase_and_score_when_it_is_pointed_at_or_reached_by_keys(page, tmp_path):
+    begin(page, write_image(tmp_path, "blocks", HEIGHT, WIDTH))
+    page.locator("#question textarea").fill("Please segment the cat.")
+    page.locator("#question textarea").press("Enter")  # no mouse
+    playwright.expect(page.locator("#conversation .answer")).to_have_count(1, timeout=30_000)
+    playwright.expect(page.locator("#stop")).to_be_disabled(timeout=30_000)
+    regions = page.locator("#regions .region")
+    regions.first.wait_for(state="attached")
+    (answer,) = json.loads(download(page, "#save-json"))["answers"]
+    drawn = [span for span in answer["spans"] if coco_mask.area(span["segmentation"])]
+    said = sorted(f"{span['phrase'] or 'no phrase'} {span['score']:.2f}" for span in drawn)
+    assert sorted(region.get_attribute("aria-label") for region in regions.all()) == said
+
+    image = page.locator("#picture img").bounding_box()
+    left, top, right, bottom = page.locator("#regions svg").evaluate(
+        "svg => { const to = svg.getScreenCTM(), box = svg.viewBox.baseVal;"
+        " return [to.e, to.f, to.e + to.a * box.width, to.f + to.d * box.height] }"
+    )
+    drawn_at = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    assert drawn_at == pytest.approx(image, abs=3), "outlines lie where the masks are drawn"
+    label = regions.last.locator("text")  # on top
+    assert label.evaluate("text => getComputedStyle(text).visibility") == "hidden"
+    smallest = min(drawn, key=lambda span: coco_mask.area(span["segmentation"]))
+    y, x = np.argwhere(coco_mask.decode(smallest["segmentation"]))[0] + 0.5
+    page.mouse.move(left + x * (right - left) / WIDTH, top + y * (bottom - top) / HEIGHT)
+    assert label.evaluate("text => getComputedStyle(text).visibility") == "visible"
+    page.mouse.move(1, 1)
+    regions.last.focus()
+    assert label.evaluate("text => getComputedStyle(text).visibility") == "visible"
+
+
+def test_an_example_is_asked_about_and_saved_for_other_programs(page, tmp_path):
+    page.get_by_text("Example: the noise").click()
+    playwright.expect(page.locator("#question textarea")).to_have_value("Please segment the noise.")
+    plain = picture(page)
+    page.locator("#ask").click()
+    playwright.expect(page.locator("#conversation .answer")).to_have_count(1, timeout=30_000)
+    playwright.expect(page.locator("#stop")).to_be_disabled(timeout=30_000)
+    (tmp_path / "coco.json").write_bytes(download(page, "#save-coco"))
+    (answer,) = json.loads(download(page, "#save-json"))["answers"]
+    truth = COCO(str(tmp_path / "coco.json"))
+    assert [(image["height"], image["width"]) for image in truth.imgs.values()] == [(HEIGHT, WIDTH)]
+    assert len(truth.anns) == len(answer["spans"])
+    for annotation, span in zip(truth.anns.values(), answer["spans"]):
+        np.testing.assert_array_equal(truth.annToMask(annotation), coco_mask.decode(span["segmentation"]))
+        assert truth.cats[annotation["category_id"]]["name"] == span["phrase"]
+        assert annotation["bbox"] == coco_mask.toBbox(span["segmentation"]).tolist()
+    saved = np.array(Image.open(io.BytesIO(download(page, "#save-picture"))))
+    np.testing.assert_array_equal(saved, picture(page))
+    page.locator("#new-chat").click()
+    np.testing.assert_array_equal(wait_for_another(page, saved), plain)
+
+
+def test_a_telephone_shows_the_page_without_scrolling_sideways(page, tmp_path):
+    page.set_viewport_size({"width": 360, "height": 740})
+    begin(page, write_image(tmp_path, "blocks", HEIGHT, WIDTH))
+    ask(page, "Please segment the cat.")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for name in ("#ask", "#stop", "#new-chat", "#save-zip", "#save-json", "#save-coco", "#save-picture"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["height"] >= 40, name
 
 
 def test_an_answer_can_be_stopped(page, lira, tmp_path, monkeypatch):
