@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -47,12 +48,21 @@ def install() -> None:
     if "torch" in sys.modules:
         return
     gc.set_threshold(50_000)  # what imports make stays: it need not be looked through for garbage every 700 objects
-    late_packages.install(LATE)
+    of_transformers = version("transformers").startswith("4.48.")  # a newer one looks at what it imports
+    late = {name: late for name, late in LATE.items() if of_transformers or not name.startswith("transformers.")}
+    late_packages.install(late)
     sys.meta_path.insert(0, _LeftOutFinder())
     import torch
 
-    torch.compiler.disable = torch._disable_dynamo  # the same, without importing the compiler before it is called
+    torch.compiler.disable = _disable_compiler
     torch._check_with = _unless_true(torch._check_with)
+
+
+def _disable_compiler(fn: Callable | None = None, recursive: bool = True, **reason: str) -> Callable:
+    """As ``torch.compiler.disable``, without importing the compiler before the function is called."""
+    import torch
+
+    return torch._disable_dynamo(fn, recursive)
 
 
 def _unless_true(check: Callable[..., None]) -> Callable[..., None]:
