@@ -119,7 +119,8 @@ def spans_of(answer: GroundedText) -> Iterator[str]:
 def main() -> int:
     end_cleanly_on_signals()
     args = parse_args()
-    answers_only.install()
+    if not args.compile:  # the compiler needs much of what others do without
+        answers_only.install()
     from lira_plugin.inference import LIRAInferencer, ResultWriter
     from lira_plugin.models.generation import Decoding
 

@@ -342,8 +342,7 @@ class LIRAInferencer(BaseInferencer):
 
     def visualize(self, inputs: InferenceResult) -> np.ndarray:
         """Draw a result, (H', W', 3) uint8; ``visualizer`` is a :class:`~lira_plugin.visualization.GroundingVisualizer`."""
-        if self.visualizer is None:
-            self.visualizer = GroundingVisualizer()
+        self.visualizer = self.visualizer or GroundingVisualizer()
         return self.visualizer.draw(inputs.image, inputs.answer, question=inputs.question)
 
     def postprocess(self, preds: dict[int, ImageAnswer]) -> list[ImageAnswer]:
@@ -384,7 +383,7 @@ class LIRAInferencer(BaseInferencer):
         return grounding_collate
 
     def _init_visualizer(self, cfg: Config) -> None:
-        """None yet: it imports matplotlib, and most answers are not drawn."""
+        """None yet: most answers are not drawn."""
 
 
 def _sample(pipeline: Compose, prompt: Prompt, record: Record, index: int) -> GroundingSample:
