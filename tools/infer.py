@@ -90,8 +90,7 @@ def streamed(
     lira: LIRAInferencer, images: list[str], questions: list[str], **options: Any
 ) -> Iterator[InferenceResult]:
     """Print pieces of the answers as they come."""
-    from lira_plugin.datasets.transforms import read_rgb
-    from lira_plugin.inference import InferenceResult
+    from lira_plugin.inference import InferenceResult, read_prompts
     from lira_plugin.structures import GroundedText
 
     for index, (image, question) in enumerate(zip(images, questions)):
