@@ -4,7 +4,6 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 """Linux's call that asks for a signal at the death of the parent (``man 2 prctl``)."""
@@ -20,15 +19,10 @@ def _exit(asked: int, frame: object) -> None:
     raise SystemExit(128 + asked)  # the exit code that shells give such an end
 
 
-def dies_with_parent() -> Callable[[], None]:
-    """For ``subprocess.Popen(preexec_fn=...)``: the child gets SIGTERM when this process ends, however it ends (Linux only)."""
-    parent = os.getpid()
-    call = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
-
-    def ask() -> None:
-        if call is not None:
-            call(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended in between
-            os._exit(1)
-
-    return ask
+def end_with_parent() -> None:
+    """Let this process get SIGTERM when the one that forked it ends, however that ends (Linux only)."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended in between
+        os._exit(1)

@@ -9,7 +9,7 @@ import time
 import pytest
 from support.processes import start
 
-from lira_plugin.end_signals import dies_with_parent, end_cleanly_on_signals
+from lira_plugin.end_signals import end_cleanly_on_signals, end_with_parent
 
 pytestmark = pytest.mark.slow
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -41,7 +41,7 @@ def test_what_is_begun_is_finished(tmp_path, which):
 
 
 def parent(folder):
-    child = subprocess.Popen(SLEEP, preexec_fn=dies_with_parent())
+    child = subprocess.Popen(SLEEP, preexec_fn=end_with_parent)
     (folder / "child").write_text(str(child.pid))
     child.wait()
 

@@ -5,9 +5,9 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from mmengine.logging import print_log
 
 from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.hooks.work_dir_lock import WorkDirLock
+from lira_plugin.quickstart.families import FULL, Family, Stage
+from lira_plugin.quickstart.run_progress import RunProgress, Step
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config
-from lira_plugin.quickstart.xtuner_process import run_xtuner
+from lira_plugin.quickstart.xtuner_process import Usage, XtunerJob, import_early, run_xtuner
+from lira_plugin.scenes.scene_drawing import Background
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.written_aside import write_json
@@ -28,15 +31,6 @@ PACKAGES = (
     "pytorch-optimizer",
 )  # fmt: skip
 """Whose versions ``metrics.json`` names."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One recipe of the chain: its name, its config, and the folder below the root that it trains in."""
-
-    name: str
-    config: Path
-    folder: str
 
 
 @dataclass(frozen=True)
@@ -53,31 +47,37 @@ class Quickstart:
         variant: suffix of the last stage's config: empty, ``_no_ilvc`` or ``_no_sefe``.
         options: ``key=value`` settings for every stage, as after xtuner's ``--cfg-options``.
         overwrite: train a stage anew that was made from something else; False is an error instead.
+        family: the recipes and their scenes, :data:`~lira_plugin.quickstart.families.FULL` or ``FAST``.
     """
 
     work_dir: Path
     config_dir: Path
     seed: int = 0
-    scenes: int = 6000
-    eval_scenes: int = 100
-    background: str = "plain"
+    scenes: int = FULL.scenes
+    eval_scenes: int = FULL.eval_scenes
+    background: Background = "plain"
     variant: str = ""
     options: tuple[str, ...] = ()
     overwrite: bool = False
+    family: Family = FULL
+    _progress: RunProgress = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = [Step("scenes", self.family.scene_seconds)]
+        for group in self.groups:
+            steps.append(Step(" and ".join(stage.name for stage in group), max(stage.seconds for stage in group)))
+        steps.append(Step("evaluate", self.family.eval_seconds))
+        object.__setattr__(self, "_progress", RunProgress(steps))
+
+    @property
+    def groups(self) -> tuple[tuple[Stage, ...], ...]:
+        """The stages in order; those of a group are trained side by side."""
+        return tuple(self.family.stages(self.variant))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Segmenter and semantic encoder, pretrain, finetune."""
-        names = {
-            "segmenter": "lira_tiny_segmenter",
-            "semantic": "lira_tiny_semantic",
-            "pretrain": "lira_tiny_pretrain",
-            "finetune": f"lira_tiny{self.variant}",
-        }
-        return tuple(
-            Stage(name, self.config_dir / f"{config}.py", f"lira{self.variant}" if name == "finetune" else name)
-            for name, config in names.items()
-        )
+        """All stages in order; the last one gives the model."""
+        return tuple(stage for group in self.groups for stage in group)
 
     @property
     def sentences(self) -> Path:
@@ -94,6 +94,9 @@ class Quickstart:
         os.environ["LIRA_TINY_ROOT"] = str(self.work_dir)
         lock = WorkDirLock(self.work_dir)
         try:
+            if not self._metrics.is_file():  # there is something to do
+                import_early()
+            self._progress.begin(has_bar=False)
             files = self.make_data()
             report = self._train_and_evaluate(files)
             panel = self.work_dir / f"panel{self.variant}.png"
@@ -110,9 +113,11 @@ class Quickstart:
     def _train_and_evaluate(self, files: SceneFiles) -> dict[str, Any]:
         records: dict[str, StageRecord] = {}
         results: dict[str, str] = {}
-        for stage in self.stages:
-            records[stage.name] = self.train(stage, self.made_from(stage, files, results))
-            results[stage.name] = records[stage.name].checkpoint
+        for group in self.groups:
+            self._progress.begin()
+            records |= self.train(group, {stage.name: self.made_from(stage, files, results) for stage in group})
+            results |= {stage.name: records[stage.name].checkpoint for stage in group}
+        self._progress.begin()
         made_from = self.made_from(self.stages[-1], files, results)
         path = self._metrics
         report = json.loads(path.read_text()) if path.is_file() else {}
@@ -127,12 +132,13 @@ class Quickstart:
                 "made_from": made_from,
             }
             write_json(path, report, indent=2)
+        self._progress.end()
         return report
 
     def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:
         """All that determines the outcome of a stage; ``results`` are digests of the checkpoints that it starts from."""
         return {
-            "config": digest_config(stage.config),
+            "config": digest_config(stage.config_in(self.config_dir)),
             "options": list(self.options),
             "seed": self.seed,
             "scenes": files.settings,
@@ -142,37 +148,70 @@ class Quickstart:
     def make_data(self) -> SceneFiles:
         """Write the scenes and their tokenizer, unless they are there."""
         files = write_scenes(
-            self.work_dir / "data", self.scenes, self.eval_scenes, seed=self.seed, background=self.background
+            self.work_dir / "data",
+            self.scenes,
+            self.eval_scenes,
+            seed=self.seed,
+            size=self.family.size,
+            background=self.background,
+            level=self.family.level,
         )
         write_scene_tokenizer(files)
         return files
 
-    def train(self, stage: Stage, made_from: dict[str, Any]) -> StageRecord:
-        """Run ``xtuner train`` for one stage, resuming where it was interrupted; nothing if it is finished.
+    def train(self, stages: Sequence[Stage], made_from: Mapping[str, dict[str, Any]]) -> dict[str, StageRecord]:
+        """Run ``xtuner train`` for stages side by side, resuming where one was interrupted; nothing for those that are finished.
+
+        Args:
+            stages: to be trained.
+            made_from: of each stage, by its name, see :meth:`made_from`.
+
+        Returns:
+            The records of the finished stages by name.
 
         Raises:
-            ValueError: its folder holds checkpoints that were made from something else, and ``overwrite`` is False.
+            ValueError: a folder holds checkpoints that were made from something else, and ``overwrite`` is False.
         """
+        records = {stage: self._record(stage, made_from[stage.name]) for stage in stages}
+        waiting = [stage for stage, record in records.items() if record.iters is None]
+        jobs = [self._job(stage, resume=records[stage].made_from != {}) for stage in waiting]
+        for stage in waiting:
+            before = _seconds_before(records[stage], self.work_dir / stage.folder)
+            records[stage] = StageRecord(made_from[stage.name], time.time(), before)
+            records[stage].write(self.work_dir / stage.folder)
+        for stage, usage in zip(waiting, run_xtuner(jobs, self._progress.show) if jobs else (), strict=True):
+            records[stage] = self._finish(stage, records[stage], usage)
+        return {stage.name: record for stage, record in records.items()}
+
+    def _record(self, stage: Stage, made_from: dict[str, Any]) -> StageRecord:
+        """The record of a stage with checkpoints that may be used; an empty one where it is to be trained from the start."""
         folder = self.work_dir / stage.folder
         record, checkpoint = StageRecord.read(folder), _checkpoint_in(folder)
-        if checkpoint and (changes := record.differences(made_from, checkpoint)):
+        if checkpoint is None:
+            return StageRecord({})
+        if changes := record.differences(made_from, checkpoint):
             self._forget(stage, changes)
-            record, checkpoint = StageRecord({}), None
-        if checkpoint and record.iters is not None:
-            return record
-        command = ["train", str(stage.config), "--work-dir", str(folder), "--seed", str(self.seed)]
-        before = 0.0
-        if checkpoint:
-            command += ["--resume", str(checkpoint)]
-            before = record.seconds + max(0.0, checkpoint.stat().st_mtime - record.started)
-        StageRecord(made_from, time.time(), before).write(folder)
-        start = time.perf_counter()
-        peak = run_xtuner(command + self._cfg_options(), folder, stage.name)
-        seconds = round(before + time.perf_counter() - start, 1)
-        checkpoint = find_checkpoint(folder)
-        iters = int(checkpoint.stem.removeprefix("iter_"))
-        record = StageRecord(made_from, 0.0, seconds, iters, digest(checkpoint.read_bytes()), peak)
-        record.write(folder)
+            return StageRecord({})
+        return record
+
+    def _job(self, stage: Stage, resume: bool) -> XtunerJob:
+        folder = self.work_dir / stage.folder
+        command = ["train", str(stage.config_in(self.config_dir)), "--work-dir", str(folder), "--seed", str(self.seed)]
+        if resume:
+            command += ["--resume", str(find_checkpoint(folder))]
+        return XtunerJob(stage.name, command + self._cfg_options(), folder)
+
+    def _finish(self, stage: Stage, begun: StageRecord, usage: Usage) -> StageRecord:
+        checkpoint = find_checkpoint(self.work_dir / stage.folder)
+        record = StageRecord(
+            begun.made_from,
+            0.0,
+            round(begun.seconds + usage.seconds, 1),
+            int(checkpoint.stem.removeprefix("iter_")),
+            digest(checkpoint.read_bytes()),
+            usage.peak_rss_mb,
+        )
+        record.write(self.work_dir / stage.folder)
         return record
 
     def _forget(self, stage: Stage, changes: str) -> None:
@@ -199,10 +238,10 @@ class Quickstart:
         stage = self.stages[-1]
         folder = self.work_dir / stage.folder
         output = folder / "test"
-        command = ["test", str(stage.config), "--work-dir", str(output)]
+        command = ["test", str(stage.config_in(self.config_dir)), "--work-dir", str(output)]
         command += ["--checkpoint", str(find_checkpoint(folder))]
         command += self._cfg_options(f"test_evaluator.dump={self.sentences}")
-        peak = run_xtuner(command, output, "evaluate")
+        [usage] = run_xtuner([XtunerJob("evaluate", command, output)], self._progress.show)
         newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for key, value in json.loads(newest.read_text()).items():
@@ -211,7 +250,7 @@ class Quickstart:
                 scores.setdefault(source, {}).setdefault(names[0], {})[names[1]] = value
             elif names:
                 scores.setdefault(source, {})[names[0]] = value
-        return scores, peak
+        return scores, usage.peak_rss_mb
 
     def draw(self, files: SceneFiles, path: Path) -> None:
         """Draw questions of every task about val scenes, as ``tools/panels.py`` does."""
@@ -220,12 +259,19 @@ class Quickstart:
         from lira_plugin.visualization import draw_panels, save_image
 
         stage = self.stages[-1]
-        config = Config.fromfile(stage.config)
+        config = Config.fromfile(stage.config_in(self.config_dir))
         parser = argparse.ArgumentParser()
         parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
         config.merge_from_dict(parser.parse_args(self._cfg_options()).cfg_options)
         lira = LIRAInferencer(config, self.work_dir / stage.folder)
         save_image(path, draw_panels(lira, scene_questions(files)))
+
+
+def _seconds_before(record: StageRecord, folder: Path) -> float:
+    """Seconds of the interrupted processes of a stage up to its last checkpoint."""
+    if not record.made_from:
+        return 0.0
+    return record.seconds + max(0.0, find_checkpoint(folder).stat().st_mtime - record.started)
 
 
 def _checkpoint_in(folder: Path) -> Path | None:
@@ -242,15 +288,3 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def format_summary(report: dict[str, Any]) -> str:
-    """The scores of a run as a small table."""
-    lines = ["split   masks      cIoU   gIoU  P@0.5"]
-    for split, by_stage in report["eval"].items():
-        for mask_stage in ("refined", "coarse"):
-            scores = by_stage[mask_stage]
-            lines.append(f"{split:7} {mask_stage:7} {scores['cIoU']:7.3f} {scores['gIoU']:6.3f} {scores['P@0.5']:6.3f}")
-    seconds = sum(stage["seconds"] for stage in report["stages"].values())
-    lines.append(f"trained for {seconds / 60:.1f} minutes; the largest process took {report['peak_rss_mb']} MiB")
-    return "\n".join(lines)

@@ -1,19 +1,28 @@
-"""xtuner in a process of its own, with a progress bar."""
+"""Tools of xtuner in processes of their own, which are forked from one that has imported everything."""
 
+import functools
+import importlib
+import multiprocessing
 import os
 import re
-import subprocess
+import resource
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
 from pathlib import Path
+from typing import NamedTuple
 
-from tqdm import tqdm
+from lira_plugin.end_signals import end_with_parent
 
-from lira_plugin.end_signals import dies_with_parent
-
-_ITERATION = re.compile(r"Iter\(\w+\) *\[ *(\d+)/(\d+)\](.*)")
+TOOLS = "xtuner.tools"
+_ITERATION = re.compile(r"Iter\((?:train|test)\) *\[ *(\d+)/(\d+)\](.*)")
 """A line of MMEngine's log: index of the iteration, how many there are, and values."""
-_VALUE = re.compile(r"\b(?:lr|loss): [-+.\de]+")
+_VALUE = re.compile(r"\bloss: [-+.\de]+")
+_RIGHT = re.compile(r"\brefined/P@0\.5: ([\d.]+)")
+"""A score of a validation."""
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
@@ -21,66 +30,187 @@ _MALLOC = {
 }
 """Lets glibc keep freed memory, which the next iteration asks for again (32 MiB is its largest threshold for mmap), and ask
 for huge pages (from version 2.35 on, where Linux leaves that to programs)."""
+_ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""So that the process that is forked has no other thread, whose locks a fork would take over for ever."""
 _SECONDS_BETWEEN_LOOKS = 0.5
 _LINES_SHOWN = 25
 """Of the output of a process that failed."""
 
 
-def run_xtuner(arguments: list[str], folder: Path, name: str) -> int:
-    """Run xtuner in a process of its own with a progress bar; its output goes to a log file.
+@dataclass(frozen=True)
+class XtunerJob:
+    """A tool to be run.
 
     Args:
+        name: what it is for.
         arguments: tool and its arguments, such as ``["train", "config.py"]``.
-        folder: where ``xtuner_<tool>.log`` is written.
-        name: what the progress bar is called.
+        folder: where its output goes, to ``xtuner_<tool>.log``.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """The output of the process."""
+        return self.folder / f"xtuner_{self.arguments[0]}.log"
+
+
+class LogEnd(NamedTuple):
+    """What the end of a log says: iterations done, iterations of all, the loss in words, and the latest share of right masks."""
+
+    done: int = 0
+    total: int | None = None
+    loss: str = ""
+    right: float | None = None
+
+
+class Usage(NamedTuple):
+    """What a process took: its highest resident memory in MiB, and seconds."""
+
+    peak_rss_mb: int
+    seconds: float
+
+
+def import_early() -> None:
+    """Let the process that others are forked from start its imports, which take seconds and say what nobody needs to read."""
+    _context()
+    with _environment(_MALLOC | _ONE_THREAD), _silent():
+        forkserver.ensure_running()
+
+
+def run_xtuner(jobs: Sequence[XtunerJob], show: Callable[[list[LogEnd]], None]) -> list[Usage]:
+    """Run tools of xtuner side by side, each in a process of its own; their output goes to log files.
+
+    Args:
+        jobs: what to run. Several share the cores: each has as many threads as its part of them.
+        show: called twice a second with the ends of the logs, in the order of the jobs.
 
     Returns:
-        The highest resident memory of the process, in MiB.
+        What each process took.
 
     Raises:
-        RuntimeError: it failed; the message has the end of its output.
+        RuntimeError: one failed, and the others were ended; the message has the end of its output.
     """
-    tool, *rest = arguments
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"xtuner_{tool}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"xtuner.tools.{tool}", *rest],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_MALLOC | os.environ,
-            preexec_fn=dies_with_parent(),
-        )
+    import_early()
+    threads = None if len(jobs) < 2 else max(1, (os.cpu_count() or 1) // len(jobs))
+    running = [_Running(job, threads) for job in jobs]
     try:
-        peak = _follow(process, log, name)
-    finally:
-        if process.returncode is None:  # interrupted
-            process.terminate()
-            process.wait()
-    if process.returncode:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
-        command = " ".join(["xtuner", *arguments])
-        raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{end}")
-    return peak // (1 if sys.platform == "linux" else 1024) // 1024
-
-
-def _follow(process: subprocess.Popen, log: Path, name: str) -> int:
-    """Show the iteration and loss that MMEngine logs until the process ends; return its ``ru_maxrss``."""
-    with tqdm(desc=name, unit="it", disable=None) as bar:
-        while True:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if lines := _ITERATION.findall(_end(log)):
-                done, total, values = lines[-1]
-                bar.n, bar.total = int(done), int(total)
-                bar.set_postfix_str(", ".join(_VALUE.findall(values)), refresh=False)
-            bar.refresh()
-            if ended:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return usage.ru_maxrss
+        while not all(process.has_ended() for process in running):
+            show([log_end(job.log) for job in jobs])
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+        show([log_end(job.log) for job in jobs])
+    finally:
+        for process in running:  # interrupted, or another failed
+            process.end()
+    return [process.usage for process in running]
 
 
-def _end(log: Path) -> str:
+def log_end(log: Path) -> LogEnd:
+    """Read the iteration, loss and score that MMEngine logged last."""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        return file.read().decode(errors="replace")
+        file.seek(max(0, log.stat().st_size - 32768))
+        text = file.read().decode(errors="replace")
+    lines, right = _ITERATION.findall(text), _RIGHT.findall(text)
+    done, total, values = lines[-1] if lines else (0, None, "")
+    loss = ", ".join(_VALUE.findall(values))
+    return LogEnd(int(done), total and int(total), loss, float(right[-1]) if right else None)
+
+
+class _Running:
+    """A process that runs a job."""
+
+    def __init__(self, job: XtunerJob, threads: int | None) -> None:
+        self.job, self._start = job, time.perf_counter()
+        self.usage = Usage(0, 0.0)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        job.log.write_bytes(b"")
+        self._peak, child = _context().Pipe(duplex=False)
+        tool, *rest = job.arguments
+        arguments = (f"{TOOLS}.{tool}", rest, job.log, dict(os.environ), threads, child)
+        self._process = _context().Process(target=_run, args=arguments)
+        self._process.start()
+        child.close()
+
+    def has_ended(self) -> bool:
+        """Whether it came to its end.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        if self.usage.seconds:
+            return True
+        if self._process.is_alive():
+            return False
+        if self._process.exitcode:
+            log = self.job.log
+            end = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
+            command = " ".join(["xtuner", *self.job.arguments])
+            raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{end}")
+        peak = self._peak.recv() // (1 if sys.platform == "linux" else 1024) // 1024
+        self.usage = Usage(peak, time.perf_counter() - self._start)
+        return True
+
+    def end(self) -> None:
+        """End it, if it runs."""
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+
+
+def _run(
+    tool: str,
+    arguments: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    threads: int | None,
+    peak: connection.Connection,
+) -> None:
+    """Run a tool in this process, and send its highest resident memory in the end."""
+    end_with_parent()
+    os.environ.update(environment)
+    with log.open("ab", buffering=0) as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(min(threads, torch.get_num_threads()))
+    sys.argv = [f"xtuner {tool.rpartition('.')[2]}", *arguments]
+    importlib.import_module(tool).main()
+    peak.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@functools.cache
+def _context() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, f"{TOOLS}.train", f"{TOOLS}.test"])
+    return context
+
+
+@contextmanager
+def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Variables that are not set have these values meanwhile."""
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Processes that are started meanwhile write to nowhere."""
+    kept = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+    try:
+        with open(os.devnull, "wb") as nothing:
+            for descriptor, _ in kept:
+                os.dup2(nothing.fileno(), descriptor)
+        yield
+    finally:
+        for descriptor, copy in kept:
+            os.dup2(copy, descriptor)
+            os.close(copy)

@@ -5,7 +5,7 @@ of a small model from scratch. :mod:`lira_plugin.scenes.scene_files` writes them
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,25 +17,21 @@ from pycocotools import mask as coco_mask
 
 from lira_plugin.scenes.scene_language import (
     CATEGORIES,
-    COLOURS,
-    SIZES,
     Caption,
     Sentence,
     Thing,
     describe,
     refer,
 )
+from lira_plugin.scenes.scene_levels import DIAMETERS, LEVELS, MIN_OBJECTS, SceneLevel
 from lira_plugin.scenes.scene_vqa import Question, ask
 
 Background = Literal["plain", "photo"]
 
-MIN_OBJECTS, MAX_OBJECTS = 2, 6
 MIN_VISIBLE = 0.65
 """Share of its area that later objects leave of each object, at least."""
 MIN_POLYGON_IOU = 0.96
 """Agreement with the mask from which on a polygon stands for it."""
-DIAMETERS = {"small": (0.25, 0.31), "large": (0.40, 0.48)}
-"""Range of the diameter for each size word, as a share of the longer side."""
 
 _PAINT = {
     "red": (216, 36, 36),
@@ -48,7 +44,6 @@ _PAINT = {
     "white": (244, 244, 244),
 }
 _PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
-_OBJECT_COUNTS = (0.14, 0.24, 0.28, 0.20, 0.14)  # of 2, 3, ... objects
 ASPECTS = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.75))
 """(height, width) of an image over its longer side."""
 _SUPERSAMPLING = 8  # fillPoly also paints the pixels that an edge only touches; eighths keep that small
@@ -166,6 +161,7 @@ def make_scene(
     size: int = 128,
     background: Background = "plain",
     photos: Sequence[np.ndarray] | None = None,
+    level: SceneLevel = "full",
 ) -> Scene:
     """Draw a scene of two to six objects.
 
@@ -174,47 +170,34 @@ def make_scene(
         size: longer side of the image in pixels, at least 64; the other is as long or three quarters of it.
         background: ``plain``, a dim gradient with slight noise, or ``photo``, a dimmed crop of a photograph.
         photos: RGB uint8 photographs for ``photo``; :func:`load_photos` if None.
+        level: ``easy`` has two or three objects of three shapes, each of another of four colours, and sentences without
+            positions.
 
     Raises:
-        ValueError: ``size`` is too small or the background is unknown.
+        ValueError: ``size`` is too small, or the background or the level is unknown.
         ImportError: ``photo`` without ``photos`` and without scikit-image.
     """
     if size < 64:
         raise ValueError(f"size must be at least 64 pixels, so that small objects can be told apart, got {size}")
     if background not in ("plain", "photo"):
         raise ValueError(f"background must be 'plain' or 'photo', got {background!r}")
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(map(repr, LEVELS))}, got {level!r}")
     height, width = (round(size * share) for share in ASPECTS[int(rng.random() * len(ASPECTS))])
     if background == "plain":
         image = plain_background(rng, height, width)
     else:
         image = _photo_background(rng, height, width, load_photos() if photos is None else photos)
-    canvas = Canvas(image)
+    what = LEVELS[level]
+    canvas = Canvas(image, diameters=what.diameters)
     while len(canvas.placed) < MIN_OBJECTS:
-        for category, colour, words in _choose_words(rng):
-            if len(canvas.placed) < MAX_OBJECTS:
+        for category, colour, words in what.choose_words(rng):
+            if len(canvas.placed) < what.max_objects:
                 canvas.put(rng, category, colour, words, size)
     objects = canvas.objects()
-    sentences = refer(objects, (height, width), rng)
+    sentences = refer(objects, (height, width), rng, what.sentences)
     caption = describe(objects, (height, width), rng)
     return Scene(image, objects, sentences, caption, ask(objects, sentences, size, rng))
-
-
-def _choose_words(rng: np.random.Generator) -> list[tuple[str, str, str]]:
-    """Category, colour and size of each object in drawing order; mostly several share a category."""
-    draws = rng.random((MAX_OBJECTS, 4)).tolist()
-    count = MIN_OBJECTS + int(np.searchsorted(np.cumsum(_OBJECT_COUNTS)[:-1], rng.random()))
-    repeats = 2 + int(rng.random() * (min(count, 4) - 1)) if rng.random() < 0.9 else 1
-    main = int(rng.random() * len(CATEGORIES))
-    words: list[tuple[str, str, str]] = []
-    for index in range(count):
-        which, hue, copy, extent = draws[index]
-        # the others are of other categories
-        step = 0 if index < repeats else 1 + int(which * (len(CATEGORIES) - 1))
-        colour = COLOURS[int(hue * len(COLOURS))]
-        if words and copy < 0.25:
-            colour = words[int(hue * len(words))][1]
-        words.append((CATEGORIES[(main + step) % len(CATEGORIES)], colour, SIZES[int(extent < 0.42)]))
-    return [words[position] for position in rng.permutation(count)]
 
 
 def plain_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -254,10 +237,13 @@ class Canvas:
     Args:
         image: (H, W, 3) uint8, the background, which is drawn on.
         rim: width of the darker rim of an object, in pixels.
+        diameters: range of the diameter for each size word, as a share of the longer side.
     """
 
-    def __init__(self, image: np.ndarray, rim: int = 1) -> None:
-        self.image, self.rim = image, rim
+    def __init__(
+        self, image: np.ndarray, rim: int = 1, diameters: Mapping[str, tuple[float, float]] = DIAMETERS
+    ) -> None:
+        self.image, self.rim, self.diameters = image, rim, diameters
         self.owner = np.zeros(image.shape[:2], np.uint8)  # 0 is the background, k + 1 object k
         self.placed: list[_Placed] = []
         self.visible: list[int] = []  # pixels of each object
@@ -269,7 +255,7 @@ class Canvas:
         """
         height, width = self.owner.shape
         draws = rng.random(4).tolist()
-        low, high = DIAMETERS[size]
+        low, high = self.diameters[size]
         diameter = (low + (high - low) * draws[0]) * side
         alpha, outline, centre = _draw_patch(category, diameter, (draws[1] - 0.5) * 0.4, draws[2], draws[3])
         rows, columns = alpha.shape

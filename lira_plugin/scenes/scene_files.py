@@ -17,6 +17,7 @@ from lira_plugin.prepare.attreval_lines import REFSEG_FILE, VQA_FILE, lines_text
 from lira_plugin.scenes.scene_attributes import attribute_lines, attribute_records
 from lira_plugin.scenes.scene_drawing import Background, make_scene
 from lira_plugin.scenes.scene_folder import SceneFolder
+from lira_plugin.scenes.scene_levels import SceneLevel
 from lira_plugin.scenes.scene_reason import REASON_SPLITS, reason_entry
 from lira_plugin.scenes.scene_records import (
     IMAGE_IDS_PER_SPLIT,
@@ -172,6 +173,7 @@ def write_scenes(
     size: int = 128,
     background: Background = "plain",
     progress: bool = True,
+    level: SceneLevel = "full",
 ) -> SceneFiles:
     """Write scenes as RefCOCO, gRefCOCO, GranDf-HA, COCO, LLaVA, ReasonSeg and AttrEval files, and as suites of questions.
 
@@ -186,6 +188,7 @@ def write_scenes(
         size: longer side of the images.
         background: see :func:`lira_plugin.scenes.scene_drawing.make_scene`.
         progress: show a progress bar.
+        level: see :func:`lira_plugin.scenes.scene_drawing.make_scene`.
 
     Raises:
         ValueError: the folder holds something else, or a number is out of range.
@@ -196,11 +199,13 @@ def write_scenes(
         )
     files = SceneFiles(Path(root))
     settings = {"num_train": num_train, "num_eval": num_eval, "seed": seed, "size": size, "background": background}
-    settings["version"] = GENERATOR_VERSION
+    settings |= {"version": GENERATOR_VERSION} | ({} if level == "full" else {"level": level})
     if files.folder.holds(settings, lambda: _is_whole(files, settings)):
         return files
 
-    make_scene(np.random.default_rng(seed), size, background)  # refuses bad settings before anything is written
+    make_scene(
+        np.random.default_rng(seed), size, background, level=level
+    )  # refuses bad settings before anything is written
     files.images.mkdir(parents=True, exist_ok=True)
     files.folder.begin(settings)
     annotations = {split: SceneRecords(split) for split in SPLITS}
@@ -208,7 +213,7 @@ def write_scenes(
     asked: list[str] = []
     for split, index in tqdm(_jobs(num_train, num_eval), desc="scenes", unit="scene", disable=not progress):
         rng = np.random.default_rng((seed, SPLITS.index(split), index))
-        scene = make_scene(rng, size, background)
+        scene = make_scene(rng, size, background, level=level)
         name = annotations[split].add(scene, index, rng)
         ok, data = cv2.imencode(".jpg", scene.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not ok:

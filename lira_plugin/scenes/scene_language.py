@@ -192,7 +192,10 @@ def _relation_sentences(
 
 
 def refer(
-    things: Sequence[Thing], shape: tuple[int, int], rng: np.random.Generator
+    things: Sequence[Thing],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    wanted: Sequence[SentenceKind] | None = None,
 ) -> tuple[tuple[Sentence, ...], ...]:
     """Up to three sentences of different kinds for each object, each true of that object only.
 
@@ -200,6 +203,7 @@ def refer(
         things: the objects.
         shape: (height, width) of the image; the longer side scales the margins.
         rng: makes the choices.
+        wanted: the kinds of sentences to say; None for all.
 
     Returns:
         Sentences in the order of the objects; none for an object that no sentence singles out.
@@ -220,7 +224,7 @@ def refer(
             options["colour"] = [f"{thing.colour} object"]
         options["place"] = _place_sentences(things, index, shape)
         options["relation"] = _relation_sentences(things, anchors, index, RELATION_MARGIN * max(shape))
-        kinds = [kind for kind, texts in options.items() if texts]
+        kinds = [kind for kind, texts in options.items() if texts and (wanted is None or kind in wanted)]
         draws = rng.random(len(kinds)).tolist()  # weighted, without replacement
         ranked = sorted(zip(draws, kinds), key=lambda pair: pair[0] ** (1 / _KIND_WEIGHTS[pair[1]]), reverse=True)
         result.append(tuple(Sentence(pick(rng, options[kind]), kind) for _, kind in ranked[:3]))

@@ -1,5 +1,6 @@
 """Every test in this folder starts processes, trains, or reads whole recipes: none is in the fast tier."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,3 +11,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def briefly_trained(tmp_path_factory):
+    """A tiny model that the fast recipe has trained for two iterations a stage; all processes of the tests share it."""
+    from support.brief_training import train_briefly
+
+    folder = tmp_path_factory.getbasetemp()
+    return train_briefly((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "briefly_trained")

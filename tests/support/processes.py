@@ -55,6 +55,11 @@ def _forked() -> BaseContext:
     return context
 
 
+def ensure_forked() -> None:
+    """Processes that the code under test forks from a server (``multiprocessing``'s) have imported everything, too."""
+    _forked()
+
+
 def start(function: Callable, *arguments: Any) -> BaseProcess:
     """A process of its own that runs a function of a module; it has imported everything, and may be killed."""
     process = _forked().Process(target=_run, args=(function, dict(os.environ), arguments))

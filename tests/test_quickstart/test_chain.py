@@ -10,26 +10,34 @@ from pathlib import Path
 import pytest
 from support.paths import CONFIGS
 
-from lira_plugin.quickstart import Quickstart, StageRecord, chain
+from lira_plugin.quickstart import FAST, Quickstart, StageRecord, chain
+from lira_plugin.quickstart.xtuner_process import Usage, XtunerJob
 
 pytestmark = pytest.mark.slow
 
 
 class FakeXtuner:
-    """Stands in for xtuner's process: notes what it is asked and leaves the files that it would leave.
+    """Stands in for xtuner's processes: notes what it is asked and leaves the files that they would leave.
 
-    ``interrupted`` is the stage that does not come to its end, after its first checkpoint.
+    ``together`` has the names of the jobs of each call; ``interrupted`` is the stage that does not come to its end, after its
+    first checkpoint.
     """
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
+        self.together: list[list[str]] = []
         self.runs, self.interrupted = 0, ""
 
-    def __call__(self, command: list[str], folder: Path, name: str) -> int:
-        self.commands.append(command)
+    def __call__(self, jobs: list[XtunerJob], show) -> list[Usage]:
+        self.together.append([job.name for job in jobs])
+        return [Usage(self.run(job), 0.5) for job in jobs]
+
+    def run(self, job: XtunerJob) -> int:
+        folder, name = job.folder, job.name
+        self.commands.append(list(job.arguments))
         self.runs += 1
         folder.mkdir(parents=True, exist_ok=True)
-        if command[0] == "test":
+        if job.arguments[0] == "test":
             (folder / "run").mkdir(exist_ok=True)
             scores = {f"refcoco/val/{view}/cIoU": self.runs / 100 for view in ("refined", "coarse")}
             (folder / "run" / "scores.json").write_text(json.dumps(scores))
@@ -52,6 +60,7 @@ class FakeXtuner:
 def xtuner(monkeypatch):
     fake = FakeXtuner()
     monkeypatch.setattr(chain, "run_xtuner", fake)
+    monkeypatch.setattr(chain, "import_early", lambda: None)
     monkeypatch.setattr(Quickstart, "draw", lambda self, files, path: path.write_text("drawn"))
     monkeypatch.setenv("LIRA_TINY_ROOT", "elsewhere")  # run() sets it
     return fake
@@ -74,6 +83,20 @@ def test_nothing_is_done_twice(tmp_path, xtuner):
     (tmp_path / "panel.png").unlink()
     tiny(tmp_path).run()
     assert xtuner.take() == [] and (tmp_path / "panel.png").is_file()
+
+
+def test_the_fast_family_trains_side_by_side_what_needs_nothing_of_each_other(tmp_path, xtuner):
+    tiny(tmp_path, family=FAST).run()
+    assert xtuner.together == [["segmenter", "semantic"], ["finetune"], ["evaluate"]]
+    assert xtuner.take() == ["lira_tiny_fast_segmenter", "lira_tiny_fast_semantic", "lira_tiny_fast", "test"]
+    settings = json.loads((tmp_path / "data" / "scenes.json").read_text())
+    assert settings["level"] == "easy" and settings["size"] == FAST.size
+    tiny(tmp_path, family=FAST).run()
+    assert xtuner.take() == []
+    for checkpoint in (tmp_path / "semantic").glob("*.pth"):
+        checkpoint.unlink()
+    tiny(tmp_path, family=FAST, overwrite=True).run()
+    assert xtuner.take()[0] == "lira_tiny_fast_semantic", "what the other one made is kept"
 
 
 def test_a_folder_that_was_moved_is_as_good_as_before(tmp_path, xtuner):
@@ -184,7 +207,7 @@ def test_an_interrupted_stage_goes_on_and_its_seconds_add_up(tmp_path, xtuner):
     os.utime(folder / "iter_1.pth", (written, record.started + 100))  # its first process took this long
     with pytest.raises(ValueError, match="pretrain holds .*options"):
         runner = tiny(tmp_path, options=("train_cfg.max_iters=4",))
-        runner.train(runner.stages[2], {**record.made_from, "options": list(runner.options)})
+        runner.train([runner.stages[2]], {"pretrain": {**record.made_from, "options": list(runner.options)}})
     with pytest.raises(KeyboardInterrupt):
         tiny(tmp_path).run()
     assert xtuner.commands[-1][-2:] == ["--resume", str(folder / "iter_1.pth")]

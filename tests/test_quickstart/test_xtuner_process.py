@@ -1,129 +1,178 @@
-"""Running xtuner in a process of its own; a small package of the same name stands in for it."""
+"""Running xtuner in processes of their own; a small package stands in for its tools."""
 
-import io
 import os
+import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
-from support.processes import start
+from support.paths import ROOT
+from support.processes import ensure_forked
 
 from lira_plugin.quickstart import xtuner_process
-from lira_plugin.quickstart.xtuner_process import run_xtuner
+from lira_plugin.quickstart.xtuner_process import LogEnd, XtunerJob, run_xtuner
 
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
-    """Make ``code`` what ``xtuner train`` runs, and return the folder to run it in."""
-    package = tmp_path / "packages" / "xtuner" / "tools"
+    """Make ``code`` what ``xtuner NAME`` runs, and return a job that runs it."""
+    ensure_forked()  # with all imports, for whichever test comes first
+    package = tmp_path / "packages" / "stand_in"
     package.mkdir(parents=True)
-    for folder in (package, package.parent):  # with these it goes before the real one
-        (folder / "__init__.py").touch()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(xtuner_process, "TOOLS", "stand_in")
     monkeypatch.setattr(xtuner_process, "_SECONDS_BETWEEN_LOOKS", 0.02)
 
-    def write(code):
-        (package / "train.py").write_text(code)
-        return tmp_path / "stage"
+    def write(code: str, *arguments: str, name: str = "train") -> XtunerJob:
+        (package / f"{name}.py").write_text(f"def main():\n{textwrap.indent(textwrap.dedent(code), '    ')}\n")
+        return XtunerJob(name, [name, *arguments], tmp_path / name)
 
     return write
 
 
+def ignore(ends: list[LogEnd]) -> None:
+    """Show nothing."""
+
+
 def test_output_goes_to_a_log_and_the_peak_memory_is_that_of_the_process(tool):
-    code = """
+    job = tool(
+        """
         import resource, sys
         wasted = b"x" * (1 << 29)
         print(sys.argv[1:], file=sys.stderr)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-    """
-    folder = tool("if True:" + code)
-    peak = run_xtuner(["train", "config.py", "--seed", "1"], folder, "segmenter")
-    said, own_peak = (folder / "xtuner_train.log").read_text().splitlines()
+        """,
+        "config.py",
+        "--seed",
+        "1",
+    )
+    [usage] = run_xtuner([job], ignore)
+    said, own_peak = job.log.read_text().splitlines()
     assert said == "['config.py', '--seed', '1']"
-    assert peak >= 512 and abs(peak - int(own_peak)) <= 16
+    assert usage.peak_rss_mb >= 512 and abs(usage.peak_rss_mb - int(own_peak)) <= 16
+    assert 0 < usage.seconds < 60
 
 
-def test_freed_memory_is_kept_in_huge_pages_unless_told_otherwise(tool, monkeypatch):
+def test_processes_side_by_side_share_the_cores(tool, tmp_path, monkeypatch):
+    """Each waits for a file of the other one, and has its part of the threads."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    code = """
+        import pathlib, time, torch
+        folder = pathlib.Path({folder!r})
+        (folder / {own!r}).touch()
+        while not (folder / {other!r}).exists():
+            time.sleep(0.01)
+        print(torch.get_num_threads())
+    """
+    jobs = [
+        tool(code.format(folder=str(tmp_path), own=own, other=other), name=own)
+        for own, other in (("left", "right"), ("right", "left"))
+    ]
+    run_xtuner(jobs, ignore)
+    assert [job.log.read_text().split() for job in jobs] == [["1"], ["1"]]
+
+
+def test_the_environment_is_that_of_the_moment(tool, monkeypatch):
+    job = tool("import os\nprint(os.environ['LIRA_TINY_ROOT'])")
+    for root in ("one", "two"):
+        monkeypatch.setenv("LIRA_TINY_ROOT", root)
+        run_xtuner([job], ignore)
+        assert job.log.read_text().split() == [root]
+
+
+def test_freed_memory_is_kept_in_huge_pages_unless_told_otherwise(monkeypatch):
+    names = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    found = []
+    monkeypatch.setattr(
+        xtuner_process.forkserver, "ensure_running", lambda: found.extend(os.environ[name] for name in names)
+    )
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
-    names = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-    folder = tool(f"import os\nprint(*[os.environ[name] for name in {names}])")
-    run_xtuner(["train"], folder, "segmenter")
-    assert (folder / "xtuner_train.log").read_text().split() == ["glibc.malloc.hugetlb=1", "33554432", "1"]
+    xtuner_process.import_early()
+    assert found == ["glibc.malloc.hugetlb=1", "33554432", "1"]
+    assert "GLIBC_TUNABLES" not in os.environ and os.environ["MALLOC_TRIM_THRESHOLD_"] == "1"
 
 
-def test_a_failure_shows_the_end_of_the_output(tool):
-    folder = tool("for line in range(40):\n    print('line', line)\nraise SystemExit('no data')")
+def test_a_failure_shows_the_end_of_the_output_and_ends_the_others(tool, tmp_path):
+    waiting = tool("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)", name="waiting")
+    code = f"""
+        import pathlib, time
+        while not pathlib.Path({str(waiting.log)!r}).read_text().strip():
+            time.sleep(0.01)
+        for line in range(40):
+            print('line', line)
+        raise SystemExit('no data')
+    """
+    job = tool(code, "config.py")
+    waiting.folder.mkdir()
+    waiting.log.touch()
     with pytest.raises(RuntimeError, match=r"`xtuner train config\.py` failed") as error:
-        run_xtuner(["train", "config.py"], folder, "segmenter")
+        run_xtuner([waiting, job], ignore)
     said = str(error.value)
     assert said.endswith("no data") and "line 39" in said and "line 14" not in said
-    assert str(folder / "xtuner_train.log") in said
+    assert str(job.log) in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(waiting.log.read_text()), 0)
 
 
 def test_a_process_that_was_killed_has_failed(tool):
-    folder = tool("import os\nos.kill(os.getpid(), 9)")
     with pytest.raises(RuntimeError, match="`xtuner train` failed"):
-        run_xtuner(["train"], folder, "segmenter")
+        run_xtuner([tool("import os\nos.kill(os.getpid(), 9)")], ignore)
 
 
-def test_the_progress_bar_follows_the_log(tool, monkeypatch):
-    bars = []
-
-    class Bar(xtuner_process.tqdm):
-        def __init__(self, **options):
-            super().__init__(**options | {"disable": False, "file": io.StringIO()})
-            bars.append(self)
-
-    monkeypatch.setattr(xtuner_process, "tqdm", Bar)
+def test_what_is_shown_follows_the_log(tool):
     lines = [
         f"INFO - Iter(train) [ {index}/30]  lr: 1.0e-03  eta: 0:00:01  loss: 0.{index}  loss_mask: 7"
         for index in (10, 20)
     ]
-    run_xtuner(["train"], tool(f"print({chr(10).join(lines)!r})"), "segmenter")
-    (bar,) = bars
-    assert (bar.desc, bar.n, bar.total, bar.postfix) == ("segmenter", 20, 30, "lr: 1.0e-03, loss: 0.20")
+    lines.insert(1, "INFO - Iter(val) [4/4]  refcoco/val/refined/cIoU: 0.3  refcoco/val/refined/P@0.5: 0.6250")
+    shown = []
+    run_xtuner([tool(f"print({chr(10).join(lines)!r})")], shown.extend)
+    assert shown[-1] == LogEnd(20, 30, "loss: 0.20", 0.625)
 
 
 def test_an_interrupt_ends_the_process(tool, monkeypatch):
-    folder = tool("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)")
-    log = folder / "xtuner_train.log"
+    job = tool("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)")
 
-    def interrupt(seconds):
+    def interrupt(ends):
         deadline = time.monotonic() + 60
-        while not log.read_text().strip() and time.monotonic() < deadline:
-            pass
+        while not job.log.read_text().strip() and time.monotonic() < deadline:
+            time.sleep(0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(xtuner_process.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run_xtuner(["train"], folder, "segmenter")
+        run_xtuner([job], interrupt)
     with pytest.raises(ProcessLookupError):
-        os.kill(int(log.read_text()), 0)
+        os.kill(int(job.log.read_text()), 0)
+
+
+RUN = """
+import pathlib, sys
+from lira_plugin.quickstart import xtuner_process
+
+xtuner_process.TOOLS = "stand_in"
+xtuner_process.run_xtuner([xtuner_process.XtunerJob("train", ["train"], pathlib.Path("train"))], lambda ends: None)
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
-def test_a_killed_quickstart_leaves_no_trainer(tool):
-    folder = tool(
-        "import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(60)"
-    )
-    folder.mkdir()
-    process = start(run_in, folder)
-    while not (folder / "pid").exists():
-        assert process.is_alive()
+def test_a_killed_quickstart_leaves_no_trainer(tool, tmp_path):
+    """A whole interpreter: the process that trainers are forked from has to end with it."""
+    tool("import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(60)")
+    path = os.pathsep.join([str(tmp_path / "packages"), str(ROOT)])
+    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
+    while not (tmp_path / "pid").exists():
+        assert process.poll() is None
         time.sleep(0.01)
-    trainer = Path("/proc", (folder / "pid").read_text(), "stat")
+    trainer = Path("/proc", (tmp_path / "pid").read_text(), "stat")
     assert trainer.exists()
     process.kill()
-    process.join()
+    process.wait()
     until = time.monotonic() + 30
     while trainer.exists() and trainer.read_text().rsplit(")", 1)[1].split()[0] != "Z":
         assert time.monotonic() < until, "the trainer goes on"
         time.sleep(0.01)
-
-
-def run_in(folder):
-    os.chdir(folder)
-    run_xtuner(["train"], folder, "segmenter")

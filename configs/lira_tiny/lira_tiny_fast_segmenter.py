@@ -1,0 +1,14 @@
+"""Before the one stage of the fast tiny recipe: the segmenter learns instances of easy scenes."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.fast_model import *
+    from .lira_tiny_segmenter import *
+
+model = pixel_encoder
+max_iters = 250
+train_cfg.update(max_iters=max_iters)
+warmup = 30 / max_iters  # iterations of all
+param_scheduler[0].update(share=(0, warmup))
+param_scheduler[1].update(share=(warmup, 1))
