@@ -114,6 +114,14 @@ def test_there_are_configs():
     assert {"lira_qwen2_1_5b_pretrain", "lira_qwen2_1_5b"} <= {path.stem for path in LEAVES}
 
 
+def test_the_stages_of_the_fast_recipe_train_parts_of_one_model(load):
+    """Each leaf reads its model from more than one base, so that they could differ unseen."""
+    segmenter, semantic, whole = (load(config_path(f"lira_tiny_fast{end}")) for end in ("_segmenter", "_semantic", ""))
+    assert content(segmenter)["model"] == content(whole)["model"]["pixel_encoder"]
+    assert content(semantic)["model"]["semantic_encoder"] == content(whole)["model"]["semantic_encoder"]
+    assert segmenter.model.image_size == 64 and segmenter.model.segmenter.num_queries == 9
+
+
 @leaves
 def test_a_leaf_is_short_and_says_what_it_is(path):
     lines = path.read_text().splitlines()

@@ -16,6 +16,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--eval-scenes", type=int, default=100, help="scenes of each of val, testA and testB")
     parser.add_argument("--size", type=int, help="longer side in pixels; by default 128, with --detail 384")
     parser.add_argument("--background", choices=["plain", "photo"], default="plain")
+    parser.add_argument(
+        "--level",
+        choices=["full", "easy"],
+        default="full",
+        help="easy: two or three objects of three shapes and four colours",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--detail",
@@ -32,7 +38,15 @@ def main() -> None:
         tokenizer = Path(args.detail, "tokenizer")
         write_detail_scenes(args.root, tokenizer, args.scenes, args.eval_scenes, seed=args.seed, **size)
         return
-    files = write_scenes(args.root, args.scenes, args.eval_scenes, seed=args.seed, background=args.background, **size)
+    files = write_scenes(
+        args.root,
+        args.scenes,
+        args.eval_scenes,
+        seed=args.seed,
+        background=args.background,
+        level=args.level,
+        **size,
+    )
     write_scene_tokenizer(files)
 
 

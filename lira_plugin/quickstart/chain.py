@@ -1,6 +1,5 @@
 """The whole tiny recipe in one go: write scenes, train stage after stage, evaluate, draw."""
 
-import argparse
 import json
 import os
 import platform
@@ -12,15 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 
 from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.hooks.work_dir_lock import WorkDirLock
 from lira_plugin.quickstart.families import FULL, Family, Stage
+from lira_plugin.quickstart.forked_jobs import Job, Usage, import_early, run_jobs, xtuner_job
 from lira_plugin.quickstart.run_progress import RunProgress, Step
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config
-from lira_plugin.quickstart.xtuner_process import Usage, XtunerJob, import_early, run_xtuner
 from lira_plugin.scenes.scene_drawing import Background
 from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
@@ -99,9 +97,6 @@ class Quickstart:
             self._progress.begin(has_bar=False)
             files = self.make_data()
             report = self._train_and_evaluate(files)
-            panel = self.work_dir / f"panel{self.variant}.png"
-            if not panel.is_file() or panel.stat().st_mtime < self._metrics.stat().st_mtime:
-                self.draw(files, panel)
         finally:
             lock.release()
         return report
@@ -121,14 +116,18 @@ class Quickstart:
         made_from = self.made_from(self.stages[-1], files, results)
         path = self._metrics
         report = json.loads(path.read_text()) if path.is_file() else {}
+        jobs = [] if report.get("made_from") == made_from else [self._test_job()]
+        checkpoint = find_checkpoint(self.work_dir / self.stages[-1].folder)
+        if not self.panel.is_file() or self.panel.stat().st_mtime < checkpoint.stat().st_mtime:
+            jobs.append(self._panel_job())
+        usages = run_jobs(jobs, self._progress.show) if jobs else []
         if report.get("made_from") != made_from:
-            scores, peak = self.evaluate()
             report = {
-                "eval": scores,
+                "eval": self._scores(),
                 "stages": {name: {"seconds": r.seconds, "iters": r.iters} for name, r in records.items()},
                 "versions": _versions(),
                 "seed": self.seed,
-                "peak_rss_mb": max(peak, *(record.peak_rss_mb for record in records.values())),
+                "peak_rss_mb": max(usages[0].peak_rss_mb, *(record.peak_rss_mb for record in records.values())),
                 "made_from": made_from,
             }
             write_json(path, report, indent=2)
@@ -179,7 +178,7 @@ class Quickstart:
             before = _seconds_before(records[stage], self.work_dir / stage.folder)
             records[stage] = StageRecord(made_from[stage.name], time.time(), before)
             records[stage].write(self.work_dir / stage.folder)
-        for stage, usage in zip(waiting, run_xtuner(jobs, self._progress.show) if jobs else (), strict=True):
+        for stage, usage in zip(waiting, run_jobs(jobs, self._progress.show) if jobs else (), strict=True):
             records[stage] = self._finish(stage, records[stage], usage)
         return {stage.name: record for stage, record in records.items()}
 
@@ -194,12 +193,12 @@ class Quickstart:
             return StageRecord({})
         return record
 
-    def _job(self, stage: Stage, resume: bool) -> XtunerJob:
+    def _job(self, stage: Stage, resume: bool) -> Job:
         folder = self.work_dir / stage.folder
         command = ["train", str(stage.config_in(self.config_dir)), "--work-dir", str(folder), "--seed", str(self.seed)]
         if resume:
             command += ["--resume", str(find_checkpoint(folder))]
-        return XtunerJob(stage.name, command + self._cfg_options(), folder)
+        return xtuner_job(stage.name, command + self._cfg_options(), folder)
 
     def _finish(self, stage: Stage, begun: StageRecord, usage: Usage) -> StageRecord:
         checkpoint = find_checkpoint(self.work_dir / stage.folder)
@@ -229,20 +228,23 @@ class Quickstart:
         options = [*self.options, *more]
         return ["--cfg-options", *options] if options else []
 
-    def evaluate(self) -> tuple[dict[str, dict[str, dict[str, float]]], int]:
-        """Run ``xtuner test`` over val, testA and testB; the scores of each sentence go to :attr:`sentences`.
+    @property
+    def panel(self) -> Path:
+        """A picture of answers to questions of every task."""
+        return self.work_dir / f"panel{self.variant}.png"
 
-        Returns:
-            ``scores[split][refined|coarse][name]``, and the highest resident memory of the process in MiB.
-        """
+    def _test_job(self) -> Job:
+        """``xtuner test`` over the splits; the scores of each sentence go to :attr:`sentences`."""
         stage = self.stages[-1]
         folder = self.work_dir / stage.folder
-        output = folder / "test"
-        command = ["test", str(stage.config_in(self.config_dir)), "--work-dir", str(output)]
+        command = ["test", str(stage.config_in(self.config_dir)), "--work-dir", str(self.sentences.parent)]
         command += ["--checkpoint", str(find_checkpoint(folder))]
         command += self._cfg_options(f"test_evaluator.dump={self.sentences}")
-        [usage] = run_xtuner([XtunerJob("evaluate", command, output)], self._progress.show)
-        newest = max(output.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
+        return xtuner_job("evaluate", command, self.sentences.parent)
+
+    def _scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """``scores[split][refined|coarse][name]`` of the latest test."""
+        newest = max(self.sentences.parent.glob("*/*.json"), key=lambda path: path.stat().st_mtime)
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for key, value in json.loads(newest.read_text()).items():
             source, *names = key.removeprefix("refcoco/").split("/")
@@ -250,21 +252,14 @@ class Quickstart:
                 scores.setdefault(source, {}).setdefault(names[0], {})[names[1]] = value
             elif names:
                 scores.setdefault(source, {})[names[0]] = value
-        return scores, usage.peak_rss_mb
+        return scores
 
-    def draw(self, files: SceneFiles, path: Path) -> None:
+    def _panel_job(self) -> Job:
         """Draw questions of every task about val scenes, as ``tools/panels.py`` does."""
-        from lira_plugin.inference import LIRAInferencer
-        from lira_plugin.scenes.scene_questions import scene_questions
-        from lira_plugin.visualization import draw_panels, save_image
-
         stage = self.stages[-1]
-        config = Config.fromfile(stage.config_in(self.config_dir))
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
-        config.merge_from_dict(parser.parse_args(self._cfg_options()).cfg_options)
-        lira = LIRAInferencer(config, self.work_dir / stage.folder)
-        save_image(path, draw_panels(lira, scene_questions(files)))
+        folder = self.work_dir / stage.folder
+        arguments = [str(stage.config_in(self.config_dir)), str(folder), str(self.work_dir / "data"), str(self.panel)]
+        return Job("panel", "lira_plugin.quickstart.panel", arguments + self._cfg_options(), folder / "panel.log")
 
 
 def _seconds_before(record: StageRecord, folder: Path) -> float:

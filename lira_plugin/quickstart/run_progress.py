@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from lira_plugin.quickstart.xtuner_process import LogEnd
+from lira_plugin.quickstart.forked_jobs import LogEnd
 
 _BAR = "{desc}: {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}{postfix}"
 _PRIOR_SECONDS = 10.0
@@ -55,8 +55,8 @@ class RunProgress:
             self._bar.set_postfix_str(self._words(0.0))
 
     def show(self, ends: Sequence[LogEnd]) -> None:
-        """The step runs tools side by side, whose logs end so: show the one that has most to do yet."""
-        slowest = min(ends, key=lambda end: end.done / end.total if end.total else 0.0)
+        """The step runs jobs side by side, whose logs end so: show the one that has most to do yet, of those that say it."""
+        slowest = min(ends, key=lambda end: end.done / end.total if end.total else 2.0)
         self._right = next((end.right for end in ends if end.right is not None), self._right)
         if slowest.total:
             self._bar.n, self._bar.total = slowest.done, slowest.total

@@ -11,7 +11,7 @@ import pytest
 from support.paths import CONFIGS
 
 from lira_plugin.quickstart import FAST, Quickstart, StageRecord, chain
-from lira_plugin.quickstart.xtuner_process import Usage, XtunerJob
+from lira_plugin.quickstart.forked_jobs import Job, Usage
 
 pytestmark = pytest.mark.slow
 
@@ -28,16 +28,19 @@ class FakeXtuner:
         self.together: list[list[str]] = []
         self.runs, self.interrupted = 0, ""
 
-    def __call__(self, jobs: list[XtunerJob], show) -> list[Usage]:
+    def __call__(self, jobs: list[Job], show) -> list[Usage]:
         self.together.append([job.name for job in jobs])
         return [Usage(self.run(job), 0.5) for job in jobs]
 
-    def run(self, job: XtunerJob) -> int:
-        folder, name = job.folder, job.name
-        self.commands.append(list(job.arguments))
+    def run(self, job: Job) -> int:
+        folder, name = job.log.parent, job.name
+        if name == "panel":
+            Path(job.arguments[3]).write_text("drawn")
+            return 2000
+        self.commands.append([job.module.rpartition(".")[2], *job.arguments])
         self.runs += 1
         folder.mkdir(parents=True, exist_ok=True)
-        if job.arguments[0] == "test":
+        if name == "evaluate":
             (folder / "run").mkdir(exist_ok=True)
             scores = {f"refcoco/val/{view}/cIoU": self.runs / 100 for view in ("refined", "coarse")}
             (folder / "run" / "scores.json").write_text(json.dumps(scores))
@@ -59,9 +62,8 @@ class FakeXtuner:
 @pytest.fixture
 def xtuner(monkeypatch):
     fake = FakeXtuner()
-    monkeypatch.setattr(chain, "run_xtuner", fake)
+    monkeypatch.setattr(chain, "run_jobs", fake)
     monkeypatch.setattr(chain, "import_early", lambda: None)
-    monkeypatch.setattr(Quickstart, "draw", lambda self, files, path: path.write_text("drawn"))
     monkeypatch.setenv("LIRA_TINY_ROOT", "elsewhere")  # run() sets it
     return fake
 
@@ -87,7 +89,7 @@ def test_nothing_is_done_twice(tmp_path, xtuner):
 
 def test_the_fast_family_trains_side_by_side_what_needs_nothing_of_each_other(tmp_path, xtuner):
     tiny(tmp_path, family=FAST).run()
-    assert xtuner.together == [["segmenter", "semantic"], ["finetune"], ["evaluate"]]
+    assert xtuner.together == [["segmenter", "semantic"], ["finetune"], ["evaluate", "panel"]]
     assert xtuner.take() == ["lira_tiny_fast_segmenter", "lira_tiny_fast_semantic", "lira_tiny_fast", "test"]
     settings = json.loads((tmp_path / "data" / "scenes.json").read_text())
     assert settings["level"] == "easy" and settings["size"] == FAST.size

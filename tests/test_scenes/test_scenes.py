@@ -30,6 +30,11 @@ def scenes():
 
 
 @pytest.fixture(scope="module")
+def easy_scenes():
+    return [make_scene(np.random.default_rng((12, i)), size=64, level="easy") for i in range(100)]
+
+
+@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     return write_scenes(tmp_path_factory.mktemp("scenes"), NUM_TRAIN, NUM_EVAL, SEED, progress=False)
 
@@ -98,6 +103,22 @@ def test_every_sentence_means_exactly_its_object(scenes):
         for thing, sentences in zip(scene.objects, scene.sentences, strict=True):
             assert len({sentence.text for sentence in sentences}) == len(sentences) <= 3
             for sentence in sentences:
+                assert [id(other) for other in meant(sentence.text, scene.objects)] == [id(thing)], sentence
+
+
+def test_easy_scenes_have_few_words_and_colours_that_tell_objects_apart(easy_scenes):
+    counts = Counter(len(scene.objects) for scene in easy_scenes)
+    assert set(counts) == {2, 3} and min(counts.values()) > 20
+    for scene in easy_scenes:
+        colours = [thing.colour for thing in scene.objects]
+        assert len(set(colours)) == len(colours)
+        for thing, sentences in zip(scene.objects, scene.sentences, strict=True):
+            assert thing.category in ("circle", "triangle", "cross")
+            assert thing.colour in ("red", "green", "blue", "yellow")
+            assert 2 <= len(sentences) <= 3
+            for sentence in sentences:
+                words = {thing.category, thing.colour, thing.size, "object"}
+                assert set(sentence.text.split()) <= words, "positions and other objects are not named"
                 assert [id(other) for other in meant(sentence.text, scene.objects)] == [id(thing)], sentence
 
 
@@ -277,6 +298,8 @@ def test_size_scales_and_bad_settings_are_refused():
         make_scene(np.random.default_rng(0), size=32)
     with pytest.raises(ValueError, match="'sky'"):
         make_scene(np.random.default_rng(0), background="sky")
+    with pytest.raises(ValueError, match="'full', 'easy', got 'hard'"):
+        make_scene(np.random.default_rng(0), level="hard")
 
 
 def test_photographs_without_network(monkeypatch):
@@ -312,6 +335,8 @@ def test_files_are_byte_identical_and_kept(files, tmp_path):
     assert stamps == {path: path.stat().st_mtime_ns for path in files.root.rglob("*")}
     with pytest.raises(ValueError, match=r"seed 5 there, 6 asked.*Choose another folder"):
         write_scenes(files.root, NUM_TRAIN, NUM_EVAL, SEED + 1, progress=False)
+    with pytest.raises(ValueError, match=r"level None there, 'easy' asked"):
+        write_scenes(files.root, NUM_TRAIN, NUM_EVAL, SEED, progress=False, level="easy")
 
 
 def test_more_scenes_keep_the_first_ones(tmp_path):

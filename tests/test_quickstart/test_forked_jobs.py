@@ -1,4 +1,4 @@
-"""Running xtuner in processes of their own; a small package stands in for its tools."""
+"""Jobs in processes of their own; a small package stands in for xtuner's tools."""
 
 import os
 import subprocess
@@ -11,26 +11,30 @@ import pytest
 from support.paths import ROOT
 from support.processes import ensure_forked
 
-from lira_plugin.quickstart import xtuner_process
-from lira_plugin.quickstart.xtuner_process import LogEnd, XtunerJob, run_xtuner
+from lira_plugin.quickstart import forked_jobs
+from lira_plugin.quickstart.forked_jobs import Job, LogEnd, run_jobs, xtuner_job
 
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
-    """Make ``code`` what ``xtuner NAME`` runs, and return a job that runs it."""
+    """Make ``code`` what the module ``stand_in.NAME`` runs, and return a job that runs it."""
     ensure_forked()  # with all imports, for whichever test comes first
     package = tmp_path / "packages" / "stand_in"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(package.parent)
-    monkeypatch.setattr(xtuner_process, "TOOLS", "stand_in")
-    monkeypatch.setattr(xtuner_process, "_SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(forked_jobs, "_SECONDS_BETWEEN_LOOKS", 0.02)
 
-    def write(code: str, *arguments: str, name: str = "train") -> XtunerJob:
+    def write(code: str, *arguments: str, name: str = "train") -> Job:
         (package / f"{name}.py").write_text(f"def main():\n{textwrap.indent(textwrap.dedent(code), '    ')}\n")
-        return XtunerJob(name, [name, *arguments], tmp_path / name)
+        return Job(name, f"stand_in.{name}", arguments, tmp_path / name / "log")
 
     return write
+
+
+def test_a_tool_of_xtuner_is_a_module(tmp_path):
+    job = xtuner_job("segmenter", ["train", "config.py", "--seed", "1"], tmp_path)
+    assert job == Job("segmenter", "xtuner.tools.train", ["config.py", "--seed", "1"], tmp_path / "xtuner_train.log")
 
 
 def ignore(ends: list[LogEnd]) -> None:
@@ -49,7 +53,7 @@ def test_output_goes_to_a_log_and_the_peak_memory_is_that_of_the_process(tool):
         "--seed",
         "1",
     )
-    [usage] = run_xtuner([job], ignore)
+    [usage] = run_jobs([job], ignore)
     said, own_peak = job.log.read_text().splitlines()
     assert said == "['config.py', '--seed', '1']"
     assert usage.peak_rss_mb >= 512 and abs(usage.peak_rss_mb - int(own_peak)) <= 16
@@ -71,7 +75,7 @@ def test_processes_side_by_side_share_the_cores(tool, tmp_path, monkeypatch):
         tool(code.format(folder=str(tmp_path), own=own, other=other), name=own)
         for own, other in (("left", "right"), ("right", "left"))
     ]
-    run_xtuner(jobs, ignore)
+    run_jobs(jobs, ignore)
     assert [job.log.read_text().split() for job in jobs] == [["1"], ["1"]]
 
 
@@ -79,7 +83,7 @@ def test_the_environment_is_that_of_the_moment(tool, monkeypatch):
     job = tool("import os\nprint(os.environ['LIRA_TINY_ROOT'])")
     for root in ("one", "two"):
         monkeypatch.setenv("LIRA_TINY_ROOT", root)
-        run_xtuner([job], ignore)
+        run_jobs([job], ignore)
         assert job.log.read_text().split() == [root]
 
 
@@ -87,11 +91,11 @@ def test_freed_memory_is_kept_in_huge_pages_unless_told_otherwise(monkeypatch):
     names = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
     found = []
     monkeypatch.setattr(
-        xtuner_process.forkserver, "ensure_running", lambda: found.extend(os.environ[name] for name in names)
+        forked_jobs.forkserver, "ensure_running", lambda: found.extend(os.environ[name] for name in names)
     )
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
-    xtuner_process.import_early()
+    forked_jobs.import_early()
     assert found == ["glibc.malloc.hugetlb=1", "33554432", "1"]
     assert "GLIBC_TUNABLES" not in os.environ and os.environ["MALLOC_TRIM_THRESHOLD_"] == "1"
 
@@ -107,10 +111,10 @@ def test_a_failure_shows_the_end_of_the_output_and_ends_the_others(tool, tmp_pat
         raise SystemExit('no data')
     """
     job = tool(code, "config.py")
-    waiting.folder.mkdir()
+    waiting.log.parent.mkdir()
     waiting.log.touch()
-    with pytest.raises(RuntimeError, match=r"`xtuner train config\.py` failed") as error:
-        run_xtuner([waiting, job], ignore)
+    with pytest.raises(RuntimeError, match=r"`python -m stand_in\.train config\.py` failed") as error:
+        run_jobs([waiting, job], ignore)
     said = str(error.value)
     assert said.endswith("no data") and "line 39" in said and "line 14" not in said
     assert str(job.log) in said
@@ -119,8 +123,8 @@ def test_a_failure_shows_the_end_of_the_output_and_ends_the_others(tool, tmp_pat
 
 
 def test_a_process_that_was_killed_has_failed(tool):
-    with pytest.raises(RuntimeError, match="`xtuner train` failed"):
-        run_xtuner([tool("import os\nos.kill(os.getpid(), 9)")], ignore)
+    with pytest.raises(RuntimeError, match=r"`python -m stand_in\.train` failed"):
+        run_jobs([tool("import os\nos.kill(os.getpid(), 9)")], ignore)
 
 
 def test_what_is_shown_follows_the_log(tool):
@@ -130,7 +134,7 @@ def test_what_is_shown_follows_the_log(tool):
     ]
     lines.insert(1, "INFO - Iter(val) [4/4]  refcoco/val/refined/cIoU: 0.3  refcoco/val/refined/P@0.5: 0.6250")
     shown = []
-    run_xtuner([tool(f"print({chr(10).join(lines)!r})")], shown.extend)
+    run_jobs([tool(f"print({chr(10).join(lines)!r})")], shown.extend)
     assert shown[-1] == LogEnd(20, 30, "loss: 0.20", 0.625)
 
 
@@ -144,17 +148,17 @@ def test_an_interrupt_ends_the_process(tool, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_xtuner([job], interrupt)
+        run_jobs([job], interrupt)
     with pytest.raises(ProcessLookupError):
         os.kill(int(job.log.read_text()), 0)
 
 
 RUN = """
 import pathlib, sys
-from lira_plugin.quickstart import xtuner_process
+from lira_plugin.quickstart import forked_jobs
 
-xtuner_process.TOOLS = "stand_in"
-xtuner_process.run_xtuner([xtuner_process.XtunerJob("train", ["train"], pathlib.Path("train"))], lambda ends: None)
+forked_jobs.PRELOADED = ()
+forked_jobs.run_jobs([forked_jobs.Job("train", "stand_in.train", [], pathlib.Path("log"))], lambda ends: None)
 """
 
 

@@ -1,4 +1,4 @@
-"""Tools of xtuner in processes of their own, which are forked from one that has imported everything."""
+"""Jobs in processes of their own, which are forked from one that has imported everything; most are tools of xtuner."""
 
 import functools
 import importlib
@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from lira_plugin.end_signals import end_with_parent
 
-TOOLS = "xtuner.tools"
+PRELOADED = ("xtuner.tools.train", "xtuner.tools.test", "lira_plugin.hooks", "lira_plugin.quickstart.panel")
+"""What jobs find imported."""
 _ITERATION = re.compile(r"Iter\((?:train|test)\) *\[ *(\d+)/(\d+)\](.*)")
 """A line of MMEngine's log: index of the iteration, how many there are, and values."""
 _VALUE = re.compile(r"\bloss: [-+.\de]+")
@@ -38,23 +39,32 @@ _LINES_SHOWN = 25
 
 
 @dataclass(frozen=True)
-class XtunerJob:
-    """A tool to be run.
+class Job:
+    """A module whose ``main`` is to be run, as by ``python -m``.
+
+    Args:
+        name: what it is for.
+        module: the module.
+        arguments: of its command line.
+        log: where its output goes.
+    """
+
+    name: str
+    module: str
+    arguments: Sequence[str]
+    log: Path
+
+
+def xtuner_job(name: str, arguments: Sequence[str], folder: Path) -> Job:
+    """A tool of xtuner.
 
     Args:
         name: what it is for.
         arguments: tool and its arguments, such as ``["train", "config.py"]``.
         folder: where its output goes, to ``xtuner_<tool>.log``.
     """
-
-    name: str
-    arguments: Sequence[str]
-    folder: Path
-
-    @property
-    def log(self) -> Path:
-        """The output of the process."""
-        return self.folder / f"xtuner_{self.arguments[0]}.log"
+    tool, *rest = arguments
+    return Job(name, f"xtuner.tools.{tool}", rest, folder / f"xtuner_{tool}.log")
 
 
 class LogEnd(NamedTuple):
@@ -80,8 +90,8 @@ def import_early() -> None:
         forkserver.ensure_running()
 
 
-def run_xtuner(jobs: Sequence[XtunerJob], show: Callable[[list[LogEnd]], None]) -> list[Usage]:
-    """Run tools of xtuner side by side, each in a process of its own; their output goes to log files.
+def run_jobs(jobs: Sequence[Job], show: Callable[[list[LogEnd]], None]) -> list[Usage]:
+    """Run jobs side by side, each in a process of its own; their output goes to log files.
 
     Args:
         jobs: what to run. Several share the cores: each has as many threads as its part of them.
@@ -121,14 +131,13 @@ def log_end(log: Path) -> LogEnd:
 class _Running:
     """A process that runs a job."""
 
-    def __init__(self, job: XtunerJob, threads: int | None) -> None:
+    def __init__(self, job: Job, threads: int | None) -> None:
         self.job, self._start = job, time.perf_counter()
         self.usage = Usage(0, 0.0)
-        job.folder.mkdir(parents=True, exist_ok=True)
+        job.log.parent.mkdir(parents=True, exist_ok=True)
         job.log.write_bytes(b"")
         self._peak, child = _context().Pipe(duplex=False)
-        tool, *rest = job.arguments
-        arguments = (f"{TOOLS}.{tool}", rest, job.log, dict(os.environ), threads, child)
+        arguments = (job, dict(os.environ), threads, child)
         self._process = _context().Process(target=_run, args=arguments)
         self._process.start()
         child.close()
@@ -146,7 +155,7 @@ class _Running:
         if self._process.exitcode:
             log = self.job.log
             end = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
-            command = " ".join(["xtuner", *self.job.arguments])
+            command = " ".join(["python -m", self.job.module, *self.job.arguments])
             raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{end}")
         peak = self._peak.recv() // (1 if sys.platform == "linux" else 1024) // 1024
         self.usage = Usage(peak, time.perf_counter() - self._start)
@@ -159,33 +168,26 @@ class _Running:
             self._process.join()
 
 
-def _run(
-    tool: str,
-    arguments: Sequence[str],
-    log: Path,
-    environment: Mapping[str, str],
-    threads: int | None,
-    peak: connection.Connection,
-) -> None:
-    """Run a tool in this process, and send its highest resident memory in the end."""
+def _run(job: Job, environment: Mapping[str, str], threads: int | None, peak: connection.Connection) -> None:
+    """Run a job in this process, and send its highest resident memory in the end."""
     end_with_parent()
     os.environ.update(environment)
-    with log.open("ab", buffering=0) as output:
+    with job.log.open("ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     if threads is not None:
         import torch
 
         torch.set_num_threads(min(threads, torch.get_num_threads()))
-    sys.argv = [f"xtuner {tool.rpartition('.')[2]}", *arguments]
-    importlib.import_module(tool).main()
+    sys.argv = [job.module, *job.arguments]
+    importlib.import_module(job.module).main()
     peak.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @functools.cache
 def _context() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, f"{TOOLS}.train", f"{TOOLS}.test"])
+    context.set_forkserver_preload([__name__, *PRELOADED])
     return context
 
 
