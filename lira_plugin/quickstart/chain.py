@@ -4,9 +4,9 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from lira_plugin.checkpoint.latest import find_checkpoint
 from lira_plugin.hooks.work_dir_lock import WorkDirLock
 from lira_plugin.quickstart.families import FULL, Family, Stage
-from lira_plugin.quickstart.forked_jobs import Job, Usage, import_early, run_jobs, xtuner_job
+from lira_plugin.quickstart.forked_jobs import Job, LogEnd, Usage, import_early, run_jobs, xtuner_job
 from lira_plugin.quickstart.run_progress import RunProgress, Step
 from lira_plugin.quickstart.stage_record import StageRecord, digest, digest_config
 from lira_plugin.scenes.scene_drawing import Background
@@ -39,8 +39,8 @@ class Quickstart:
         work_dir: everything is written here.
         config_dir: where ``lira_tiny*.py`` are.
         seed: of data and training.
-        scenes: training scenes.
-        eval_scenes: scenes of each of val, testA and testB.
+        scenes: training scenes; None for as many as the family has.
+        eval_scenes: scenes of each of val, testA and testB; None for as many as the family has.
         background: of the scenes, ``plain`` or ``photo``.
         variant: suffix of the last stage's config: empty, ``_no_ilvc`` or ``_no_sefe``.
         options: ``key=value`` settings for every stage, as after xtuner's ``--cfg-options``.
@@ -51,21 +51,13 @@ class Quickstart:
     work_dir: Path
     config_dir: Path
     seed: int = 0
-    scenes: int = FULL.scenes
-    eval_scenes: int = FULL.eval_scenes
+    scenes: int | None = None
+    eval_scenes: int | None = None
     background: Background = "plain"
     variant: str = ""
     options: tuple[str, ...] = ()
     overwrite: bool = False
     family: Family = FULL
-    _progress: RunProgress = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        steps = [Step("scenes", self.family.scene_seconds)]
-        for group in self.groups:
-            steps.append(Step(" and ".join(stage.name for stage in group), max(stage.seconds for stage in group)))
-        steps.append(Step("evaluate", self.family.eval_seconds))
-        object.__setattr__(self, "_progress", RunProgress(steps))
 
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
@@ -94,25 +86,32 @@ class Quickstart:
         try:
             if not self._metrics.is_file():  # there is something to do
                 import_early()
-            self._progress.begin(has_bar=False)
+            progress = RunProgress(self._steps())
+            progress.begin(has_bar=False)
             files = self.make_data()
-            report = self._train_and_evaluate(files)
+            report = self._train_and_evaluate(files, progress)
+            progress.end()
         finally:
             lock.release()
         return report
+
+    def _steps(self) -> list[Step]:
+        steps = [Step(" and ".join(stage.name for stage in group), group[0].seconds) for group in self.groups]
+        return [Step("scenes", self.family.scene_seconds), *steps, Step("evaluate", self.family.eval_seconds)]
 
     @property
     def _metrics(self) -> Path:
         return self.work_dir / f"metrics{self.variant}.json"
 
-    def _train_and_evaluate(self, files: SceneFiles) -> dict[str, Any]:
+    def _train_and_evaluate(self, files: SceneFiles, progress: RunProgress) -> dict[str, Any]:
         records: dict[str, StageRecord] = {}
         results: dict[str, str] = {}
         for group in self.groups:
-            self._progress.begin()
-            records |= self.train(group, {stage.name: self.made_from(stage, files, results) for stage in group})
+            progress.begin()
+            made_from = {stage.name: self.made_from(stage, files, results) for stage in group}
+            records |= self.train(group, made_from, progress.show)
             results |= {stage.name: records[stage.name].checkpoint for stage in group}
-        self._progress.begin()
+        progress.begin()
         made_from = self.made_from(self.stages[-1], files, results)
         path = self._metrics
         report = json.loads(path.read_text()) if path.is_file() else {}
@@ -120,7 +119,7 @@ class Quickstart:
         checkpoint = find_checkpoint(self.work_dir / self.stages[-1].folder)
         if not self.panel.is_file() or self.panel.stat().st_mtime < checkpoint.stat().st_mtime:
             jobs.append(self._panel_job())
-        usages = run_jobs(jobs, self._progress.show) if jobs else []
+        usages = run_jobs(jobs, progress.show) if jobs else []
         if report.get("made_from") != made_from:
             report = {
                 "eval": self._scores(),
@@ -131,7 +130,6 @@ class Quickstart:
                 "made_from": made_from,
             }
             write_json(path, report, indent=2)
-        self._progress.end()
         return report
 
     def made_from(self, stage: Stage, files: SceneFiles, results: Mapping[str, str]) -> dict[str, Any]:
@@ -148,8 +146,8 @@ class Quickstart:
         """Write the scenes and their tokenizer, unless they are there."""
         files = write_scenes(
             self.work_dir / "data",
-            self.scenes,
-            self.eval_scenes,
+            self.family.scenes if self.scenes is None else self.scenes,
+            self.family.eval_scenes if self.eval_scenes is None else self.eval_scenes,
             seed=self.seed,
             size=self.family.size,
             background=self.background,
@@ -158,12 +156,18 @@ class Quickstart:
         write_scene_tokenizer(files)
         return files
 
-    def train(self, stages: Sequence[Stage], made_from: Mapping[str, dict[str, Any]]) -> dict[str, StageRecord]:
+    def train(
+        self,
+        stages: Sequence[Stage],
+        made_from: Mapping[str, dict[str, Any]],
+        show: Callable[[Sequence[LogEnd]], None],
+    ) -> dict[str, StageRecord]:
         """Run ``xtuner train`` for stages side by side, resuming where one was interrupted; nothing for those that are finished.
 
         Args:
             stages: to be trained.
             made_from: of each stage, by its name, see :meth:`made_from`.
+            show: see :func:`~lira_plugin.quickstart.forked_jobs.run_jobs`.
 
         Returns:
             The records of the finished stages by name.
@@ -178,7 +182,7 @@ class Quickstart:
             before = _seconds_before(records[stage], self.work_dir / stage.folder)
             records[stage] = StageRecord(made_from[stage.name], time.time(), before)
             records[stage].write(self.work_dir / stage.folder)
-        for stage, usage in zip(waiting, run_jobs(jobs, self._progress.show) if jobs else (), strict=True):
+        for stage, usage in zip(waiting, run_jobs(jobs, show) if jobs else (), strict=True):
             records[stage] = self._finish(stage, records[stage], usage)
         return {stage.name: record for stage, record in records.items()}
 

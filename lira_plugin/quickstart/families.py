@@ -34,7 +34,7 @@ class Family:
 
     Args:
         folder: where a run is written, below ``work_dirs``.
-        groups: stages in order; those of a group need nothing of each other and are trained side by side.
+        groups: stages in order; those of a group need nothing of each other and are trained side by side, the longest first.
         scenes: training scenes.
         eval_scenes: scenes of each of val, testA and testB.
         scene_seconds, eval_seconds: how long drawing the scenes and the evaluation take on two idle cores.

@@ -209,7 +209,8 @@ def test_an_interrupted_stage_goes_on_and_its_seconds_add_up(tmp_path, xtuner):
     os.utime(folder / "iter_1.pth", (written, record.started + 100))  # its first process took this long
     with pytest.raises(ValueError, match="pretrain holds .*options"):
         runner = tiny(tmp_path, options=("train_cfg.max_iters=4",))
-        runner.train([runner.stages[2]], {"pretrain": {**record.made_from, "options": list(runner.options)}})
+        made_from = {**record.made_from, "options": list(runner.options)}
+        runner.train([runner.stages[2]], {"pretrain": made_from}, lambda ends: None)
     with pytest.raises(KeyboardInterrupt):
         tiny(tmp_path).run()
     assert xtuner.commands[-1][-2:] == ["--resume", str(folder / "iter_1.pth")]

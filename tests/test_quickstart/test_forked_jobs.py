@@ -44,7 +44,8 @@ def ignore(ends: list[LogEnd]) -> None:
 def test_output_goes_to_a_log_and_the_peak_memory_is_that_of_the_process(tool):
     job = tool(
         """
-        import resource, sys
+        import resource, sys, time
+        time.sleep(0.2)
         wasted = b"x" * (1 << 29)
         print(sys.argv[1:], file=sys.stderr)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
@@ -57,7 +58,7 @@ def test_output_goes_to_a_log_and_the_peak_memory_is_that_of_the_process(tool):
     said, own_peak = job.log.read_text().splitlines()
     assert said == "['config.py', '--seed', '1']"
     assert usage.peak_rss_mb >= 512 and abs(usage.peak_rss_mb - int(own_peak)) <= 16
-    assert 0 < usage.seconds < 60
+    assert usage.seconds >= 0.2
 
 
 def test_processes_side_by_side_share_the_cores(tool, tmp_path, monkeypatch):
