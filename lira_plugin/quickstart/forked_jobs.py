@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import re
 import resource
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +16,6 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import NamedTuple
-
-from lira_plugin.end_signals import end_with_parent
 
 PRELOADED = ("xtuner.tools.train", "xtuner.tools.test", "lira_plugin.hooks", "lira_plugin.quickstart.panel")
 """What jobs find imported."""
@@ -170,7 +170,7 @@ class _Running:
 
 def _run(job: Job, environment: Mapping[str, str], threads: int | None, peak: connection.Connection) -> None:
     """Run a job in this process, and send its highest resident memory in the end."""
-    end_with_parent()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(environment)
     with job.log.open("ab", buffering=0) as output:
         os.dup2(output.fileno(), 1)
@@ -182,6 +182,12 @@ def _run(job: Job, environment: Mapping[str, str], threads: int | None, peak: co
     sys.argv = [job.module, *job.arguments]
     importlib.import_module(job.module).main()
     peak.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that started this one, however it ends, and end too."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @functools.cache

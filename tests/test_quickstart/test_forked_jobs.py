@@ -1,15 +1,13 @@
 """Jobs in processes of their own; a small package stands in for xtuner's tools."""
 
 import os
-import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
-from support.paths import ROOT
-from support.processes import ensure_forked
+from support.processes import ensure_forked, start
 
 from lira_plugin.quickstart import forked_jobs
 from lira_plugin.quickstart.forked_jobs import Job, LogEnd, run_jobs, xtuner_job
@@ -154,30 +152,24 @@ def test_an_interrupt_ends_the_process(tool, monkeypatch):
         os.kill(int(job.log.read_text()), 0)
 
 
-RUN = """
-import pathlib, sys
-from lira_plugin.quickstart import forked_jobs
-
-forked_jobs.PRELOADED = ()
-forked_jobs.run_jobs([forked_jobs.Job("train", "stand_in.train", [], pathlib.Path("log"))], lambda ends: None)
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_killed_quickstart_leaves_no_trainer(tool, tmp_path):
-    """A whole interpreter: the process that trainers are forked from has to end with it."""
-    tool("import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(60)")
-    path = os.pathsep.join([str(tmp_path / "packages"), str(ROOT)])
-    process = subprocess.Popen([sys.executable, "-c", RUN], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
-    while not (tmp_path / "pid").exists():
-        assert process.poll() is None
+    job = tool("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+    process = start(run, job, os.fspath(tmp_path / "packages"))
+    while not job.log.exists() or not job.log.read_text():
+        assert process.is_alive()
         time.sleep(0.01)
-    trainer = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    trainer = Path("/proc", job.log.read_text().strip(), "stat")
     assert trainer.exists()
     process.kill()
-    process.wait()
+    process.join()
     until = time.monotonic() + 30
     while trainer.exists() and trainer.read_text().rsplit(")", 1)[1].split()[0] != "Z":
         assert time.monotonic() < until, "the trainer goes on"
         time.sleep(0.01)
+
+
+def run(job: Job, packages: str) -> None:
+    sys.path.insert(0, packages)
+    run_jobs([job], ignore)
