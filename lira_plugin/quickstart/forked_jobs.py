@@ -107,10 +107,12 @@ def run_jobs(jobs: Sequence[Job], show: Callable[[list[LogEnd]], None]) -> list[
     threads = None if len(jobs) < 2 else max(1, (os.cpu_count() or 1) // len(jobs))
     running = [_Running(job, threads) for job in jobs]
     try:
-        while not all([process.has_ended() for process in running]):  # of each: one may have failed
+        while True:
+            ended = [process.has_ended() for process in running]  # of each, for one may have failed
             show([log_end(job.log) for job in jobs])
+            if all(ended):
+                break
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        show([log_end(job.log) for job in jobs])
     finally:
         for process in running:  # interrupted, or another failed
             process.end()
