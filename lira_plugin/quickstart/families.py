@@ -62,9 +62,9 @@ FULL = Family(
     folder="tiny",
     groups=(
         (Stage("segmenter", "lira_tiny_segmenter", "segmenter", 300),),
-        (Stage("semantic", "lira_tiny_semantic", "semantic", 60),),
-        (Stage("pretrain", "lira_tiny_pretrain", "pretrain", 190),),
-        (Stage("finetune", "lira_tiny", "lira", 230),),
+        (Stage("semantic", "lira_tiny_semantic", "semantic", 45),),
+        (Stage("pretrain", "lira_tiny_pretrain", "pretrain", 155),),
+        (Stage("finetune", "lira_tiny", "lira", 200),),
     ),
     scenes=6000,
     eval_scenes=100,
@@ -75,15 +75,15 @@ FAST = Family(
     folder="tiny_fast",
     groups=(
         (
-            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter", 70),
-            Stage("semantic", "lira_tiny_fast_semantic", "semantic", 40),
+            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter", 45),
+            Stage("semantic", "lira_tiny_fast_semantic", "semantic", 25),
         ),
-        (Stage("finetune", "lira_tiny_fast", "lira", 100),),
+        (Stage("finetune", "lira_tiny_fast", "lira", 75),),
     ),
     scenes=1500,
     eval_scenes=40,
     scene_seconds=15,
-    eval_seconds=15,
+    eval_seconds=12,
     size=64,
     level="easy",
 )
