@@ -9,7 +9,7 @@ with read_base():
     from ._base_.scene_data import *
     from ._base_.tiny_schedule import *
 
-work_dir = f"{root}/lira"
+work_dir = f"{root}/lira_fast"
 max_iters = 250
 train_cfg.update(max_iters=max_iters, val_interval=80)
 optim_wrapper.optimizer.update(lr=6e-3)

@@ -8,7 +8,7 @@ with read_base():
     from ._base_.scene_data import *
     from ._base_.tiny_schedule import *
 
-work_dir = f"{root}/segmenter"
+work_dir = f"{root}/segmenter_fast"
 model = pixel_encoder
 max_iters = 200
 train_cfg.update(max_iters=max_iters)

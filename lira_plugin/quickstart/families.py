@@ -75,10 +75,10 @@ FAST = Family(
     folder="tiny_fast",
     groups=(
         (
-            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter", 45),
-            Stage("semantic", "lira_tiny_fast_semantic", "semantic", 25),
+            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter_fast", 45),
+            Stage("semantic", "lira_tiny_fast_semantic", "semantic_fast", 25),
         ),
-        (Stage("finetune", "lira_tiny_fast", "lira", 75),),
+        (Stage("finetune", "lira_tiny_fast", "lira_fast", 75),),
     ),
     scenes=1500,
     eval_scenes=40,

@@ -95,7 +95,7 @@ def test_the_fast_family_trains_side_by_side_what_needs_nothing_of_each_other(tm
     assert settings["level"] == "easy" and settings["size"] == FAST.size
     tiny(tmp_path, family=FAST).run()
     assert xtuner.take() == []
-    for checkpoint in (tmp_path / "semantic").glob("*.pth"):
+    for checkpoint in (tmp_path / "semantic_fast").glob("*.pth"):
         checkpoint.unlink()
     tiny(tmp_path, family=FAST, overwrite=True).run()
     assert xtuner.take()[0] == "lira_tiny_fast_semantic", "what the other one made is kept"

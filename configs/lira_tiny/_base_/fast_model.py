@@ -13,4 +13,10 @@ for encoder in (pixel_encoder, model.pixel_encoder):
     encoder.segmenter.transformer_decoder.update(num_layers=2)
     encoder.segmenter.train_cfg.update(num_points=128)  # masks have 256 cells
 model.mask_decoder.update(num_points=128)
+model.init_from = [
+    segmenter_weights
+    | dict(path=f"{root}/segmenter_fast", made_by="xtuner train configs/lira_tiny/lira_tiny_fast_segmenter.py"),
+    semantic_weights
+    | dict(path=f"{root}/semantic_fast", made_by="xtuner train configs/lira_tiny/lira_tiny_fast_semantic.py"),
+]
 del encoder
