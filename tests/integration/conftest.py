@@ -16,7 +16,20 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def briefly_trained(tmp_path_factory):
     """A tiny model that the fast recipe has trained for two iterations a stage; all processes of the tests share it."""
+    return _trained(tmp_path_factory, "FAST")
+
+
+@pytest.fixture(scope="session")
+def briefly_trained_in_full(tmp_path_factory):
+    """The same of the full recipe."""
+    return _trained(tmp_path_factory, "FULL")
+
+
+def _trained(tmp_path_factory, family):
     from support.brief_training import train_briefly
 
+    from lira_plugin import quickstart
+
     folder = tmp_path_factory.getbasetemp()
-    return train_briefly((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "briefly_trained")
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return train_briefly(shared / f"briefly_trained_{family}", getattr(quickstart, family))

@@ -1,6 +1,7 @@
-"""The quickstart from end to end, with a handful of iterations a stage."""
+"""The quickstart from end to end, with a handful of iterations a stage, and the notebook that goes on from what it leaves."""
 
 import json
+import os
 import runpy
 import shlex
 import sys
@@ -69,3 +70,28 @@ def test_the_commands_that_it_names_work(briefly_trained, quickstart_tool, monke
     with pytest.raises(SystemExit) as ended:
         command.main(infer)
     assert not ended.value.code and list((tmp_path / "out").rglob("*.png"))
+
+
+def test_the_full_recipe_runs(briefly_trained_in_full):
+    report = briefly_trained_in_full.report
+    stages = ("segmenter", "semantic", "pretrain", "finetune")
+    assert {name: stage["iters"] for name, stage in report["stages"].items()} == dict.fromkeys(stages, 2)
+    assert set(report["eval"]) == {"val", "testA", "testB"}
+
+
+def test_the_tour_runs(briefly_trained_in_full, monkeypatch):
+    """Every cell, in a kernel of its own; the pictures are there, whatever so short a training has taught."""
+    pytest.importorskip("nbclient")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "site_hooks")
+    from store_tour import NOTEBOOK, run_notebook
+
+    root = briefly_trained_in_full.root
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
+    monkeypatch.setenv("LIRA_TOUR_STEPS", "2")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    notebook = run_notebook(NOTEBOOK)
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert not [output for output in shown if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in shown) >= 8
+    (checkpoint,) = (root / "tour").glob("iter_2.pth")
+    assert checkpoint.stat().st_size > 1e6

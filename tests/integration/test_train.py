@@ -272,15 +272,6 @@ def test_questions_and_masks_of_ones_own_lines_are_learnt(root, tmp_path, monkey
     assert len(losses) == 2 and all(row["loss_mask"] > 0 for row in losses)
 
 
-@pytest.mark.parametrize("name", ["lira_tiny_segmenter", "lira_tiny_semantic", "lira_tiny_pretrain"])
-def test_the_stages_before_it_train(root, tmp_path, monkeypatch, name):
-    config = recipe(root, name, monkeypatch)
-    config.model.pop("init_from", None)
-    runner(config, tmp_path, 1, batch=2).train()
-    losses = [json.loads(line)["loss"] for path in tmp_path.glob("*/vis_data/scalars.json") for line in path.open()]
-    assert len(losses) == 1 and losses[0] > 0 and (tmp_path / "iter_1.pth").is_file()
-
-
 def test_a_missing_stage_names_the_command(root, monkeypatch):
     from lira_plugin.registry import MODELS
 

@@ -1,4 +1,4 @@
-"""A tiny model that every stage of the fast recipe has trained for two iterations: real checkpoints, answers that are noise."""
+"""A tiny model that every stage of a recipe has trained for two iterations: real checkpoints, answers that are noise."""
 
 import fcntl
 import os
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from lira_plugin.quickstart import FAST, Quickstart
+from lira_plugin.quickstart import Family, Quickstart
 from support.paths import CONFIGS
 from support.processes import ensure_forked
 
 OPTIONS = ("train_cfg.max_iters=2", "train_dataloader.batch_size=4")
-SCENES, EVAL_SCENES = 24, 2
+SCENES, EVAL_SCENES = 32, 2
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class BriefTraining:
 
     @property
     def root(self) -> Path:
-        """What LIRA_TINY_ROOT is to be for the recipe ``lira_tiny_fast``."""
+        """What LIRA_TINY_ROOT is to be for the recipes of the family."""
         return self.quickstart.work_dir
 
     @property
@@ -39,12 +39,12 @@ class BriefTraining:
         return self.root / self.quickstart.stages[-1].folder
 
 
-def train_briefly(root: Path) -> BriefTraining:
+def train_briefly(root: Path, family: Family) -> BriefTraining:
     """Train below ``root``, or find what has been trained there; processes that ask at the same time wait for the first."""
     ensure_forked()
     root.mkdir(parents=True, exist_ok=True)
     quickstart = Quickstart(
-        root, CONFIGS / "lira_tiny", scenes=SCENES, eval_scenes=EVAL_SCENES, options=OPTIONS, family=FAST
+        root, CONFIGS / "lira_tiny", scenes=SCENES, eval_scenes=EVAL_SCENES, options=OPTIONS, family=family
     )
     with (root.parent / f"{root.name}.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
         fcntl.flock(lock, fcntl.LOCK_EX)
