@@ -10,7 +10,7 @@ with read_base():
     from ._base_.tiny_schedule import *
 
 work_dir = f"{root}/lira_fast"
-max_iters = 250
+max_iters = 200
 train_cfg.update(max_iters=max_iters, val_interval=80)
 optim_wrapper.optimizer.update(lr=6e-3)
 warmup = 40 / max_iters  # iterations of all

@@ -10,7 +10,7 @@ with read_base():
 
 work_dir = f"{root}/segmenter_fast"
 model = pixel_encoder
-max_iters = 200
+max_iters = 170
 train_cfg.update(max_iters=max_iters)
 warmup = 30 / max_iters  # iterations of all
 param_scheduler[0].update(share=(0, warmup))

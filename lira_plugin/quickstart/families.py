@@ -75,15 +75,15 @@ FAST = Family(
     folder="tiny_fast",
     groups=(
         (
-            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter_fast", 45),
+            Stage("segmenter", "lira_tiny_fast_segmenter", "segmenter_fast", 70),
             Stage("semantic", "lira_tiny_fast_semantic", "semantic_fast", 25),
         ),
-        (Stage("finetune", "lira_tiny_fast", "lira_fast", 75),),
+        (Stage("finetune", "lira_tiny_fast", "lira_fast", 120),),
     ),
     scenes=1500,
     eval_scenes=40,
-    scene_seconds=15,
-    eval_seconds=12,
+    scene_seconds=20,
+    eval_seconds=10,
     size=64,
     level="easy",
 )
