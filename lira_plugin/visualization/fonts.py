@@ -4,14 +4,14 @@ import logging
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 from PIL import ImageFont
 
-DEFAULT_FONT = str(Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+DEFAULT_FONT = str(distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf"))
 """Comes with matplotlib, which is imported when the first text is drawn.
 
 It has Latin, Greek, Cyrillic, Arabic, Hebrew and more, but no Chinese, Japanese or Korean."""
