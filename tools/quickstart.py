@@ -10,6 +10,7 @@ anything; --overwrite trains the stages concerned, and those that build on them,
 import argparse
 from pathlib import Path
 
+from lira_plugin.command_end import run_command
 from lira_plugin.end_signals import end_cleanly_on_signals
 from lira_plugin.quickstart import FAST, FULL, Quickstart, format_summary, next_commands
 
@@ -66,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -34,8 +34,6 @@ for huge pages (from version 2.35 on, where Linux leaves that to programs)."""
 _ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """So that the process that is forked has no other thread, whose locks a fork would take over for ever."""
 _SECONDS_BETWEEN_LOOKS = 0.5
-_LINES_SHOWN = 25
-"""Of the output of a process that failed."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def run_jobs(jobs: Sequence[Job], show: Callable[[list[LogEnd]], None]) -> list[
         What each process took.
 
     Raises:
-        RuntimeError: one failed, and the others were ended; the message has the end of its output.
+        RuntimeError: one failed, and the others were ended; the message has the last line of its output.
     """
     import_early()
     threads = None if len(jobs) < 2 else max(1, (os.cpu_count() or 1) // len(jobs))
@@ -155,10 +153,10 @@ class _Running:
         if self._process.is_alive():
             return False
         if self._process.exitcode:
-            log = self.job.log
-            end = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:])
+            said = self.job.log.read_text(errors="replace").strip().splitlines()
+            reason = said[-1] if said else f"exit code {self._process.exitcode}"
             command = " ".join(["python -m", self.job.module, *self.job.arguments])
-            raise RuntimeError(f"`{command}` failed (whole output in {log}):\n{end}")
+            raise RuntimeError(f"`{command}` failed: {reason} (its whole output is in {self.job.log})")
         peak = self._peak.recv() // (1 if sys.platform == "linux" else 1024) // 1024
         self.usage = Usage(peak, time.perf_counter() - self._start)
         return True
