@@ -143,11 +143,12 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 import lira_plugin
 from lira_plugin import command
-assert lira_plugin.__file__.startswith(sys.argv[1]), lira_plugin.__file__
+site = sys.argv[1]  # a command has arguments of its own
+assert lira_plugin.__file__.startswith(site), lira_plugin.__file__
 command.main(["recipes", "--inherit", "lira_2b", "own.py"])
 own = Config.fromfile("own.py")
 assert own.model.type.__name__ == get_config("lira_plugin::lira/lira_2b.py").model.type.__name__ == "LIRA"
-assert str(command.tools()["infer"]).startswith(sys.argv[1])
+assert str(command.tools()["infer"]).startswith(site)
 from pathlib import Path
 from lira_plugin.prepare.photographs import write_photographs
 write_photographs(Path("photographs"))

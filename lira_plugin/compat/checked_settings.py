@@ -20,12 +20,13 @@ from lira_plugin.registry import SCOPE
 from lira_plugin.settings import check_config, refuse_type, refuse_unknown
 
 _TAKEN = {
+    "model": {"feature_cache"},
     "optim_wrapper": {"constructor", "paramwise_cfg", "optimizer"},
     "param_scheduler": {"convert_to_iter_based", "epoch_length", "optimizer"},
     "custom_hooks": {"priority"},
     "default_hooks": {"priority"},
 }
-"""What MMEngine takes out of the dictionaries below a setting before it builds them."""
+"""What MMEngine, or LIRA, takes out of the dictionaries below a setting before it builds them."""
 _LOADER = {"dataset", "sampler", "batch_sampler", "collate_fn", "worker_init_fn", "num_batch_per_epoch"}
 _LOADER_TYPES = {"batch_size": int, "num_workers": int, "prefetch_factor": int | None, "persistent_workers": bool}
 _PLAIN = {
@@ -51,7 +52,7 @@ def check_recipe(config: Config | Mapping[str, Any]) -> None:
     for name, keys in _PLAIN.items():
         if isinstance(config.get(name), Mapping):
             refuse_unknown(config[name], keys, name)
-    typed = ("model", "train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_cfg", "test_cfg")
+    typed = ("train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_cfg", "test_cfg")
     others = ("val_evaluator", "test_evaluator", "visualizer", "log_processor", "model_wrapper_cfg", *_TAKEN)
     for name in (*typed, *others):
         check_config(config.get(name), name, _TAKEN.get(name, ()))

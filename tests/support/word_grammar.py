@@ -42,7 +42,7 @@ def write_by(llm, likely, first):
             writer.weight[:marks] = 0
     head = llm.causal_lm.get_output_embeddings()
     head.weight.normal_(std=0.3)[:, :marks] = 0
-    bias = torch.full((marks, len(head.weight)), -1e9)
+    bias = torch.full((marks, len(head.weight)), -10.0)
     bias[:, words] = 0
     for mark, following in enumerate([first, *likely.values()]):
         bias[mark, following] = 10

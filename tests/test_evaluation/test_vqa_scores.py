@@ -1,5 +1,6 @@
 import random
 import re
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -189,6 +190,7 @@ def test_no_people_is_an_error():
 NUMBER_WORDS = ("none", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
+@cache
 def restated(text: str) -> str:
     """The rules character by character; contractions and number words of the tables above only."""
     text = "".join(letter for letter in text.lower() if letter not in ",?")

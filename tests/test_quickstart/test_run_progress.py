@@ -60,6 +60,7 @@ def test_the_time_left_follows_the_machine(clock, said):
 
 
 def test_the_bar_shows_the_slowest_of_those_side_by_side_and_the_latest_score(clock, said, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     progress = RunProgress(STEPS)
     progress.begin(has_bar=False)
