@@ -2,8 +2,9 @@
 
 Mends MMEngine 0.10.6: ``mmengine.model``, without which there is no model, imports all optimizers, strategies and wrappers for
 several processes, and they import bitsandbytes, FSDP and torch's compiler. Mends mmdet 3.3.0, whose models import matplotlib's
-windows and SciPy; transformers 4.48.0, which imports the losses of detectors, torch's parallel tensors and a compiled attention;
-torchvision 0.22 and timm 1.0, which import torch's compiler; and torch 2.7, whose checks and checkpoints import SymPy.
+windows and SciPy. Mends transformers 4.48.0, which imports the losses of detectors, torch's parallel tensors and a compiled
+attention. Mends torchvision 0.22 and timm 1.0, which import torch's compiler, and torch 2.7, whose checks and checkpoints import
+SymPy.
 Together they take longer than torch itself. It can go when they import such things when they are used.
 
 :func:`install` is for commands, before they import the model: the process cannot train then.

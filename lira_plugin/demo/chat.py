@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lira_plugin.demo.mask_outlines import outlines
+from lira_plugin.demo.mask_regions import region_svg
 from lira_plugin.structures import GroundedText, MaskStage, resize_image
 from lira_plugin.structures.answer_exports import ExportedImage, coco_file
 from lira_plugin.visualization import Color, answer_html, draw_masks, label_masks, palette, resize_mask, span_labels
@@ -85,8 +85,9 @@ class Chat:
         """What lies over :meth:`picture`, with the same arguments: SVG of which each region says its phrase and score."""
         if not self.turns:
             return ""
-        labels = [f"{span.phrase or 'no phrase'} {span.score:.2f}" for span in self.turns[turn][1].spans]
-        return outlines(self._shown_masks(turn, stage, threshold), labels, self.colors[turn])
+        spans = self.turns[turn][1].at(threshold).spans
+        labels = [f"{span.phrase or 'no phrase'} {span.score_of(stage):.2f}" for span in spans]
+        return region_svg(self._shown_masks(turn, stage, threshold), labels, self.colors[turn])
 
     def _shown_size(self) -> tuple[int, int]:
         """(height, width) of the picture."""

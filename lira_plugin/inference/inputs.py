@@ -104,8 +104,8 @@ def read_prompts(
     """Pair images with questions.
 
     Args:
-        images: an image, several, as the frames of a video are (a list, or (N, H, W, 3) uint8), None for a question without
-            image, a folder (its images in the order of their names), or a ``.jsonl`` file of images with questions
+        images: an image, or several: a list, or the frames of a video as (N, H, W, 3) uint8. None is a question without image. A
+            folder stands for its images in the order of their names. A ``.jsonl`` file has images with questions
             (:func:`~lira_plugin.datasets.question_files.read_questions`).
         questions: one for all images, several about one image, or one for each; None for a ``.jsonl`` file only.
         allow_urls: fetch images from http(s) addresses, each when it is its turn.

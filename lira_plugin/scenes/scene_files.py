@@ -203,9 +203,8 @@ def write_scenes(
     if files.folder.holds(settings, lambda: _is_whole(files, settings)):
         return files
 
-    make_scene(
-        np.random.default_rng(seed), size, background, level=level
-    )  # refuses bad settings before anything is written
+    # Refuses bad settings before anything is written.
+    make_scene(np.random.default_rng(seed), size, background, level=level)
     files.images.mkdir(parents=True, exist_ok=True)
     files.folder.begin(settings)
     annotations = {split: SceneRecords(split) for split in SPLITS}

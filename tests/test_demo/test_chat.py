@@ -1,5 +1,6 @@
 """What is kept of a chat and given out, against formulas, Pillow and pycocotools."""
 
+import html
 import io
 import json
 import os
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 from support.tiny_model import write_image
 
 from lira_plugin.demo import Chat
+from lira_plugin.demo.mask_regions import region_svg
 from lira_plugin.structures import GroundedSpan, GroundedText
 from lira_plugin.visualization import draw_masks, palette
 from lira_plugin.web.received_image import read_received
@@ -109,6 +112,44 @@ def test_the_json_is_coco_rle(chat):
         assert row["phrase"] == span.phrase
         for key, logits in (("segmentation", span.logits), ("coarse_segmentation", span.coarse_logits)):
             np.testing.assert_array_equal(coco_mask.decode(row[key]), probability(logits) > 0.7)
+
+
+@pytest.mark.parametrize("stage", ["refined", "coarse"])
+def test_the_coco_file_has_the_masks_of_the_kind_that_is_chosen(chat, stage, tmp_path):
+    (tmp_path / "coco.json").write_bytes(chat.coco_json(stage, 0.7))
+    truth = COCO(str(tmp_path / "coco.json"))
+    assert [(image["file_name"], image["height"], image["width"]) for image in truth.imgs.values()] == [
+        ("a.png", HEIGHT, WIDTH)
+    ]
+    for annotation, span in zip(truth.anns.values(), chat.turns[0][1].spans, strict=True):
+        likely = probability(span.logits if stage == "refined" else span.coarse_logits)
+        np.testing.assert_array_equal(truth.annToMask(annotation), likely > 0.7)
+        assert truth.cats[annotation["category_id"]]["name"] == span.phrase
+        assert annotation["score"] == pytest.approx(likely[likely > 0.7].mean())
+
+
+@pytest.mark.parametrize("stage", ["refined", "coarse"])
+def test_a_region_says_phrase_and_score_of_its_mask(chat, stage):
+    expected = set()
+    for span in chat.turns[0][1].spans:
+        likely = probability(span.logits if stage == "refined" else span.coarse_logits)
+        expected.add(f"{html.escape(span.phrase)} {likely[likely > 0.7].mean():.2f}")
+    drawn = chat.regions(0, stage, 0.7)
+    assert set(re.findall('aria-label="(.*?)"', drawn)) == expected and len(expected) == 2
+    assert f'viewBox="0 0 {WIDTH} {HEIGHT}"' in drawn
+    assert chat.regions() == region_svg([], [], []) == "", "the last answer has no masks"
+
+
+def test_the_smallest_region_lies_on_top_and_an_empty_one_is_left_out():
+    large, small, empty = np.ones((40, 40), bool), np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    small[10:20, 10:20] = True
+    drawn = region_svg([small, empty, large], ["small", "empty", "large"], palette(3))
+    assert re.findall('aria-label="(.*?)"', drawn) == ["large", "small"]
+
+
+def test_the_saved_picture_is_the_one_that_is_shown(chat):
+    saved = Image.open(io.BytesIO(chat.picture_png(0, "coarse", 0.7)))
+    np.testing.assert_array_equal(np.array(saved), chat.picture(0, "coarse", 0.7))
 
 
 def test_the_conversation_is_escaped_and_coloured(chat):

@@ -1,7 +1,7 @@
 """Qwen3-VL's vision tower as a semantic encoder: its tokens are of several layers, for the LLM's first ones.
 
-DeepStack (arXiv 2406.04334) gives an LLM more of an image than fits into one token: what some layers of the tower have made of a
-patch is projected as the last one's output is, and added to the hidden states behind the LLM's first layers. A token is therefore
+DeepStack (arXiv 2406.04334) gives an LLM more of an image than fits into one token. The outputs of some layers of the tower are
+projected, as the last one's are. They are added to the hidden states behind the LLM's first layers. A token is therefore
 (1 + L) * H wide here, see :mod:`lira_plugin.models.deep_stack`.
 
 Shape letters: T tiles, P patches a tile, g patches along its side, m patches along the side of a token, W width of the
