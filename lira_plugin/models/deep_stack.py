@@ -32,7 +32,7 @@ def add_deep_stack(model: PreTrainedModel) -> int:
     levels = getattr(model.config, "deep_stack_levels", None) or 0
     for layer in model.base_model.layers[:levels]:
         kind = type(layer)
-        layer.__class__ = type(kind.__name__, (_DeepStackLayer, kind), {"__module__": __name__})
+        layer.__class__ = type(kind.__name__, (_DeepStackLayer, kind), {"__module__": kind.__module__})
     return levels
 
 

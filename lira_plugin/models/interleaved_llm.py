@@ -18,6 +18,7 @@ from transformers.integrations import deepspeed as zero
 from lira_plugin.distributed import mean_count
 from lira_plugin.models.deep_stack import add_deep_stack, widen
 from lira_plugin.models.generation import CompiledPass, HuggingFacePass, LlamaPass
+from lira_plugin.models.generation.decoder_pass import short_sight
 from lira_plugin.models.quantized_llm import quantize_llm
 from lira_plugin.models.trainable import add_lora
 from lira_plugin.registry import MODELS
@@ -319,11 +320,10 @@ def _check_causal_lm(model: PreTrainedModel) -> None:
         raise ValueError(
             f"{type(model).__name__} changes the logits that its head gives ({', '.join(changed)}), which is not supported"
         )
-    window = getattr(model.config, "sliding_window", None)
-    if window and getattr(model.config, "use_sliding_window", True):
+    if setting := short_sight(model.config):
         raise ValueError(
-            f"{type(model).__name__} attends to the last {window} positions alone, which generation here does not; set "
-            "sliding_window=None in its config (what is shorter stays the same)"
+            f"layers of {type(model).__name__} do not see all positions before their own ({setting}), which generation here "
+            "does not know; set sliding_window=None, use_sliding_window=False in its config (what is shorter stays the same)"
         )
 
 

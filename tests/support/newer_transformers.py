@@ -6,7 +6,8 @@ from packaging.version import Version
 
 from lira_plugin.compat.newer_transformers import OLDEST
 
+HAS_NEWER_TRANSFORMERS = Version(transformers.__version__) >= Version(OLDEST)
 needs_newer_transformers = pytest.mark.skipif(
-    Version(transformers.__version__) < Version(OLDEST),
+    not HAS_NEWER_TRANSFORMERS,
     reason=f"needs transformers >= {OLDEST}: uv run --project envs/modern pytest",
 )

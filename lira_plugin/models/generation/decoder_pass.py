@@ -5,7 +5,8 @@ calls, which are what a pass of a few tokens takes its time for: a norm is one, 
 queries of a group (grouped-query attention, arXiv 2305.13245) are further positions of the head whose keys they share, where
 transformers repeats keys and values, and copies those that are a part of a larger store.
 
-Shape letters: B sequences, n new positions, H width, G key-value heads, g queries a group, D width of a head.
+Shape letters: B sequences, n new positions, H width, G key-value heads, g queries a group, D width of a head, L levels of
+DeepStack (:mod:`lira_plugin.models.deep_stack`), 0 for most LLMs.
 """
 
 from collections.abc import Callable
@@ -15,11 +16,17 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaModel, MistralModel, PreTrainedModel, Qwen2Model
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 
 Map = Callable[[Tensor], Tensor]
+
+_STACKS = {
+    f"transformers.models.{family.lower()}.modeling_{family.lower()}.{family}Model"
+    for family in ("Llama", "Mistral", "Qwen2", "Qwen3")
+}
+"""Stacks of layers like Llama's, by name: not each version of transformers has all of them."""
 
 
 class PassCache(Protocol):
@@ -59,7 +66,7 @@ class HuggingFacePass:
         """Run new positions.
 
         Args:
-            embeddings: (B, n, H).
+            embeddings: (B, n, (1 + L) * H).
             cache: it was told of the pass (:meth:`SlotKVCache.begin_pass`).
 
         Returns:
@@ -90,7 +97,7 @@ class LlamaPass:
     """
 
     def __init__(self, decoder: PreTrainedModel) -> None:
-        self.rotary, self.norm = decoder.rotary_emb, _norm(decoder.norm)
+        self.rotary, self.norm, self.width = decoder.rotary_emb, _norm(decoder.norm), decoder.config.hidden_size
         self.group = decoder.config.num_attention_heads // decoder.config.num_key_value_heads
         self.layers = [
             (
@@ -105,15 +112,17 @@ class LlamaPass:
     @staticmethod
     def fits(decoder: PreTrainedModel) -> bool:
         """Whether this does what the decoder stack itself would do: no part that it bypasses is wrapped or hooked."""
-        if type(decoder) not in (LlamaModel, MistralModel, Qwen2Model):
+        kind = type(decoder)
+        home = kind.__module__
+        if f"{home}.{kind.__qualname__}" not in _STACKS or short_sight(decoder.config):
             return False
-        home = type(decoder).__module__
 
         def is_plain(*modules: nn.Module) -> bool:
             return all(type(module).__module__ == home and not _is_changed(module) for module in modules)
 
         return is_plain(decoder, decoder.norm, *decoder.layers) and all(
             is_plain(layer.self_attn, layer.mlp, layer.input_layernorm, layer.post_attention_layernorm)
+            and is_plain(*_head_norms(layer.self_attn))
             for layer in decoder.layers
         )
 
@@ -133,10 +142,12 @@ class LlamaPass:
     def run(self, embeddings: Tensor, waves: tuple[Tensor, Tensor], cache: PassCache) -> Tensor:
         """The pass, for which the cache may be another object that does what a pass asks of it."""
         mask = cache.visible(embeddings.dtype).repeat(1, 1, self.group, 1)  # (B, 1, g * n, positions)
-        hidden = embeddings
-        for norm, attend, norm_behind, feed_forward in self.layers:
+        hidden, *further = embeddings.split(self.width, -1)
+        for index, (norm, attend, norm_behind, feed_forward) in enumerate(self.layers):
             hidden = hidden + attend(norm(hidden), waves, mask, cache)
             hidden = hidden + feed_forward(norm_behind(hidden))
+            if index < len(further):
+                hidden = hidden + further[index]
         return self.norm(hidden)
 
 
@@ -144,12 +155,16 @@ class _Attention:
     def __init__(self, attention: nn.Module) -> None:
         self.query, self.key = _linear(attention.q_proj), _linear(attention.k_proj)
         self.value, self.out = _linear(attention.v_proj), _linear(attention.o_proj)
+        self.head_norms = [_norm(norm) for norm in _head_norms(attention)]
         self.width, self.scale, self.layer = attention.head_dim, attention.scaling, attention.layer_idx
 
     def __call__(self, x: Tensor, waves: tuple[Tensor, Tensor], mask: Tensor, cache: PassCache) -> Tensor:
         cos, sin = waves
         batch, new, _ = x.shape
-        both = torch.cat([self.query(x), self.key(x)], -1).view(batch, new, -1, self.width)
+        both = [states.view(batch, new, -1, self.width) for states in (self.query(x), self.key(x))]
+        if self.head_norms:
+            both = [norm(states) for norm, states in zip(self.head_norms, both)]
+        both = torch.cat(both, 2)
         both = torch.addcmul(both * cos, both.roll(self.width // 2, -1), sin)
         values = self.value(x).view(batch, new, -1, self.width).transpose(1, 2)
         heads = values.shape[1]
@@ -169,9 +184,24 @@ class _FeedForward:
         return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
+def short_sight(config: PretrainedConfig) -> str:
+    """The setting by which some layers of a stack do not see all positions before their own; empty where each layer does."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:  # transformers 4.48 does not tell layers apart
+        return ", ".join(f"layer_types={kind!r}" for kind in sorted(set(kinds) - {"full_attention"}))
+    window = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
+    first = getattr(config, "max_window_layers", None) or 0
+    return f"sliding_window={window}" if window and first < config.num_hidden_layers else ""
+
+
+def _head_norms(attention: nn.Module) -> list[nn.Module]:
+    """The norms of each head's queries and keys, which Qwen3 has."""
+    return [getattr(attention, name) for name in ("q_norm", "k_norm") if hasattr(attention, name)]
+
+
 def _norm(norm: nn.Module) -> Map:
     weight, eps = norm.weight, norm.variance_epsilon
-    return lambda x: F.rms_norm(x, weight.shape, weight, eps)
+    return lambda x: F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps)  # under autocast heads are of 16 bits
 
 
 def _linear(module: nn.Module) -> Map:
