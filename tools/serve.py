@@ -24,6 +24,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="where to run, by default a GPU if there is one")
     parser.add_argument("--dtype", help="cast the weights, such as bfloat16; by default they stay as they are")
     parser.add_argument("--quantize", choices=("int8", "nf4"), help="the LLM in fewer bits, the rest in bfloat16")
+    parser.add_argument("--compile", action="store_true", help="compile the model: ready later, then faster on a GPU")
     parser.add_argument("--batch-size", type=int, help="answers written at the same time; by default the recipe's")
     group = parser.add_argument_group("who may ask")
     group.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in")
@@ -54,6 +55,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("say with MODEL or --weights which model to serve")
     if not 0 < args.max_megapixels <= 178:
         parser.error(f"--max-megapixels is {args.max_megapixels}; Pillow reads images of up to 178")
+    if args.compile and args.quantize == "nf4":
+        parser.error("--compile cannot compile weights of 4 bits: leave it out, or take --quantize int8")
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         parser.error(f"the server needs {', '.join(missing)}: uv sync --extra serve, or pip install -e '.[serve]'")
@@ -72,7 +75,8 @@ def tokens_of(file: Path | None) -> list[str]:
 def main() -> None:
     args = parse_args()
     tokens = tokens_of(args.token_file)
-    answers_only.install()
+    if not args.compile:  # the compiler needs much of what others do without
+        answers_only.install()
 
     import uvicorn
 
@@ -93,7 +97,7 @@ def main() -> None:
         allow_hosts=args.allow_host, allow_image_hosts=args.allow_image_host, tokens=tokens, limits=limits,
         drain_seconds=args.drain_seconds, log_text=args.log_text,
     )  # fmt: skip
-    how = {"dtype": args.dtype, "quantize": args.quantize, "show_progress": False}
+    how = {"dtype": args.dtype, "quantize": args.quantize, "compile": args.compile, "show_progress": False}
     load = partial(LIRAInferencer, args.model, args.weights, args.device, **how)
     model = ModelThread(load, args.max_waiting, round(args.cache_megabytes * 1e6), args.batch_size)
     app = make_app(model, settings)

@@ -20,6 +20,7 @@ from lira_plugin.serving.api_errors import ApiError
 from lira_plugin.serving.fair_queue import FairQueue, QueueClosedError, QueueFullError
 from lira_plugin.serving.job import Job
 from lira_plugin.serving.prompt_encoder import PromptEncoder
+from lira_plugin.serving.warm_up import warm_up
 
 _TOGETHER = 16
 """Questions that are encoded at a time, at most."""
@@ -65,7 +66,7 @@ class ModelThread:
 
     A question that fails while its prompt is encoded gets an error. Where a pass of the batch fails, each of its answers is begun
     anew, alone: one that fails again gets an error, the others go on where they were. A model that fails a test after that is
-    loaded again.
+    loaded again. A model that is compiled is asked from this thread alone, and answers once it has compiled.
 
     Args:
         load: makes the model.
@@ -187,6 +188,8 @@ class ModelThread:
         settings = {} if self.batch_size is None else {"batch_size": self.batch_size}
         self.generator, self.encoder = lira.model.generator(**settings), self.make_encoder(lira, self.cache_bytes)
         self.lira = lira
+        if lira.backend is not None:
+            warm_up(lira, self.generator)
         self._test()
         self._become_ready()
 

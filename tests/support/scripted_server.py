@@ -21,6 +21,8 @@ class ScriptedLIRA:
         break_encoding: is called before a prompt is encoded with its index, and may raise.
     """
 
+    backend = None
+
     def __init__(self, *scripts, break_pass=lambda length: None, break_encoding=lambda index: None):
         self.grounder = ScriptedGrounder(*scripts, [13])
         self.break_pass, self.break_encoding = break_pass, break_encoding

@@ -11,6 +11,9 @@ import pytest
 import yaml
 from support.paths import ROOT
 
+from lira_plugin import inference
+from lira_plugin.serving import model_thread
+
 DEPLOY = ROOT / "deploy"
 
 
@@ -46,6 +49,25 @@ def test_an_output_inside_of_the_input_is_refused(tmp_path, capsys):
         parse("label", str(tmp_path), str(tmp_path / "out.parquet"), "--model", "m")
     assert "choose another folder" in capsys.readouterr().err
     assert parse("label", str(tmp_path), str(tmp_path.parent / "out.parquet"), "--model", "m").ray is None
+
+
+def test_the_model_is_compiled_where_that_is_asked_for(monkeypatch, capsys):
+    found = []
+
+    def end(load, *settings):
+        found.append(load.keywords["compile"])
+        raise SystemExit
+
+    monkeypatch.setattr(model_thread, "ModelThread", end)
+    monkeypatch.setattr(inference, "find_recipe", lambda model, weights: None)
+    for arguments in (["work_dir"], ["work_dir", "--compile"]):
+        monkeypatch.setattr(sys, "argv", ["serve", *arguments])
+        with pytest.raises(SystemExit):
+            load_tool("serve").main()
+    assert found == [False, True]
+    with pytest.raises(SystemExit):
+        parse("serve", "work_dir", "--compile", "--quantize", "nf4")
+    assert "cannot compile weights of 4 bits" in capsys.readouterr().err
 
 
 def test_tokens_come_from_a_file_and_the_environment(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ values land behind what is kept, where the next token overwrites them. Prompts, 
 Shape letters: B slots of a pass, H width.
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -82,11 +83,14 @@ class StaticKVCache(SlotKVCache):
 
 
 class CompiledPass:
-    """Runs passes of one token compiled, and the others as they are. Use it from one thread, to which CUDA graphs belong.
+    """Runs passes of one token compiled, and the others as they are.
 
     Args:
         plain: the pass, with weights that do not change any more.
         backend: of ``torch.compile``. With ``inductor`` on a GPU the compiled graphs are replayed as CUDA graphs.
+
+    Raises:
+        RuntimeError: of a pass: another thread ran an earlier one, to which CUDA graphs and stores belong.
     """
 
     def __init__(self, plain: HuggingFacePass | LlamaPass, backend: str | Callable = "inductor") -> None:
@@ -95,6 +99,7 @@ class CompiledPass:
         self._step = compiled(self._run, backend, **mode)
         self._stores: list[Tensor] = []
         self._user: weakref.ref[StaticKVCache] | None = None
+        self._thread: threading.Thread | None = None
 
     @torch.inference_mode()
     def new_cache(self, batch_size: int) -> StaticKVCache:
@@ -108,6 +113,12 @@ class CompiledPass:
         """Run new positions; see :class:`HuggingFacePass`. Any cache but one of :meth:`new_cache` is served uncompiled."""
         if embeddings.shape[1] != 1 or not isinstance(cache, StaticKVCache) or not cache.stores:
             return self.plain(embeddings, cache)
+        self._thread = self._thread or threading.current_thread()
+        if self._thread is not threading.current_thread():
+            raise RuntimeError(
+                f"a compiled model answers in one thread, and thread {self._thread.name!r} asked it first: ask it from there, as "
+                "through a queue, or leave compile=True out"
+            )
         positions, limit = cache.begin_step()
         tokens, turned = embeddings.new_zeros(len(positions), 1, embeddings.shape[2]), torch.zeros_like(positions)
         tokens[cache.slots], turned[cache.slots] = embeddings, cache.positions
