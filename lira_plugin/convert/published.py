@@ -150,4 +150,10 @@ TOKENIZER_SIZES = {
     "Qwen3-VL-2B": 151669,
     "Qwen3-VL-4B": 151669,
 }
-"""Of published models whose embedding has more rows than the tokenizer has tokens."""
+"""Of published models whose embedding has more rows than the tokenizer has tokens.
+
+Their tokenizers have 151,643 pieces of text and then what ``added_tokens_decoder`` of ``tokenizer_config.json`` lists. Qwen2-VL
+lists 14 tokens up to ``<|video_pad|>`` (151656), Qwen2.5-VL 22 up to ``<|file_sep|>`` (151664), Qwen3 and Qwen3-VL 26 up to
+``</think>`` (151668). InternVL3.5 appends InternVL's nine, from ``<img>`` to ``</box>``, to Qwen3's: ``image_token_id`` of its
+``-hf`` folders, 151671, is the third.
+"""
