@@ -50,6 +50,7 @@ class LIRAModel(PreTrainedModel):
         *_: Any,
         config: LIRAConfig | None = None,
         device_map: str | dict[str, str] | None = None,
+        dtype: str | torch.dtype | None = None,
         torch_dtype: str | torch.dtype | None = None,
         **options: Any,
     ) -> "LIRAModel":
@@ -59,7 +60,8 @@ class LIRAModel(PreTrainedModel):
             path: the folder, or its name on a hub.
             config: of the folder.
             device_map: ``auto`` takes the GPU with the most free memory, or the CPU where there is none; or a device.
-            torch_dtype: of the weights; None and ``auto`` keep that of the folder.
+            dtype: of the weights; None and ``auto`` keep that of the folder.
+            torch_dtype: what transformers calls it before 4.56.
             options: of the download, such as ``revision``.
 
         Raises:
@@ -71,7 +73,8 @@ class LIRAModel(PreTrainedModel):
         if options:
             raise TypeError(f"LIRAModel.from_pretrained takes no {', '.join(map(repr, options))}")
         folder = Path(path) if Path(path).is_dir() else Path(snapshot_download(str(path), **download))
-        dtype = None if torch_dtype == "auto" else torch_dtype
+        dtype = torch_dtype if dtype is None else dtype
+        dtype = None if dtype == "auto" else dtype
         inferencer = LIRAInferencer(folder, device=device_of(device_map), dtype=dtype, show_progress=False)
         return cls(config or LIRAConfig.from_pretrained(folder), inferencer)
 

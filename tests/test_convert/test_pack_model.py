@@ -87,6 +87,9 @@ def test_auto_model_loads_it(packed, no_network, tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path))
     model = AutoModel.from_pretrained(folder, trust_remote_code=True, device_map="cpu")
     assert answers(model) == before
+    for name in ("torch_dtype", "dtype"):  # transformers 4.56 renamed the first
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True, **{name: torch.bfloat16})
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "lira"
     own = model.lira.tokenizer
     assert AutoTokenizer.from_pretrained(folder)(QUESTIONS[0]).input_ids == own(QUESTIONS[0]).input_ids
