@@ -1,7 +1,5 @@
 """Names and types of settings, and what a recipe with a wrong one says."""
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,11 +7,10 @@ from typing import Literal
 import pytest
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
-from support.paths import RECIPES, ROOT, config_path
+from support.paths import RECIPES, config_path
 from torch import nn
 
 from lira_plugin.compat.checked_settings import check_recipe
-from lira_plugin.compat.xtuner_convert import NO_HF
 from lira_plugin.datasets import MixtureDataset
 from lira_plugin.datasets.grounding_dataset import build_pipeline
 from lira_plugin.settings import WrongSetting, check_config, refuse_type, refuse_unknown
@@ -127,17 +124,6 @@ def test_what_takes_any_keyword_refuses_what_is_nearly_one_of_its_own():
     check_config({"type": make, "depth": 3})
     with pytest.raises(WrongSetting, match="'wdith'; is 'width' meant"):
         check_config({"type": make, "wdith": 3})
-
-
-@pytest.mark.slow
-def test_xtuners_converter_says_what_to_use(tmp_path):
-    """As ``xtuner convert pth_to_hf`` starts it."""
-    script = (
-        Path(sys.modules["mmengine"].__file__).parents[1] / "xtuner" / "tools" / "model_converters" / "pth_to_hf.py"
-    )
-    command = [sys.executable, str(script), str(config_path("lira_tiny")), "iter_1.pth", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode and done.stderr.strip().endswith(NO_HF) and "Traceback" not in done.stderr
 
 
 def test_registered_classes_look_at_their_arguments():
