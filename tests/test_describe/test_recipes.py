@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from support.newer_transformers import needs_newer_transformers
-from support.paths import ROOT, config_path
+from support.paths import CONFIGS, ROOT, config_path
 from support.tiny_model import lira_config, tiny_tokenizer
 from support.tiny_recipes import unformatted_configs
 
@@ -187,6 +188,34 @@ def test_without_its_transformers_a_base_names_the_second_environment(monkeypatc
     monkeypatch.setattr(newer_transformers, "import_module", lambda module: SimpleNamespace())
     with pytest.raises(ImportError, match=r"needs transformers >= 4\.57.*uv run --project envs/modern"):
         describe_recipe(Config.fromfile(config_path(name)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lira_2b_pretrain",
+        "lira_2b",
+        "lira_2b_own_decoder",
+        "lira_8b_pretrain",
+        "lira_8b",
+        "lira_qwen2_1_5b_pretrain",
+        "lira_qwen2_1_5b",
+    ],
+)
+def test_the_sizes_in_the_table_and_in_the_metafile(describe, name):
+    described = describe(name)
+    total, trainable = described["total"], described["trainable"]
+    row = next(
+        line for line in (CONFIGS / "lira" / "README.md").read_text().splitlines() if line.startswith(f"| `{name}` |")
+    )
+    assert f"| {total:,} | {trainable:,} |" in row
+    models = {
+        model["Name"]: model for model in yaml.safe_load((CONFIGS / "lira" / "metafile.yml").read_text())["Models"]
+    }
+    if name in models:
+        assert models[name]["Metadata"] == {"Parameters": total, "Trained Parameters": trainable}
+        assert (ROOT / models[name]["Config"]).is_file()
+        assert all(entry["Source"] == "paper" for entry in models[name]["Reported"])
 
 
 def test_the_sum_of_a_recipe_with_4_bits_counts_them_so(describe):
