@@ -4,13 +4,11 @@ import atexit
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import pytest
 from hypothesis import settings
-from support.paths import ROOT
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 os.environ["LIRA_CACHE"] = tempfile.mkdtemp(prefix="lira-cache-")  # no test finds what another run has stored
@@ -45,15 +43,3 @@ def _restore_process_state():
 
     with process_state_restored():
         yield
-
-
-@pytest.fixture(scope="session")
-def installed_package(tmp_path_factory):
-    """What the wheel holds, in a folder to put on ``PYTHONPATH``; built once in each process of the tests."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = ["egg_info", "--egg-base", folder, "build", "--build-base", folder / "build"]
-    wheel = ["bdist_wheel", "--bdist-dir", folder / "bdist", "--dist-dir", folder]
-    subprocess.run([sys.executable, "setup.py", "-q", *build, *wheel], cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
-    shutil.unpack_archive(path, folder / "site", format="zip")
-    return folder / "site"

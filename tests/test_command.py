@@ -130,33 +130,3 @@ def test_shells_complete_recipes_and_the_options_of_xtuner(capsys):
     assert {"--resume", "--work-dir", "--debug", *recipes()} <= set(line.split('"')[1].split())
     with ends_with_error(capsys, "no completion for the shell 'fish', but for bash and zsh"):
         command.main(["--completion", "fish"])
-
-
-@pytest.mark.slow
-def test_an_installed_package_is_a_plugin(installed_package, tmp_path):
-    """What a wheel holds, in a folder of its own, and used from another one."""
-    site, elsewhere = installed_package, tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    code = """
-import sys
-from mmengine.config import Config
-from mmengine.hub import get_config
-import lira_plugin
-from lira_plugin import command
-site = sys.argv[1]  # a command has arguments of its own
-assert lira_plugin.__file__.startswith(site), lira_plugin.__file__
-command.main(["recipes", "--inherit", "lira_2b", "own.py"])
-own = Config.fromfile("own.py")
-assert own.model.type.__name__ == get_config("lira_plugin::lira/lira_2b.py").model.type.__name__ == "LIRA"
-assert str(command.tools()["infer"]).startswith(site)
-from pathlib import Path
-from lira_plugin.prepare.photographs import write_photographs
-write_photographs(Path("photographs"))
-command.main(["infer", "--help"])
-"""
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(site)], cwd=elsewhere, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "usage: lira infer" in done.stdout

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,21 +105,43 @@ def test_the_issue_templates_ask_for_what_is_needed():
         assert len(set(ids)) == len(ids) >= 3
 
 
+@pytest.fixture
+def installed_package(tmp_path_factory):
+    """What the wheel holds, in a folder to put on ``PYTHONPATH``."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = ["egg_info", "--egg-base", folder, "build", "--build-base", folder / "build"]
+    wheel = ["bdist_wheel", "--bdist-dir", folder / "bdist", "--dist-dir", folder]
+    subprocess.run([sys.executable, "setup.py", "-q", *build, *wheel], cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    shutil.unpack_archive(path, folder / "site", format="zip")
+    return folder / "site"
+
+
 @pytest.mark.slow
-def test_a_copy_of_a_project_runs_beside_the_installed_package(installed_package, tmp_path):
-    """In a process that knows the wheel and the copy alone: ``lira train``, then ``lira test``."""
+def test_an_installed_package_is_a_plugin_and_a_copy_of_a_project_runs_beside_it(installed_package, tmp_path):
+    """In a process that knows the wheel and the copy alone, in the folder of the copy."""
     folder = copy_project("example_project", tmp_path)
     code = """
 import sys
+from pathlib import Path
 import lira_plugin
 from lira_plugin import command
-site, folder = sys.argv[1:]
+site, folder = sys.argv[1:]  # a command has arguments of its own
 assert lira_plugin.__file__.startswith(site), lira_plugin.__file__
+from mmengine.config import Config
+from mmengine.hub import get_config
+command.main(["recipes", "--inherit", "lira_2b", "own.py"])
+own = Config.fromfile("own.py")
+assert own.model.type.__name__ == get_config("lira_plugin::lira/lira_2b.py").model.type.__name__ == "LIRA"
+assert str(command.tools()["infer"]).startswith(site)
+from lira_plugin.prepare.photographs import write_photographs
+write_photographs(Path("photographs"))
 recipe, options = "configs/example_tiny.py", ["--cfg-options", "model.init_from=[]", "train_cfg.max_iters=3"]
 command.main(["train", recipe, *options])
 command.main(["test", recipe, "--checkpoint", "tiny/example/iter_3.pth", *options])
 import example_project
 assert example_project.__file__.startswith(folder), example_project.__file__
+command.main(["infer", "--help"])
 """
     environment = os.environ | {"PYTHONPATH": str(installed_package), "LIRA_TINY_ROOT": "tiny"}
     command = [sys.executable, "-c", code, str(installed_package), str(folder)]
@@ -126,3 +149,4 @@ assert example_project.__file__.startswith(folder), example_project.__file__
     assert done.returncode == 0, done.stderr
     (scores,) = (folder / "tiny" / "example").glob("*/*.json")
     assert 0 <= json.loads(scores.read_text())["refcoco/val/refined/cIoU"] <= 1
+    assert "usage: lira infer" in done.stdout
