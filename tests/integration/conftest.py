@@ -13,6 +13,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _unformatted_configs():
+    """A runner writes its config into the work dir; to lay the text out takes seconds."""
+    from support.tiny_recipes import unformatted_configs  # torch, after the threads are set
+
+    with unformatted_configs():
+        yield
+
+
 @pytest.fixture(scope="session")
 def briefly_trained(tmp_path_factory):
     """A tiny model that the fast recipe has trained for two iterations a stage; all processes of the tests share it."""

@@ -191,7 +191,6 @@ def world(request, tmp_path_factory):
     torch.manual_seed(0)
     torch.save(torch.nn.functional.normalize(torch.randn(133, 2, 12), dim=-1), root / "classes.pth")
     with process_state_restored(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmengine.config.config.FormatCode", lambda text, **style: (text, True))  # it takes seconds
         patch.setenv("LIRA_ROOT", str(root / "work"))
         patch.setenv(size.variable, str(root / "published"))
         patch.setenv("LIRA_CLASS_EMBEDDINGS", str(root / "classes.pth"))

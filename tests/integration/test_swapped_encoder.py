@@ -25,7 +25,6 @@ def root(tmp_path_factory):
 def recipe(root, tmp_path, monkeypatch):
     """The tiny finetune recipe without earlier stages, for one iteration."""
     monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
-    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **style: (text, True))  # it takes seconds
     config = Config.fromfile(config_path("lira_tiny"))
     config.model.init_from = []
     config.model.generation.update(max_new_tokens=6)

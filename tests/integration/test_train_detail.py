@@ -9,7 +9,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from support.paths import config_path
 from support.process_state import process_state_restored
-from support.tiny_recipes import unformatted_configs
 
 from lira_plugin.registry import MODELS
 from lira_plugin.scenes import detail_files
@@ -29,7 +28,7 @@ def root(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_globals():
     """A Runner leaves names and a scope behind; give the next test the former ones."""
-    with process_state_restored(), unformatted_configs():
+    with process_state_restored():
         yield
 
 

@@ -76,7 +76,7 @@ def test_all_planted_faults_and_nothing_else_and_a_clean_copy_that_trains(tmp_pa
     assert tool(monkeypatch, recipe, "--json", tmp_path / "after.json", "--cfg-options", *options) == 0
     assert json.loads((tmp_path / "after.json").read_text())["findings"] == []
 
-    with process_state_restored():
+    with process_state_restored(), unformatted_configs():
         config = Config.fromfile(recipe)
         config.merge_from_dict(settings)
         runner = Runner.from_cfg(config)
