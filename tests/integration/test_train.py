@@ -6,6 +6,7 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from support.process_state import process_state_restored
 from support.processes import on_two_processes, without_compiled_gloo
 
 from lira_plugin.datasets import GroundedLinesDataset
+from lira_plugin.hooks import GroundingVisualizationHook
 from lira_plugin.scenes.scene_files import write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.structures import decode_segmentation
@@ -38,29 +40,22 @@ def own_globals():
         yield
 
 
-@pytest.fixture(autouse=True)
-def plain_dumps(monkeypatch):
-    """The runner writes the config to the work dir; laying its text out takes seconds."""
-    import mmengine.config.config as module
-
-    monkeypatch.setattr(module, "FormatCode", lambda text, **style: (text, True))
-
-
 def recipe(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("LIRA_TINY_ROOT", str(root))
     return Config.fromfile(config_path(name))
 
 
 def runner(config: Config, work_dir: Path, iters: int, resume: Path | None = None, batch: int = 4) -> Runner:
-    """A runner of ``iters`` small iterations that keeps a checkpoint of every second."""
+    """A runner of ``iters`` small iterations that keeps the checkpoint of every second and draws no pictures."""
     config = config.copy()
+    config.custom_hooks = [hook for hook in config.custom_hooks if hook["type"] is not GroundingVisualizationHook]
     config.work_dir = str(work_dir)
     config.experiment_name = work_dir.name
     config.train_cfg.max_iters = iters
     config.train_dataloader.batch_size = batch
     config.train_dataloader.num_workers = 0
     config.train_dataloader.persistent_workers = False
-    config.default_hooks.checkpoint.interval = 2
+    config.default_hooks.checkpoint.update(interval=2, max_keep_ckpts=-1)
     config.default_hooks.logger.interval = 1
     config.log_processor.window_size = 1
     if resume is not None:
@@ -103,19 +98,17 @@ def written_losses(work_dir: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("name", "iters", "killed", "last"),
-    [("lira_tiny", 5, 3, 2), ("lira_tiny", 14, 13, 12), ("lira_tiny_own_decoder", 5, 3, 2)],
+    ("name", "iters", "resumed"), [("lira_tiny", 14, ((2, 5), (12, 14))), ("lira_tiny_own_decoder", 4, ((2, 4),))]
 )
-def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(
-    root, tmp_path, monkeypatch, name, iters, killed, last
-):
+def test_a_resumed_finetune_has_the_losses_of_the_uninterrupted_one(root, tmp_path, monkeypatch, name, iters, resumed):
     """Early, and after the optimizer has turned its basis, which it does every tenth step."""
     config = recipe(root, name, monkeypatch)
     whole = train(config, tmp_path / "whole", iters)
-    train(config, tmp_path / "killed", iters, killed=killed)
-    rest = train(config, tmp_path / "resumed", iters, resume=tmp_path / "killed" / f"iter_{last}.pth")
     assert len(whole) == iters and whole[0]["loss_mask"] > 0
-    assert rest == whole[last:]
+    for first, end in resumed:
+        checkpoint, folder = tmp_path / "whole" / f"iter_{first}.pth", tmp_path / f"from_{first}"
+        rest = train(config, folder, iters, resume=checkpoint, killed=end if end < iters else -1)
+        assert rest == whole[first:end]
 
 
 def test_nan_neither_spoils_the_finetune_nor_its_checkpoints(root, tmp_path, monkeypatch):
@@ -135,9 +128,9 @@ def test_nan_neither_spoils_the_finetune_nor_its_checkpoints(root, tmp_path, mon
         return patch
 
     config = recipe(root, "lira_tiny", monkeypatch)
-    whole = train(config, tmp_path / "whole", 4)
+    whole = train(config, tmp_path / "whole", 4, batch=2)
     patch = spoil(3, lambda model, losses: losses | {"loss_mask": losses["loss_mask"] * float("nan")})
-    losses = train(config, tmp_path / "batch", 4)
+    losses = train(config, tmp_path / "batch", 4, batch=2)
     patch.undo()
     assert losses[:2] == whole[:2] and np.isnan(losses[2]["loss_mask"])
     assert all(np.isfinite(list(row.values())).all() for row in losses[3:])
@@ -153,10 +146,11 @@ def test_nan_neither_spoils_the_finetune_nor_its_checkpoints(root, tmp_path, mon
 
     patch = spoil(3, turn_nan)
     with pytest.raises(FloatingPointError, match=r"checkpoint of iteration 4 holds values.* sefe\."):
-        train(config, tmp_path / "weights", 4)
+        train(config, tmp_path / "weights", 4, batch=2)
     patch.undo()
     assert [path.name for path in (tmp_path / "weights").glob("*.pth")] == ["iter_2.pth"]
-    assert train(config, tmp_path / "again", 4, resume=tmp_path / "weights" / "iter_2.pth") == whole[2:]
+    again = train(config, tmp_path / "again", 4, resume=tmp_path / "weights" / "iter_2.pth", batch=2)
+    assert again == whole[2:]
 
 
 def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:
@@ -165,24 +159,32 @@ def train_on_rank(rank: int, config: Config, work_dir: Path) -> list[dict]:
     return train(config, work_dir, 3, batch=2)
 
 
-def test_two_processes_train_the_recipe_as_one_does(root, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def on_two(root, tmp_path_factory):
+    """What three iterations of the recipe on two processes log, and their work dir."""
+    with pytest.MonkeyPatch.context() as patch:
+        work_dir = tmp_path_factory.mktemp("on_two") / "run"
+        return on_two_processes(train_on_rank, recipe(root, "lira_tiny", patch), work_dir), work_dir
+
+
+def test_two_processes_train_the_recipe_as_one_does(root, on_two, tmp_path, monkeypatch):
     """What is random is drawn by each process, which leaves the language and projection losses of the first step."""
     config = recipe(root, "lira_tiny", monkeypatch)
-    one = train(config.copy(), tmp_path / "one", 3, batch=4)
-    two, _ = on_two_processes(train_on_rank, config, tmp_path / "two")
+    one = train(config, tmp_path / "one", 3, batch=4)
+    (two, _), work_dir = on_two
     assert len(two) == 3
     for name in ("loss_llm", "loss_projection"):
         assert two[0][name] == pytest.approx(one[0][name], rel=1e-5)
     assert all(a["loss"] == pytest.approx(b["loss"], rel=0.05) for a, b in zip(one, two))
-    saved = [torch.load(tmp_path / name / "iter_3.pth", weights_only=False)["state_dict"] for name in ("one", "two")]
+    saved = [torch.load(run / "iter_3.pth", weights_only=False)["state_dict"] for run in (tmp_path / "one", work_dir)]
     assert saved[0].keys() == saved[1].keys() and not any(
         name.startswith(("pixel_encoder", "semantic_encoder")) for name in saved[0]
     )
 
 
-def test_features_on_disk_change_no_loss_on_two_processes(root, tmp_path, monkeypatch):
+def test_features_on_disk_change_no_loss_on_two_processes(root, on_two, tmp_path, monkeypatch):
     config = recipe(root, "lira_tiny", monkeypatch)
-    plain = on_two_processes(train_on_rank, config.copy(), tmp_path / "plain")
+    plain, _ = on_two
     config.merge_from_dict(
         {"model.semantic_encoder.feature_cache.root": str(tmp_path / "features")}
     )  # as docs/train.md has it
@@ -202,13 +204,40 @@ def run_xtuner(rank: int, arguments: list[str]) -> None:
     command.main()
 
 
+class Stages(NamedTuple):
+    """What the stages before a finetune leave, with random weights: the folder, and the weights of the pretrain."""
+
+    root: Path
+    pretrained: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def stages(root, tmp_path_factory):
+    from lira_plugin.registry import MODELS
+
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "data").symlink_to(root / "data")
+    torch.manual_seed(11)
+    with pytest.MonkeyPatch.context() as patch:
+        pretrain = recipe(folder, "lira_tiny_pretrain", patch)
+    pretrain.model["init_from"] = []
+    model = MODELS.build(pretrain.model)
+    semantic = {f"semantic_encoder.{name}": value for name, value in model.semantic_encoder.state_dict().items()}
+    for name, state in (
+        ("segmenter", model.pixel_encoder.state_dict()),
+        ("semantic", semantic),
+        ("pretrain", model.state_dict()),
+    ):
+        (folder / name).mkdir()
+        torch.save({"state_dict": state}, folder / name / "iter_1.pth")
+        (folder / name / "last_checkpoint").write_text(str(folder / name / "iter_1.pth"))
+    return Stages(folder, model.state_dict())
+
+
 @pytest.mark.parametrize("stage", [2, 3])
-def test_xtuner_trains_and_resumes_under_deepspeed(root, tmp_path, monkeypatch, stage):
+def test_xtuner_trains_and_resumes_under_deepspeed(stages, tmp_path, monkeypatch, stage):
     """The commands of docs/train.md."""
-    stages = tmp_path / "stages"
-    stages.mkdir()
-    (stages / "data").symlink_to(root / "data")
-    save_earlier_stages(stages, monkeypatch)
+    monkeypatch.setenv("LIRA_TINY_ROOT", str(stages.root))
 
     def losses(name: str, *more: str) -> list[dict]:
         options = [
@@ -300,36 +329,12 @@ def test_a_recipe_that_spells_a_token_otherwise_than_its_tokenizer_is_refused(ro
         MODELS.build(model)
 
 
-def save_earlier_stages(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """Write what the stages before would, with random weights; return those of the pretrain."""
-    from lira_plugin.registry import MODELS
-
-    torch.manual_seed(11)
-    pretrain = recipe(root, "lira_tiny_pretrain", monkeypatch)
-    pretrain.model["init_from"] = []
-    model = MODELS.build(pretrain.model)
-    semantic = {f"semantic_encoder.{name}": value for name, value in model.semantic_encoder.state_dict().items()}
-    for name, state in (
-        ("segmenter", model.pixel_encoder.state_dict()),
-        ("semantic", semantic),
-        ("pretrain", model.state_dict()),
-    ):
-        (root / name).mkdir()
-        torch.save({"state_dict": state}, root / name / "iter_1.pth")
-        (root / name / "last_checkpoint").write_text(str(root / name / "iter_1.pth"))
-    return model.state_dict()
-
-
 def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_model_again(
-    root, tmp_path, monkeypatch
+    stages, tmp_path, monkeypatch
 ):
     from lira_plugin.inference import LIRAInferencer
 
-    stages = tmp_path / "stages"
-    stages.mkdir()
-    (stages / "data").symlink_to(root / "data")
-    pretrained = save_earlier_stages(stages, monkeypatch)
-    config = recipe(stages, "lira_tiny_lora", monkeypatch)
+    config = recipe(stages.root, "lira_tiny_lora", monkeypatch)
     trained = runner(config, tmp_path / "run", 2).train()
     plain = {
         name.replace("base_model.model.", "").replace("base_layer.", ""): p for name, p in trained.named_parameters()
@@ -341,7 +346,7 @@ def test_the_lora_recipe_adapts_the_pretrained_llm_and_its_checkpoint_gives_the_
     for name, parameter in base.items():
         in_full = name.endswith(("embed_tokens.weight", "lm_head.weight"))
         assert parameter.requires_grad == in_full
-        assert torch.equal(parameter, pretrained[name]) == (not in_full), name
+        assert torch.equal(parameter, stages.pretrained[name]) == (not in_full), name
     saved = torch.load(tmp_path / "run" / "iter_2.pth", weights_only=False)["state_dict"]
     assert set(saved) == {
         name for name in trained.state_dict() if not name.startswith(("pixel_encoder.", "semantic_encoder."))
