@@ -1,6 +1,6 @@
 """The tiny LIRA that also learns to tell attributes which an expression does not say, and is tested on AttrEval.
 
-One test has both parts, questions and expressions. The training goes on from ``lira_tiny.py`` with a third of its iterations.
+One test has both parts, questions and expressions. The training goes on from ``lira_tiny.py`` for as many iterations.
 """
 
 from mmengine.config import read_base
@@ -37,4 +37,4 @@ test_evaluator = [
     dict(type=DumpAnswers, out_file=f"{work_dir}/answers.jsonl", prefix="answers"),
 ]
 custom_hooks.append(dict(type=EvaluationSettingsHook))
-train_cfg.update(max_iters=300)
+train_cfg.update(max_iters=900)

@@ -35,7 +35,7 @@ from lira_plugin.scenes.scene_suites import SUITE_ANNOTATIONS, SuiteRecords
 from lira_plugin.structures import gcg_truth_files
 from lira_plugin.written_aside import written_aside
 
-GENERATOR_VERSION = 15
+GENERATOR_VERSION = 16
 """Raised whenever the same settings would give other scenes or files."""
 _REASON_DONE = "questions.json"
 """Lists the pictures of ReasonSeg's folders, written after them."""

@@ -53,10 +53,11 @@ def _is_complete(path: Path) -> bool:
 
 def _texts(files: SceneFiles) -> Iterator[str]:
     """Texts as they stand in sequences, questions of the task templates included, each also after a space."""
-    for text in islice(files.texts(), 50_000):
+    texts = dict.fromkeys(files.texts())
+    for text in texts:
         yield text
         yield f" {text}"
-    for sentence in islice(files.texts(), 5_000):
+    for sentence in islice(texts, 5_000):
         for region in (0, None):
             turn = refer_turn(sentence, region)
             yield f"user\n{turn.question}assistant\n{turn.answer}"

@@ -21,7 +21,7 @@ from lira_plugin.scenes.scene_language import (
 LIST_MARGIN = 0.03
 """Distance between neighbours, as a share of the longer side, from which on objects are listed from left to right."""
 
-QUESTION_COUNTS = (4, 7)
+QUESTION_COUNTS = (7, 10)
 """How many questions about colours, counts and presence a scene gets: from the first up to, not with, the second."""
 
 
@@ -91,7 +91,7 @@ def _descriptions(
 def ask(
     things: Sequence[Thing], sentences: Sequence[Sequence[Sentence]], side: int, rng: np.random.Generator
 ) -> tuple[Question, ...]:
-    """Four to six different questions about colours, counts and presence, mostly one for a list, and descriptions.
+    """Seven to nine different questions about colours, counts and presence, mostly one for a list, and descriptions.
 
     Args:
         things: the objects.

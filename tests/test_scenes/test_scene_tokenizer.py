@@ -1,7 +1,9 @@
+from itertools import product
+
 import pytest
 from transformers import AutoTokenizer
 
-from lira_plugin.scenes.scene_files import write_scenes
+from lira_plugin.scenes.scene_files import SceneFiles, write_scenes
 from lira_plugin.scenes.scene_tokenizer import write_scene_tokenizer
 from lira_plugin.tokens import SpecialTokens, load_tokenizer
 
@@ -44,3 +46,12 @@ def test_a_tokenizer_without_the_special_tokens_is_completed_with_the_same_ids(f
     (folder / "tokenizer.json").write_text(lacking)
     write_scene_tokenizer(files)
     assert read(folder).get_vocab() == whole.get_vocab()
+
+
+def test_words_are_one_token_however_many_scenes_there_are(files, monkeypatch, tmp_path):
+    """Words that come last among many texts, such as those of questions about told scenes, count as well."""
+    texts = [" ".join(words) for words in product(("red", "blue", "star", "ring"), repeat=8)] + ["Is there one?", "yes"]
+    assert len(texts) > 50_000
+    monkeypatch.setattr(SceneFiles, "texts", lambda self: iter(texts))
+    tokenizer = read(write_scene_tokenizer(SceneFiles(tmp_path)))
+    assert all(len(tokenizer(word)["input_ids"]) == 1 for word in ("Is", " there", "yes"))

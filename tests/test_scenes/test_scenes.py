@@ -185,7 +185,7 @@ def test_questions_have_right_answers(scenes):
     for scene in scenes:
         lists = [question for question in scene.questions if question.kind == "list"]
         descriptions = [question for question in scene.questions if question.kind == "description"]
-        assert len(lists) <= 1 and 4 <= len(scene.questions) - len(lists) - len(descriptions) <= 6
+        assert len(lists) <= 1 and 7 <= len(scene.questions) - len(lists) - len(descriptions) <= 9
         described = []
         for question in scene.questions:
             words = question.question.lower().rstrip("?").split()
