@@ -104,6 +104,7 @@ def test_a_client_that_goes_while_it_waits_is_never_encoded():
     with Running(ScriptedLIRA(LONG, GROUNDED, GROUNDED), batch_size=1) as running:
         running.lira.break_pass = wait
         running.ask(0)
+        wait_for(lambda: running.thread.num_running)
         (job,) = running.ask(1)
         running.ask(2)
         running.thread.forget(job)
