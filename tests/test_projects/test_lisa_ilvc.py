@@ -95,7 +95,7 @@ def test_views_are_cut_from_the_masks_of_sam(model, prompts, monkeypatch):
 @pytest.mark.slow
 def test_the_copy_trains_and_is_evaluated(folder, monkeypatch):
     monkeypatch.setenv("LIRA_TINY_ROOT", "tiny")
-    losses, scores = train_and_test(folder, "configs/lisa_tiny.py", "lisa", ["model.init_from=[]"])
+    losses, scores = train_and_test(folder, "configs/lisa_tiny.py", "lisa", ["model.init_from=[]"], iters=16)
     for name in ("loss_llm", "loss_mask"):
         assert losses[-1][name] < losses[0][name], name
     assert 0 <= scores["refcoco/val/refined/cIoU"] <= 1
