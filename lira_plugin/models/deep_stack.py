@@ -30,6 +30,8 @@ class _DeepStackLayer:
 def add_deep_stack(model: PreTrainedModel) -> int:
     """Let the first L layers of a causal LM read further features, as its ``config.deep_stack_levels`` says; return L."""
     levels = getattr(model.config, "deep_stack_levels", None) or 0
+    if not levels:  # not every stack calls its layers so
+        return 0
     for layer in model.base_model.layers[:levels]:
         kind = type(layer)
         layer.__class__ = type(kind.__name__, (_DeepStackLayer, kind), {"__module__": kind.__module__})

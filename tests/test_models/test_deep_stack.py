@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.newer_transformers import needs_newer_transformers
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from lira_plugin.compat.newer_transformers import from_transformers
 from lira_plugin.models import InterleavedLLM
-from lira_plugin.models.deep_stack import check_levels, widen
+from lira_plugin.models.deep_stack import add_deep_stack, check_levels, widen
 from lira_plugin.models.generation.kv_cache import SlotKVCache
 from lira_plugin.models.interleaved_llm import scatter_features
 from lira_plugin.structures import TokenKind
@@ -34,6 +35,12 @@ def stated(llm, embeddings):
         hidden = layer(hidden, attention_mask=mask, position_ids=positions, position_embeddings=waves)
         hidden = hidden + further[index] if index < len(further) else hidden
     return stack.norm(hidden)
+
+
+def test_without_levels_the_layers_may_have_any_name():
+    """As those of Qwen2-VL have in transformers 4.57."""
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=H, n_layer=1, n_head=2))
+    assert not hasattr(model.base_model, "layers") and add_deep_stack(model) == 0
 
 
 @needs_newer_transformers
